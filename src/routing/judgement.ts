@@ -1,0 +1,112 @@
+import type { Cidr } from '../model/cidr.ts';
+import type { TrafficLabels } from './labels.ts';
+
+/** What the agent knows of itself; the same for all judgements. */
+export interface JudgementSettings {
+  readonly node: string;
+  readonly network: string;
+  readonly clusterId: string;
+  /** 15008. */
+  readonly hbonePort: number;
+  /** Ports of the agent inside a pod, to which nothing may be carried: it would call itself. */
+  readonly illegalPorts: readonly number[];
+  /** Pass what nobody knows in clear instead of refusing it. */
+  readonly allowUnknownDestinations: boolean;
+  /** The cluster's pod and service ranges. When any is given, an unknown destination outside all of them passes untouched. */
+  readonly clusterRanges: readonly Cidr[];
+  /** Trust domains whose peers are accepted; empty: the destination workload's own alone. */
+  readonly trustDomains: readonly string[];
+}
+
+/** A pod as it was enrolled: never found by address alone. */
+export interface EnrolledPod {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  /** Addresses seen in the pod's own namespace; those of the mesh state count besides. */
+  readonly addresses: readonly string[];
+}
+
+export interface OutboundQuestion {
+  readonly source: EnrolledPod;
+  /** Destination as the application named it. */
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface InboundQuestion {
+  readonly destination: EnrolledPod;
+  readonly channel: 'hbone' | 'plaintext';
+  /** SPIFFE id of the tunnel's peer; '' when there is none. */
+  readonly peerIdentity: string;
+  readonly peerAddress: string;
+  /** HBONE: `:authority` as received. Plaintext: `address:port` of the original destination. */
+  readonly authority: string;
+  /** `host=` of the forwarded header, '' when absent. */
+  readonly forwardedHost: string;
+  /** Request header, '' when absent. */
+  readonly baggage: string;
+  /** `x-forwarded-network`, '' when absent. */
+  readonly forwardedNetwork: string;
+}
+
+/** A place a new connection may go to, with all that a row of the decision table needs. */
+export interface JudgedEndpoint {
+  /** '' when the destination itself is dialled and no workload is known there. */
+  readonly workloadUid: string;
+  readonly via: 'endpoint' | 'waypoint' | 'passthrough';
+  readonly path: 'tunnel' | 'plaintext';
+  /** TCP destination: for a tunnel the peer's address and HBONE port. */
+  readonly address: string;
+  readonly port: number;
+  /** `:authority` of the CONNECT; '' without tunnel. */
+  readonly authority: string;
+  /** SPIFFE ids, any of which the peer must have; empty without tunnel. */
+  readonly peerIdentities: readonly string[];
+  /** `host=` of the forwarded header; '' without service. */
+  readonly forwardedHost: string;
+  readonly baggage: string;
+  /** Relative share of new connections, at least 1. */
+  readonly weight: number;
+  readonly labels: TrafficLabels;
+}
+
+interface Judgement {
+  /** A number of bpf/shared/reasons.h; NONE: carry on. */
+  readonly reason: number;
+  /** For the refusal's counter, and as far as known. */
+  readonly labels: TrafficLabels;
+  /** Keys of `diffSnapshots().keys`; judge again when one of them changed. */
+  readonly dependencies: readonly string[];
+  /** Why, step by step, in words for an operator. */
+  readonly explanation: readonly string[];
+}
+
+export interface OutboundJudgement extends Judgement {
+  readonly kind: 'outbound';
+  /** `namespace/hostname` of the service that the address means; '' for none. */
+  readonly service: string;
+  /** Empty if and only if refused. */
+  readonly endpoints: readonly JudgedEndpoint[];
+}
+
+export interface InboundJudgement extends Judgement {
+  readonly kind: 'inbound';
+  /** Of the CONNECT's answer; a refused plaintext connection has it too, for the log. */
+  readonly status: 200 | 400 | 401 | 503;
+  /** `namespace/name` of the policy that decided, with the index of its rule; undefined when none did. */
+  readonly policy: { readonly name: string; readonly rule: number | undefined } | undefined;
+  /** `namespace/hostname` of the service that was meant, as far as known. */
+  readonly service: string;
+  /** Delivery target inside the pod's namespace; '' and 0 when refused before it was known. */
+  readonly upstreamAddress: string;
+  readonly upstreamPort: number;
+  /** PROXY v2 ahead of the bytes, destination as announced. */
+  readonly proxyProtocol:
+    | { readonly destinationAddress: string; readonly destinationPort: number }
+    | undefined;
+  /** Dial 127.0.0.1 or ::1 instead of the pod's address. */
+  readonly loopback: boolean;
+  /** Response header. */
+  readonly baggage: string;
+}
