@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Connections of enrolled pods that the capture left alone: nobody else reports them. What a captured one
+ * carried is the tunnel's to report. Bytes are payload only, each counted once.
+ */
+#ifndef HADAL_LIB_FLOWS_H
+#define HADAL_LIB_FLOWS_H
+
+#include "lib/address.h"
+#include "lib/counters.h"
+#include "lib/kernel.h"
+#include "lib/sockets.h"
+
+HADAL_KEEP_TYPE(struct, hadal_flow);
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+  __uint(max_entries, 65536);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hadal_untouched_key);
+  __type(value, struct hadal_untouched_counters);
+} untouched_counts SEC(".maps");
+
+static __always_inline struct hadal_untouched_counters* untouched_counters_of(
+    const struct socket_state* state) {
+  struct hadal_untouched_key key = {
+      .pod_index = state->pod_index,
+      .edge = state->edge,
+      .reason = state->reason,
+      .direction = state->direction,
+  };
+  struct hadal_untouched_counters* counters = bpf_map_lookup_elem(&untouched_counts, &key);
+  if (!counters) {
+    struct hadal_untouched_counters zero = {};
+    bpf_map_update_elem(&untouched_counts, &key, &zero, BPF_NOEXIST);
+    counters = bpf_map_lookup_elem(&untouched_counts, &key);
+  }
+  if (!counters) count_fault(HADAL_FAULT_COUNTERS_FULL);
+  return counters;
+}
+
+/* bytes_acked would count SYN and FIN, bytes_received counts a FIN: these do not. */
+static __always_inline __u64 payload_sent(const struct tcp_sock* tcp) {
+  return tcp->bytes_sent - tcp->bytes_retrans;
+}
+
+static __always_inline __u64 payload_received(const struct tcp_sock* tcp) {
+  __u64 received = tcp->bytes_received;
+  bool fin = (tcp->inet_conn.icsk_inet.sk.__sk_common.skc_flags >> SOCK_DONE) & 1;
+  return fin && received > 0 ? received - 1 : received;
+}
+
+/* Adds what a connection carried since the last time; its socket is locked in every caller. */
+static __always_inline void count_bytes(struct socket_state* state, struct hadal_untouched_counters* counters,
+                                        __u64 sent, __u64 received) {
+  __u64 more_sent = sent > state->counted_sent ? sent - state->counted_sent : 0;
+  __u64 more_received = received > state->counted_received ? received - state->counted_received : 0;
+
+  state->counted_sent += more_sent;
+  state->counted_received += more_received;
+  if (state->direction == HADAL_FLOW_OUTBOUND) {
+    counters->bytes_sent += more_sent;
+    counters->bytes_received += more_received;
+  } else {
+    counters->bytes_sent += more_received;
+    counters->bytes_received += more_sent;
+  }
+}
+
+static __always_inline void describe_flow(struct hadal_flow* flow, const struct socket_state* state,
+                                          const struct tcp_sock* tcp, __u64 now) {
+  flow->opened_ns = state->opened_ns;
+  flow->duration_ns = now - state->opened_ns;
+  flow->bytes_sent = payload_sent(tcp);
+  flow->bytes_received = payload_received(tcp);
+  flow->pod_index = state->pod_index;
+  flow->edge = state->edge;
+  flow->rtt_us = tcp->srtt_us >> 3;
+  flow->retransmits = tcp->total_retrans;
+  flow->reason = state->reason;
+  flow->direction = state->direction;
+  flow->established = state->established;
+}
+
+#endif

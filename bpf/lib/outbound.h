@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * connect() of a process: leave it alone, mark its socket for capture, or refuse. The rules stand in this
+ * order in the design; every way out is counted. What cannot be marked is refused: in clear it must not go.
+ */
+#ifndef HADAL_LIB_OUTBOUND_H
+#define HADAL_LIB_OUTBOUND_H
+
+#include "lib/address.h"
+#include "lib/counters.h"
+#include "lib/kernel.h"
+#include "lib/pods.h"
+#include "lib/rows.h"
+#include "lib/sockets.h"
+
+#define ALLOW 1
+#define REFUSE 0
+#define EPERM 1
+#define MAX_ERRNO 4095
+
+/* bpf_set_retval in connect hooks: 6.1. Without it every refusal is EPERM. */
+const volatile bool can_set_error = false;
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct hadal_kubelet);
+} kubelet SEC(".maps");
+
+static __always_inline int refuse(__u32 pod_index, __u32 reason, __u32 error) {
+  count_for_pod(pod_index, reason);
+  if (can_set_error && error != 0 && error <= MAX_ERRNO) bpf_set_retval(-(int)error);
+  return REFUSE;
+}
+
+/* A socket that was captured before and now goes elsewhere (connect again after AF_UNSPEC) must lose the
+ * mark. */
+static __always_inline int leave_alone(struct bpf_sock_addr* ctx, struct bpf_sock* sk, __u32 pod_index,
+                                       __u32 reason) {
+  if ((sk->mark & HADAL_MARK_MASK) == HADAL_MARK) {
+    __u32 mark = sk->mark & ~HADAL_MARK_MASK;
+    bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+  }
+  count_for_pod(pod_index, reason);
+  return ALLOW;
+}
+
+static __always_inline int capture(struct bpf_sock_addr* ctx, struct bpf_sock* sk, __u32 pod_index) {
+  __u32 mark = (sk->mark & ~HADAL_MARK_MASK) | HADAL_MARK;
+  if (bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) != 0)
+    return refuse(pod_index, HADAL_REASON_MARK_FAILED, EPERM);
+  count_for_pod(pod_index, HADAL_REASON_MARKED);
+  return ALLOW;
+}
+
+/* A connect hook knows no source port: the socket is remembered here, its tuple written by sockops before the
+ * SYN. */
+static __always_inline void note_kubelet(struct bpf_sock* sk, __u64 netns_cookie) {
+  __u32 zero = 0;
+  const struct hadal_kubelet* known = bpf_map_lookup_elem(&kubelet, &zero);
+  struct socket_state* state;
+
+  if (!known || known->host_netns_cookie == 0 || known->host_netns_cookie != netns_cookie) return;
+  if (known->flags & HADAL_KUBELET_BY_CGROUP) {
+    if (bpf_get_current_ancestor_cgroup_id(known->cgroup_level) != known->cgroup_id) return;
+  } else if (!(known->flags & HADAL_KUBELET_ANY_HOST)) {
+    return;
+  }
+  state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+  if (state)
+    state->role = ROLE_KUBELET;
+  else
+    count_fault(HADAL_FAULT_KUBELET_NOT_STORED);
+}
+
+static __always_inline int decide_outbound(struct bpf_sock_addr* ctx,
+                                           const struct hadal_address* destination) {
+  struct bpf_sock* sk = ctx->sk;
+  const struct hadal_row* row;
+  const struct hadal_pod* pod;
+  __u32 pod_index;
+  __u64 cookie;
+
+  /* glibc connects UDP sockets too while it sorts addresses: they must never get the mark. */
+  if (!sk || ctx->type != SOCK_STREAM || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP)) {
+    count_reason(HADAL_REASON_NOT_TCP);
+    return ALLOW;
+  }
+  cookie = bpf_get_netns_cookie(ctx);
+  pod = bpf_map_lookup_elem(&pods, &cookie);
+  if (!pod) {
+    note_kubelet(sk, cookie);
+    count_reason(HADAL_REASON_NOT_ENROLLED);
+    return ALLOW;
+  }
+  pod_index = pod->pod_index;
+  if (bpf_sk_storage_get(&exempt, sk, NULL, 0)) {
+    count_for_pod(pod_index, HADAL_REASON_AGENT_SOCKET);
+    return ALLOW;
+  }
+  if (!(pod->flags & HADAL_POD_CAPTURE_OUTBOUND))
+    return leave_alone(ctx, sk, pod_index, HADAL_REASON_NOT_ENROLLED);
+  if (address_is_local_only(destination)) return leave_alone(ctx, sk, pod_index, HADAL_REASON_LOOPBACK);
+  if (pod_owns(pod_index, destination)) return leave_alone(ctx, sk, pod_index, HADAL_REASON_OWN_ADDRESS);
+
+  row = find_row(pod_index, destination, bpf_ntohs((__u16)ctx->user_port));
+  if (row) {
+    if (row->verdict == HADAL_VERDICT_UNTOUCHED)
+      return leave_alone(ctx, sk, pod_index, HADAL_REASON_ROW_UNTOUCHED);
+    if (row->verdict == HADAL_VERDICT_REFUSE)
+      return refuse(pod_index, row->reason ? row->reason : HADAL_REASON_ROW_REFUSED, row->error);
+    return capture(ctx, sk, pod_index);
+  }
+  if (in_ranges(destination)) return capture(ctx, sk, pod_index);
+  return leave_alone(ctx, sk, pod_index, HADAL_REASON_OUTSIDE_MESH);
+}
+
+#endif

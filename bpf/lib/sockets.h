@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the capture remembers of a socket, freed with it. */
+#ifndef HADAL_LIB_SOCKETS_H
+#define HADAL_LIB_SOCKETS_H
+
+#include "lib/kernel.h"
+#include "shared/capture.h"
+
+enum socket_role {
+  ROLE_KUBELET = 1,   /* a probe: its tuple must stand in kubelet_tuples while it lives */
+  ROLE_UNTOUCHED = 2, /* an enrolled pod's connection that the capture left alone */
+};
+
+struct socket_state {
+  __u64 opened_ns;
+  __u64 counted_sent; /* what untouched_counters has of it already */
+  __u64 counted_received;
+  __u32 pod_index;
+  __u32 edge;
+  __u16 reason;
+  __u8 role;
+  __u8 direction;
+  __u8 established;
+  __u8 reserved[3];
+};
+HADAL_LAYOUT(struct socket_state, 40);
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct socket_state);
+} socket_states SEC(".maps");
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Numbers that the BPF programs, the native tunnel and TypeScript agree on. */
+#ifndef HADAL_SHARED_CONSTANTS_H
+#define HADAL_SHARED_CONSTANTS_H
+
+/* Version of every struct in capture.h; part of the pin path, so two versions never share a map. */
+#define HADAL_MAP_ABI 1
+
+/* A captured socket carries this mark in its low half; the high half stays whatever it was. */
+#define HADAL_MARK 0x4841
+#define HADAL_MARK_MASK 0xffff
+
+/* The rule that sends the mark to a table of `local default dev X` routes, in the pod's network namespace. */
+#define HADAL_ROUTE_TABLE 0x4841
+#define HADAL_RULE_PRIORITY 100
+
+#define HADAL_HBONE_PORT 15008
+
+/* Slots of the listeners sock map: kind * worker_count + worker. */
+#define HADAL_LISTENER_OUTBOUND 0
+#define HADAL_LISTENER_HBONE 1
+#define HADAL_LISTENER_PLAINTEXT 2
+#define HADAL_LISTENER_KINDS 3
+#define HADAL_MAX_WORKERS 64
+
+#endif

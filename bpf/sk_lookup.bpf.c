@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who gets a connection that arrives in a pod's network namespace: the application, or one of the agent's
+ * three listeners there. One instance per pod, because a lookup does not know its namespace. Pinned with its
+ * link: while no agent runs, what would be steered is dropped, never passed.
+ */
+#include "lib/address.h"
+#include "lib/counters.h"
+#include "lib/kernel.h"
+#include "lib/pods.h"
+#include "lib/tuples.h"
+
+const volatile __u32 pod_index = 0;
+const volatile __u32 worker_count = 1;
+const volatile __u16 hbone_port = HADAL_HBONE_PORT;
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SOCKMAP);
+  __uint(max_entries, HADAL_LISTENER_KINDS* HADAL_MAX_WORKERS);
+  __type(key, __u32);
+  __type(value, __u64);
+} listeners SEC(".maps");
+
+static __always_inline int pass(__u32 reason) {
+  count_for_pod(pod_index, reason);
+  return SK_PASS;
+}
+
+static __always_inline int drop(__u32 reason) {
+  count_for_pod(pod_index, reason);
+  return SK_DROP;
+}
+
+/* The same client always meets the same worker: a SYN cookie is looked up twice, and only its listener knows
+ * it. */
+static __always_inline __u32 hash_client(const struct hadal_tuple* tuple) {
+  __u32 hash =
+      tuple->client.words[0] ^ tuple->client.words[1] ^ tuple->client.words[2] ^ tuple->client.words[3];
+  hash ^= tuple->client_port;
+  hash ^= hash >> 16;
+  hash *= 0x85ebca6b;
+  hash ^= hash >> 13;
+  hash *= 0xc2b2ae35;
+  return hash ^ (hash >> 16);
+}
+
+/* Our listener and no other of its SO_REUSEPORT group, which a process of the pod could have joined. */
+static __always_inline int steer(struct bpf_sk_lookup* ctx, __u32 kind, __u32 reason, __u32 hash) {
+  for (__u32 i = 0; i < HADAL_MAX_WORKERS; i++) {
+    __u32 slot;
+    struct bpf_sock* listener;
+    long error;
+
+    if (i >= worker_count) break;
+    slot = kind * worker_count + (hash + i) % worker_count;
+    listener = bpf_map_lookup_elem(&listeners, &slot);
+    if (!listener) continue;
+    error = bpf_sk_assign(ctx, listener, BPF_SK_LOOKUP_F_NO_REUSEPORT);
+    bpf_sk_release(listener);
+    if (error == 0) return pass(reason);
+  }
+  /* Passing on would hand the application, or the wire, a connection that nobody judged. */
+  return drop(HADAL_REASON_NO_LISTENER);
+}
+
+SEC("sk_lookup")
+int hadal_sk_lookup(struct bpf_sk_lookup* ctx) {
+  struct hadal_tuple tuple = {};
+  bool lo;
+
+  if (ctx->protocol != IPPROTO_TCP) return SK_PASS;
+
+  if (ctx->family == AF_INET) {
+    tuple.client = address_from_ipv4(ctx->remote_ip4);
+    tuple.server = address_from_ipv4(ctx->local_ip4);
+  } else {
+    tuple.client.words[0] = ctx->remote_ip6[0];
+    tuple.client.words[1] = ctx->remote_ip6[1];
+    tuple.client.words[2] = ctx->remote_ip6[2];
+    tuple.client.words[3] = ctx->remote_ip6[3];
+    tuple.server.words[0] = ctx->local_ip6[0];
+    tuple.server.words[1] = ctx->local_ip6[1];
+    tuple.server.words[2] = ctx->local_ip6[2];
+    tuple.server.words[3] = ctx->local_ip6[3];
+    /* Else clang merges the last load of both branches into one of a computed offset, which the verifier
+     * refuses. */
+    asm volatile("");
+  }
+  tuple.client_port = bpf_ntohs(ctx->remote_port);
+  tuple.server_port = ctx->local_port;
+
+  /* 1. Not an address of the pod: its own connection, brought back by the mark. */
+  if (!address_is_local_only(&tuple.server) && !pod_owns(pod_index, &tuple.server)) {
+    /* The agent would speak for a source that is not the pod's (IPV6_FREEBIND, bind to 127.0.0.1). */
+    if (!pod_owns(pod_index, &tuple.client)) return drop(HADAL_REASON_SOURCE_NOT_REGISTERED);
+    return steer(ctx, HADAL_LISTENER_OUTBOUND, HADAL_REASON_CAPTURED_OUTBOUND, hash_client(&tuple));
+  }
+  /* 2. The pod to itself: its interface is eth0 here, not lo. */
+  if (address_equals(&tuple.client, &tuple.server)) return pass(HADAL_REASON_OWN_ADDRESS);
+  /* 3. The agent to the application; 5.17 tells the interface, before it such connections stand in
+   * `authorized`. */
+  lo = bpf_core_field_exists(ctx->ingress_ifindex) && ctx->ingress_ifindex == LOOPBACK_IFINDEX;
+  if (lo)
+    return pass(address_is_local_only(&tuple.server) ? HADAL_REASON_LOOPBACK : HADAL_REASON_AGENT_DELIVERY);
+  /* 4. */
+  if (tuple.server_port == hbone_port)
+    return steer(ctx, HADAL_LISTENER_HBONE, HADAL_REASON_CAPTURED_HBONE, hash_client(&tuple));
+  /* 5. */
+  if (bpf_map_lookup_elem(&authorized, &tuple)) return pass(HADAL_REASON_AUTHORIZED);
+  /* 6. */
+  if (bpf_map_lookup_elem(&kubelet_tuples, &tuple)) return pass(HADAL_REASON_KUBELET);
+  /* 7. */
+  return steer(ctx, HADAL_LISTENER_PLAINTEXT, HADAL_REASON_CAPTURED_PLAINTEXT, hash_client(&tuple));
+}
+
+char LICENSE[] SEC("license") = "GPL";

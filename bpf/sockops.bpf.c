@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The life of TCP sockets: the kubelet's tuples stand while its probes live, and connections of enrolled pods
+ * that the capture left alone are reported when they end. Runs for every TCP socket below the node's cgroup,
+ * so it leaves early.
+ */
+#include "lib/flows.h"
+#include "lib/pods.h"
+#include "lib/rows.h"
+#include "lib/tuples.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 1 << 20);
+} flows SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 4096);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, __u32);
+  __type(value, struct hadal_pod_budget);
+} pod_budgets SEC(".maps");
+
+struct ends {
+  struct hadal_address local;
+  struct hadal_address remote;
+  __u16 local_port;
+  __u16 remote_port;
+};
+
+static __always_inline void read_ends(struct bpf_sock_ops* ctx, struct ends* ends) {
+  if (ctx->family == AF_INET) {
+    ends->local = address_from_ipv4(ctx->local_ip4);
+    ends->remote = address_from_ipv4(ctx->remote_ip4);
+  } else {
+    ends->local.words[0] = ctx->local_ip6[0];
+    ends->local.words[1] = ctx->local_ip6[1];
+    ends->local.words[2] = ctx->local_ip6[2];
+    ends->local.words[3] = ctx->local_ip6[3];
+    ends->remote.words[0] = ctx->remote_ip6[0];
+    ends->remote.words[1] = ctx->remote_ip6[1];
+    ends->remote.words[2] = ctx->remote_ip6[2];
+    ends->remote.words[3] = ctx->remote_ip6[3];
+    /* Else clang merges the last load of both branches into one of a computed offset, which the verifier
+     * refuses. */
+    asm volatile("");
+  }
+  ends->local_port = ctx->local_port;
+  ends->remote_port = bpf_ntohl(ctx->remote_port);
+}
+
+static __always_inline void client_tuple(const struct ends* ends, struct hadal_tuple* tuple) {
+  tuple->client = ends->local;
+  tuple->server = ends->remote;
+  tuple->client_port = ends->local_port;
+  tuple->server_port = ends->remote_port;
+}
+
+static __always_inline void server_tuple(const struct ends* ends, struct hadal_tuple* tuple) {
+  tuple->client = ends->remote;
+  tuple->server = ends->local;
+  tuple->client_port = ends->remote_port;
+  tuple->server_port = ends->local_port;
+}
+
+static __always_inline void hear_of_states(struct bpf_sock_ops* ctx) {
+  bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+static __always_inline void write_flow(struct bpf_sock_ops* ctx, const struct socket_state* state,
+                                       const struct tcp_sock* tcp, const struct ends* ends, __u64 now,
+                                       __u8 kind) {
+  struct hadal_flow* flow = bpf_ringbuf_reserve(&flows, sizeof(*flow), 0);
+  if (!flow) {
+    count_fault(HADAL_FAULT_FLOWS_LOST);
+    return;
+  }
+  __builtin_memset(flow, 0, sizeof(*flow));
+  describe_flow(flow, state, tcp, now);
+  flow->cookie = bpf_get_socket_cookie(ctx);
+  flow->local_address = ends->local;
+  flow->remote_address = ends->remote;
+  flow->local_port = ends->local_port;
+  flow->remote_port = ends->remote_port;
+  flow->kind = kind;
+  bpf_ringbuf_submit(flow, 0);
+}
+
+/* One pod's connections must not push another's out of the shared memory. */
+static __always_inline bool take_flow_slot(const struct hadal_pod* pod) {
+  __u32 pod_index = pod->pod_index;
+  struct hadal_pod_budget* budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
+  if (!budget) {
+    struct hadal_pod_budget zero = {};
+    bpf_map_update_elem(&pod_budgets, &pod_index, &zero, BPF_NOEXIST);
+    budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
+    if (!budget) return false;
+  }
+  if (budget->flows_tracked >= pod->flow_limit) return false;
+  __sync_fetch_and_add(&budget->flows_tracked, 1);
+  return true;
+}
+
+/* Gives the slot back; false when the pod has reported enough for this second. */
+static __always_inline bool return_flow_slot(__u32 pod_index, __u64 now) {
+  struct hadal_pod_budget* budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
+  if (!budget) return true;
+  if (budget->flows_tracked > 0) __sync_fetch_and_add(&budget->flows_tracked, -1);
+  if (now - budget->window_ns > 1000000000ull) {
+    budget->window_ns = now;
+    budget->window_records = 0;
+  }
+  budget->window_records += 1; /* two CPUs may lose one: a bound, not a count */
+  return budget->window_records <= HADAL_FLOW_RECORDS_PER_SECOND;
+}
+
+/* Captured connections come back by a local route. When the rule or route was flushed this SYN leaves the
+ * pod. */
+static __always_inline bool route_leaves_pod(const struct tcp_sock* tcp) {
+  const struct dst_entry* route = tcp->inet_conn.icsk_inet.sk.sk_dst_cache;
+  const struct net_device* device;
+  if (!route) return false;
+  device = route->dev;
+  return device && device->ifindex != LOOPBACK_IFINDEX;
+}
+
+static __always_inline void start_tracking(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
+                                           const struct hadal_pod* pod, __u8 direction, __u32 reason,
+                                           __u32 edge, bool established) {
+  struct socket_state* state;
+
+  if (!take_flow_slot(pod)) {
+    count_fault(HADAL_FAULT_FLOW_SLOTS_FULL);
+    return;
+  }
+  state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!state) {
+    return_flow_slot(pod->pod_index, 0);
+    count_fault(HADAL_FAULT_FLOW_NOT_STORED);
+    return;
+  }
+  state->opened_ns = bpf_ktime_get_ns();
+  state->counted_sent = 0;
+  state->counted_received = 0;
+  state->pod_index = pod->pod_index;
+  state->edge = edge;
+  state->reason = reason;
+  state->role = ROLE_UNTOUCHED;
+  state->direction = direction;
+  state->established = established;
+  if (established) {
+    struct hadal_untouched_counters* counters = untouched_counters_of(state);
+    if (counters) counters->opened += 1;
+  }
+  hear_of_states(ctx);
+}
+
+static __always_inline void on_slipped(struct bpf_sock_ops* ctx, const struct hadal_pod* pod,
+                                       const struct tcp_sock* tcp, const struct ends* ends) {
+  struct socket_state state = {
+      .opened_ns = bpf_ktime_get_ns(),
+      .pod_index = pod->pod_index,
+      .reason = HADAL_REASON_SLIPPED_THROUGH,
+      .direction = HADAL_FLOW_OUTBOUND,
+  };
+  count_for_pod(pod->pod_index, HADAL_REASON_SLIPPED_THROUGH);
+  write_flow(ctx, &state, tcp, ends, state.opened_ns, HADAL_FLOW_SLIPPED);
+}
+
+/* Before the SYN leaves, with the source port known. */
+static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
+  struct socket_state* state = bpf_sk_storage_get(&socket_states, sk, NULL, 0);
+  const struct hadal_row* row;
+  const struct hadal_pod* pod;
+  struct ends ends;
+  __u64 cookie;
+
+  if (state && state->role == ROLE_KUBELET) {
+    struct hadal_tuple tuple;
+    __u32 present = 1;
+    read_ends(ctx, &ends);
+    client_tuple(&ends, &tuple);
+    if (bpf_map_update_elem(&kubelet_tuples, &tuple, &present, BPF_ANY) != 0)
+      count_fault(HADAL_FAULT_KUBELET_NOT_STORED);
+    hear_of_states(ctx);
+    return;
+  }
+  cookie = bpf_get_netns_cookie(ctx);
+  pod = bpf_map_lookup_elem(&pods, &cookie);
+  if (!pod || bpf_sk_storage_get(&exempt, sk, NULL, 0)) return;
+  read_ends(ctx, &ends);
+  if ((sk->mark & HADAL_MARK_MASK) == HADAL_MARK) {
+    const struct tcp_sock* tcp = bpf_skc_to_tcp_sock(sk);
+    if (tcp && route_leaves_pod(tcp)) on_slipped(ctx, pod, tcp, &ends);
+    return;
+  }
+  if (!(pod->flags & HADAL_POD_TRACK_FLOWS)) return;
+  if (address_is_local_only(&ends.remote) || pod_owns(pod->pod_index, &ends.remote)) return;
+  row = find_row(pod->pod_index, &ends.remote, ends.remote_port);
+  start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND,
+                 row ? HADAL_REASON_ROW_UNTOUCHED : HADAL_REASON_OUTSIDE_MESH, row ? row->edge : 0, false);
+}
+
+/* The application accepted what its sk_lookup let through. What the agent delivers carries the mark
+ * (fwmark_accept). */
+static __always_inline void on_accept(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
+  __u64 cookie = bpf_get_netns_cookie(ctx);
+  const struct hadal_pod* pod = bpf_map_lookup_elem(&pods, &cookie);
+  struct hadal_tuple tuple;
+  struct ends ends;
+  __u32 reason;
+
+  if (!pod || !(pod->flags & HADAL_POD_TRACK_FLOWS) || (sk->mark & HADAL_MARK_MASK) == HADAL_MARK) return;
+  if (bpf_sk_storage_get(&exempt, sk, NULL, 0)) return;
+  read_ends(ctx, &ends);
+  if (address_is_local_only(&ends.remote) || pod_owns(pod->pod_index, &ends.remote)) return;
+  server_tuple(&ends, &tuple);
+  if (bpf_map_lookup_elem(&kubelet_tuples, &tuple))
+    reason = HADAL_REASON_KUBELET;
+  else if (bpf_map_lookup_elem(&authorized, &tuple))
+    reason = HADAL_REASON_AUTHORIZED;
+  else
+    reason = HADAL_REASON_NONE;
+  start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, reason, 0, true);
+}
+
+static __always_inline void on_closed(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
+                                      struct socket_state* state) {
+  const struct tcp_sock* tcp = bpf_skc_to_tcp_sock(sk);
+  struct hadal_untouched_counters* counters = untouched_counters_of(state);
+  __u64 now = bpf_ktime_get_ns();
+  struct ends ends;
+
+  if (tcp && counters) {
+    count_bytes(state, counters, payload_sent(tcp), payload_received(tcp));
+    if (state->established)
+      counters->closed += 1;
+    else
+      counters->failed += 1;
+  }
+  read_ends(ctx, &ends);
+  if (!return_flow_slot(state->pod_index, now))
+    count_fault(HADAL_FAULT_FLOW_RATE);
+  else if (tcp)
+    write_flow(ctx, state, tcp, &ends, now, HADAL_FLOW_CLOSED);
+}
+
+static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
+  struct socket_state* state = bpf_sk_storage_get(&socket_states, sk, NULL, 0);
+  __u32 next = ctx->args[1];
+
+  if (!state) return;
+  if (state->role == ROLE_KUBELET) {
+    struct hadal_tuple tuple;
+    struct ends ends;
+    if (next != BPF_TCP_CLOSE) return;
+    read_ends(ctx, &ends);
+    client_tuple(&ends, &tuple);
+    bpf_map_delete_elem(&kubelet_tuples, &tuple);
+    /* The socket may connect again, from another process. */
+    bpf_sk_storage_delete(&socket_states, sk);
+  } else if (next == BPF_TCP_ESTABLISHED && !state->established) {
+    struct hadal_untouched_counters* counters = untouched_counters_of(state);
+    state->established = 1;
+    if (counters) counters->opened += 1;
+  } else if (next == BPF_TCP_CLOSE) {
+    on_closed(ctx, sk, state);
+    bpf_sk_storage_delete(&socket_states, sk);
+  }
+}
+
+SEC("sockops")
+int hadal_sockops(struct bpf_sock_ops* ctx) {
+  struct bpf_sock* sk = ctx->sk;
+  if (!sk) return 1;
+  switch (ctx->op) {
+    case BPF_SOCK_OPS_TCP_CONNECT_CB:
+      on_connect(ctx, sk);
+      break;
+    case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+      on_accept(ctx, sk);
+      break;
+    case BPF_SOCK_OPS_STATE_CB:
+      on_state(ctx, sk);
+      break;
+  }
+  return 1;
+}
+
+char LICENSE[] SEC("license") = "GPL";
