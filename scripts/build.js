@@ -15,10 +15,14 @@ const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
 
 mkdirSync(buildDir, { recursive: true });
 if (process.env.HADAL_BUILD_LOCKED !== '1') {
-  const { status } = spawnSync('flock', ['-o', join(buildDir, '.lock'), process.execPath, ...process.argv.slice(1)], {
-    stdio: 'inherit',
-    env: { ...env, HADAL_BUILD_LOCKED: '1' },
-  });
+  const { status } = spawnSync(
+    'flock',
+    ['-o', join(buildDir, '.lock'), process.execPath, ...process.argv.slice(1)],
+    {
+      stdio: 'inherit',
+      env: { ...env, HADAL_BUILD_LOCKED: '1' },
+    },
+  );
   process.exit(status ?? 1);
 }
 
@@ -60,7 +64,8 @@ function isConfigured() {
 
 function run(command, args, what) {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env });
-  if (error) console.error(`build: ${command}: ${error.message}; run scripts/setup, which installs what is missing`);
+  if (error)
+    console.error(`build: ${command}: ${error.message}; run scripts/setup, which installs what is missing`);
   if (status !== 0) failures.push(what);
   return status === 0;
 }

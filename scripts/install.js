@@ -12,13 +12,17 @@ const node = join(root, 'node_modules', '.bin', 'node');
 if (process.env.HADAL_SKIP_BUILD === '1') {
   console.log('hadal: HADAL_SKIP_BUILD=1, nothing built; `npm run build` does it');
 } else if (!existsSync(node)) {
-  console.log('hadal: not built: the npm package `node` is not installed (were install scripts switched off?); run scripts/setup');
+  console.log(
+    'hadal: not built: the npm package `node` is not installed (were install scripts switched off?); run scripts/setup',
+  );
 } else {
   const missing = missingForBuild();
   if (missing.length > 0) {
     console.log(`hadal: not built, this machine lacks: ${missing.join(', ')}`);
     console.log('hadal: run scripts/setup as root, which installs them and builds');
   } else {
-    process.exit(spawnSync(node, [join(root, 'scripts', 'build.js')], { cwd: root, stdio: 'inherit' }).status ?? 1);
+    process.exit(
+      spawnSync(node, [join(root, 'scripts', 'build.js')], { cwd: root, stdio: 'inherit' }).status ?? 1,
+    );
   }
 }

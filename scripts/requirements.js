@@ -8,7 +8,12 @@ const headers = ['bpf/libbpf.h', 'libmnl/libmnl.h', 'gelf.h', 'nghttp2/nghttp2.h
 export function missingForBuild() {
   const path = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'];
   return [
-    ...commands.filter((command) => !path.some((directory) => directory !== '' && existsSync(`${directory}/${command}`))),
-    ...headers.filter((header) => !existsSync(`/usr/include/${header}`) && !existsSync(`/usr/include/x86_64-linux-gnu/${header}`)),
+    ...commands.filter(
+      (command) => !path.some((directory) => directory !== '' && existsSync(`${directory}/${command}`)),
+    ),
+    ...headers.filter(
+      (header) =>
+        !existsSync(`/usr/include/${header}`) && !existsSync(`/usr/include/x86_64-linux-gnu/${header}`),
+    ),
   ];
 }

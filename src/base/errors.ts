@@ -21,7 +21,8 @@ export class HadalError<Code extends ErrorCode = ErrorCode> extends Error {
   constructor(code: Code, message: string, options: HadalErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.systemCode = options.systemCode ?? (isHadalError(options.cause) ? options.cause.systemCode : undefined);
+    this.systemCode =
+      options.systemCode ?? (isHadalError(options.cause) ? options.cause.systemCode : undefined);
     this.details = options.details ?? {};
   }
 
@@ -34,7 +35,10 @@ export class HadalError<Code extends ErrorCode = ErrorCode> extends Error {
   static from(caught: unknown, code: ErrorCode = 'ERR_INTERNAL', doing?: string): HadalError {
     if (isHadalError(caught)) {
       if (doing === undefined) return caught;
-      return new HadalError(caught.code, `${doing}: ${caught.message}`, { cause: caught, details: caught.details });
+      return new HadalError(caught.code, `${doing}: ${caught.message}`, {
+        cause: caught,
+        details: caught.details,
+      });
     }
     const facts = factsOf(caught);
     const hint = facts.systemCode === undefined ? undefined : nextSteps[facts.systemCode];
@@ -97,9 +101,12 @@ function factsOf(caught: unknown): Facts {
   if (!(caught instanceof Error)) {
     return { message: String(caught), ownCode: undefined, systemCode: undefined, details: {} };
   }
-  const { code, errno, syscall, path, address, port, verifierLog } = caught as Error & Record<string, unknown>;
+  const { code, errno, syscall, path, address, port, verifierLog } = caught as Error &
+    Record<string, unknown>;
   const details = Object.fromEntries(
-    Object.entries({ errno, syscall, path, address, port, verifierLog }).filter(([, value]) => value !== undefined),
+    Object.entries({ errno, syscall, path, address, port, verifierLog }).filter(
+      ([, value]) => value !== undefined,
+    ),
   );
   return {
     message: caught.message,
@@ -109,9 +116,9 @@ function factsOf(caught: unknown): Facts {
   };
 }
 
-/** The addon's codes are ours; Node's look alike (`ERR_INVALID_ARG_TYPE`) but come on errors whose name carries the code. */
+/** The addon's codes are ours. Node has codes of the same form (`ERR_INVALID_ARG_TYPE`), which are not. */
 function isOwnCode(code: unknown): code is ErrorCode {
-  return typeof code === 'string' && /^ERR_(BPF|NETNS|NET|TUNNEL|TLS|NATIVE)(_|$)/.test(code) && !/^ERR_TLS_CERT/.test(code);
+  return typeof code === 'string' && /^ERR_(BPF|NET|NETNS|TUNNEL|NATIVE)(_|$)/.test(code);
 }
 
 function systemCodeOf(code: unknown, errno: unknown): string | undefined {

@@ -104,6 +104,9 @@ async function closeWithin(
   }
 }
 
-function withError(overdue: boolean, error: HadalError | undefined): { readonly overdue: boolean; readonly error?: HadalError } {
+function withError(
+  overdue: boolean,
+  error: HadalError | undefined,
+): { readonly overdue: boolean; readonly error?: HadalError } {
   return error === undefined ? { overdue } : { overdue, error };
 }
