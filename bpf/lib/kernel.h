@@ -3,11 +3,13 @@
 #ifndef HADAL_LIB_KERNEL_H
 #define HADAL_LIB_KERNEL_H
 
+/* vmlinux.h comes first: libbpf's headers need its types. */
+// clang-format off
+#include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-
-#include "vmlinux.h"
+// clang-format on
 
 #define AF_INET 2
 #define AF_INET6 10

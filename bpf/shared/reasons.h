@@ -33,14 +33,16 @@
   X(82, MARK_FAILED, "mark_failed", "the socket could not be marked for capture")                         \
   X(83, SOCKET_STORAGE_FULL, "socket_storage_full", "the socket's option memory is exhausted")            \
   X(84, SOURCE_NOT_REGISTERED, "source_not_registered", "the source address does not belong to the pod")  \
-  X(85, OLDER_THAN_ENROLMENT, "older_than_enrolment", "older than the pod's enrolment and refused by policy") \
+  X(85, OLDER_THAN_ENROLMENT, "older_than_enrolment",                                                     \
+    "older than the pod's enrolment and refused by policy")                                               \
   X(86, SLIPPED_THROUGH, "slipped_through", "left uncaptured while a rule or route was missing")          \
   /* 120..159: judged and refused */                                                                      \
   X(120, UNKNOWN_DESTINATION, "unknown_destination", "nobody in the mesh knows the destination address")  \
   X(121, NO_HEALTHY_ENDPOINT, "no_healthy_endpoint", "the service has no healthy endpoint")               \
   X(122, NO_SUCH_PORT, "no_such_port", "the service does not have this port")                             \
   X(123, REMOTE_NETWORK, "remote_network", "the endpoint is on another network")                          \
-  X(124, WAYPOINT_NOT_READY, "waypoint_not_ready", "the waypoint that must carry this is absent or not ready") \
+  X(124, WAYPOINT_NOT_READY, "waypoint_not_ready",                                                        \
+    "the waypoint that must carry this is absent or not ready")                                           \
   X(125, POLICY_DENIED, "policy_denied", "a DENY policy matches")                                         \
   X(126, POLICY_NOT_ALLOWED, "policy_not_allowed", "ALLOW policies exist and none matches")               \
   X(127, UNKNOWN_POLICY, "unknown_policy", "the workload names a policy that the agent does not have")    \
@@ -52,10 +54,12 @@
   X(133, DECISION_TIMEOUT, "decision_timeout", "no decision arrived in time")                             \
   X(134, QUOTA, "quota", "the workload's quota is used up")                                               \
   X(135, UNSUPPORTED_PROTOCOL, "unsupported_protocol", "the workload's tunnel protocol is not supported") \
-  X(136, IDENTITY_MISMATCH, "identity_mismatch", "the pod's service account is not the one in the mesh state") \
+  X(136, IDENTITY_MISMATCH, "identity_mismatch",                                                          \
+    "the pod's service account is not the one in the mesh state")                                         \
   /* 160..199: failed on the way */                                                                       \
   X(160, CONNECT_REFUSED, "connect_refused", "the other side refused the TCP connection")                 \
-  X(161, CONNECT_TIMEOUT, "connect_timeout", "the TCP connection timed out; is a NetworkPolicy blocking port 15008?") \
+  X(161, CONNECT_TIMEOUT, "connect_timeout",                                                              \
+    "the TCP connection timed out; is a NetworkPolicy blocking port 15008?")                              \
   X(162, CONNECT_FAILED, "connect_failed", "the TCP connection failed")                                   \
   X(163, TLS_HANDSHAKE, "tls_handshake", "the TLS handshake failed")                                      \
   X(164, PEER_IDENTITY, "peer_identity", "the peer's certificate does not name an expected identity")     \
