@@ -77,10 +77,13 @@ enum hadal_range_kind {
   HADAL_RANGE_MESH = 3,
 };
 
-/* kubelet: whose connections from the host's namespace are probes. */
-#define HADAL_KUBELET_BY_CGROUP 1 /* cgroup_id at cgroup_level above the process */
-#define HADAL_KUBELET_ANY_HOST \
-  2 /* fallback where no cgroup isolates the kubelet: any process of the host's namespace */
+/*
+ * kubelet: whose connections from the host's namespace are probes. By cgroup: those of processes with
+ * cgroup_id at cgroup_level above them. Where no cgroup isolates the kubelet, the fallback: those of any
+ * process of the host.
+ */
+#define HADAL_KUBELET_BY_CGROUP 1
+#define HADAL_KUBELET_ANY_HOST 2
 
 struct hadal_kubelet {
   __u64 host_netns_cookie;

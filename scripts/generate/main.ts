@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { constantsFile } from './constants.ts';
 import { reasonsFile } from './reasons.ts';
 
 export interface GeneratedFile {
@@ -14,7 +15,7 @@ export interface GeneratedFile {
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 export function generatedFiles(): GeneratedFile[] {
-  return [reasonsFile(root)];
+  return [reasonsFile(root), constantsFile(root)];
 }
 
 /** Paths of the files that differ from what their source makes. */

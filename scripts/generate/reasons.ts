@@ -13,7 +13,7 @@ const entryPattern = /\bX\((\d+),\s*([A-Z0-9_]+),\s*"([^"]*)",\s*"([^"]*)"\)/g;
 
 /** All entries of the header, in its order. Throws on a number or name that stands twice. */
 export function parseReasons(header: string): Reason[] {
-  const found = [...header.matchAll(entryPattern)].map((entry) => ({
+  const found = [...header.replace(/\\\n/g, ' ').matchAll(entryPattern)].map((entry) => ({
     number: Number(entry[1]),
     name: String(entry[2]),
     metric: String(entry[3]),
