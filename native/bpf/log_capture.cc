@@ -1,4 +1,4 @@
-#include "bpf/log_capture.h"
+#include "native/bpf/log_capture.h"
 
 #include <bpf/libbpf.h>
 

@@ -1,5 +1,6 @@
-// libbpf prints through one callback of the whole process. Ours keeps what it says for the thread that asked and
-// drops the rest, so nothing of a library reaches the program's stderr and two threads never mix their logs.
+// libbpf prints through one callback of the whole process. Ours keeps what it says for the thread that asked
+// and drops the rest, so nothing of a library reaches the program's stderr and two threads never mix their
+// logs.
 #pragma once
 
 #include <string>
