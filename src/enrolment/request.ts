@@ -1,0 +1,163 @@
+import { HadalError } from '../base/errors.ts';
+import { canonicalAddress } from '../model/address.ts';
+
+/** What a CNI plugin says of a pod that starts: the JSON of Istio's `/cmdadd` with uid, service account and cgroup added. */
+export interface AddRequest {
+  /** Kubernetes' uid of the pod: a pod made again under the same name is another pod. */
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  /** Path that opens the pod's network namespace: `/run/netns/<name>` or `/proc/<pid>/ns/net`. */
+  readonly netns: string;
+  /** Canonical addresses as the request gave them; those seen in the namespace count besides. */
+  readonly addresses: readonly string[];
+  /** Path of the pod's cgroup, '' when not told. */
+  readonly cgroup: string;
+}
+
+/** `deleted`: the pod ends and everything of it is closed. `left`: it runs on outside the mesh and keeps its open connections. */
+export const removeReasons = ['deleted', 'left'] as const;
+export type RemoveReason = (typeof removeReasons)[number];
+
+export interface RemoveRequest {
+  /** '' when the request names the pod by name and namespace alone. */
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly reason: RemoveReason;
+}
+
+/** Names in the JSON are case-sensitive and these, no others: a misspelt field must not be ignored. */
+const addFields = ['Netns', 'PodName', 'PodNamespace', 'PodUID', 'ServiceAccount', 'Cgroup', 'IPs'] as const;
+const removeFields = [
+  'PodName',
+  'PodNamespace',
+  'PodUID',
+  'Reason',
+  'Netns',
+  'ServiceAccount',
+  'Cgroup',
+  'IPs',
+] as const;
+
+const labelPattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const subdomainPattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+const uidPattern = /^[A-Za-z0-9._-]{1,128}$/;
+const mostAddresses = 16;
+
+export function parseAddRequest(body: unknown): AddRequest {
+  const fields = objectOf(body, '/cmdadd', addFields);
+  return {
+    uid: uid(fields, true),
+    name: subdomain(fields, 'PodName'),
+    namespace: label(fields, 'PodNamespace'),
+    serviceAccount: subdomain(fields, 'ServiceAccount'),
+    netns: absolutePath(fields, 'Netns'),
+    addresses: addresses(fields.IPs),
+    cgroup: fields.Cgroup === undefined || fields.Cgroup === '' ? '' : absolutePath(fields, 'Cgroup'),
+  };
+}
+
+export function parseRemoveRequest(body: unknown): RemoveRequest {
+  const fields = objectOf(body, '/cmddel', removeFields);
+  const reason = fields.Reason ?? 'deleted';
+  if (!isRemoveReason(reason)) {
+    throw invalid('Reason', `is ${shown(reason)}; one of ${removeReasons.join(', ')} is meant`);
+  }
+  const hasName = fields.PodName !== undefined || fields.PodNamespace !== undefined;
+  if (fields.PodUID === undefined && !hasName) {
+    throw invalid('PodUID', 'is missing; name the pod by PodUID, or by PodName and PodNamespace');
+  }
+  return {
+    uid: uid(fields, false),
+    name: hasName ? subdomain(fields, 'PodName') : '',
+    namespace: hasName ? label(fields, 'PodNamespace') : '',
+    reason,
+  };
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function invalid(field: string, problem: string): HadalError<'ERR_ENROLMENT_REQUEST'> {
+  return new HadalError('ERR_ENROLMENT_REQUEST', `field ${field} ${problem}`, { details: { field } });
+}
+
+function shown(value: unknown): string {
+  return value === undefined ? 'missing' : (JSON.stringify(value) ?? typeof value).slice(0, 80);
+}
+
+function objectOf(body: unknown, request: string, known: readonly string[]): Fields {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new HadalError('ERR_ENROLMENT_REQUEST', `the body of ${request} must be a JSON object`);
+  }
+  for (const name of Object.keys(body)) {
+    if (known.includes(name)) continue;
+    const meant = known.find((candidate) => candidate.toLowerCase() === name.toLowerCase());
+    throw invalid(
+      name,
+      meant === undefined
+        ? `is unknown; ${request} takes ${known.join(', ')}`
+        : `is unknown; ${meant} is meant`,
+    );
+  }
+  return body as Fields;
+}
+
+function text(fields: Fields, field: string): string {
+  const value = fields[field];
+  if (typeof value !== 'string' || value === '')
+    throw invalid(field, `is ${shown(value)}; a text is required`);
+  return value;
+}
+
+function uid(fields: Fields, required: boolean): string {
+  if (!required && fields.PodUID === undefined) return '';
+  const value = text(fields, 'PodUID');
+  if (!uidPattern.test(value))
+    throw invalid('PodUID', `is ${shown(value)}; letters, digits, dot, dash and underscore are allowed`);
+  return value;
+}
+
+function label(fields: Fields, field: string): string {
+  const value = text(fields, field);
+  if (!labelPattern.test(value))
+    throw invalid(field, `is ${shown(value)}, which is no Kubernetes name of a namespace`);
+  return value;
+}
+
+function subdomain(fields: Fields, field: string): string {
+  const value = text(fields, field);
+  if (value.length > 253 || !subdomainPattern.test(value))
+    throw invalid(field, `is ${shown(value)}, which is no Kubernetes name`);
+  return value;
+}
+
+function absolutePath(fields: Fields, field: string): string {
+  const value = text(fields, field);
+  if (!value.startsWith('/') || value.includes('\0') || value.length > 4095) {
+    throw invalid(field, `is ${shown(value)}; an absolute path is required`);
+  }
+  return value;
+}
+
+/** `IPs: [{Interface, Address, Gateway}]`, the address with or without prefix length. */
+function addresses(value: unknown): string[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw invalid('IPs', `is ${shown(value)}; a list is required`);
+  if (value.length > mostAddresses)
+    throw invalid('IPs', `has ${value.length} entries; at most ${mostAddresses} are taken`);
+  const found = value.map((entry: unknown, index) => {
+    const address: unknown = typeof entry === 'object' && entry !== null ? (entry as Fields).Address : entry;
+    const canonical =
+      typeof address === 'string' ? canonicalAddress(address.split('/', 1)[0] ?? '') : undefined;
+    if (canonical === undefined)
+      throw invalid(`IPs[${index}].Address`, `is ${shown(address)}, which is no IP address`);
+    return canonical;
+  });
+  return [...new Set(found)];
+}
+
+function isRemoveReason(value: unknown): value is RemoveReason {
+  return (removeReasons as readonly unknown[]).includes(value);
+}
