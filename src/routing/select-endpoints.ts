@@ -120,12 +120,16 @@ function reachableCandidates(context: OutboundContext, service: Service, left: S
     `${key} has ${snapshot.allEndpointsOf(key).length} endpoint(s), ${healthy.length} of them may be used`,
   );
   const checked = healthy.map((endpoint) => candidateOf(context, service, endpoint));
-  const leftOut = checked.filter((each) => 'why' in each);
+  const leftOut = checked.filter(isUnusable);
   for (const { reason } of leftOut) {
     left.add(reason);
   }
   trace.steps(leftOut.map(({ why }) => `left out: ${why}`));
-  return checked.filter((each) => !('why' in each));
+  return checked.filter((each): each is Candidate => !isUnusable(each));
+}
+
+function isUnusable(checked: Candidate | Unusable): checked is Unusable {
+  return 'why' in checked;
 }
 
 function candidateOf(context: OutboundContext, service: Service, endpoint: Endpoint): Candidate | Unusable {
