@@ -1,0 +1,237 @@
+/** The life of one identity's certificate: fetched, served, renewed at half life, served on while renewal fails. */
+
+import { deadline } from '../base/abort.ts';
+import { Backoff } from '../base/backoff.ts';
+import { HadalError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Clock } from './clock.ts';
+import { createCsr } from './csr.ts';
+import type { FetchPriority, FetchQueue, QueuedFetch } from './fetch-queue.ts';
+import type { KeptCertificates } from './kept-certificates.ts';
+import { generateKey } from './keys.ts';
+import type { CertificateSigner } from './signer.ts';
+import { checkCertificate, type WorkloadCertificate } from './workload-certificate.ts';
+
+export type CertificateState =
+  /** None yet: its first fetch is in the queue or under way. */
+  | { readonly kind: 'fetching' }
+  /** Serves; will be renewed at `renewAt`. */
+  | { readonly kind: 'valid'; readonly certificate: WorkloadCertificate; readonly renewAt: number }
+  /** Serves; the next one is in the queue or under way. */
+  | { readonly kind: 'renewing'; readonly certificate: WorkloadCertificate }
+  /** Serves until it expires; renewal failed and is tried again at `retryAt`. */
+  | {
+      readonly kind: 'overdue';
+      readonly certificate: WorkloadCertificate;
+      readonly error: HadalError;
+      readonly failures: number;
+      readonly retryAt: number;
+    }
+  /** None, and the last fetch failed. */
+  | {
+      readonly kind: 'failed';
+      readonly error: HadalError;
+      readonly failures: number;
+      readonly retryAt: number;
+    }
+  | { readonly kind: 'closed' };
+
+export interface EntrySettings {
+  readonly signer: CertificateSigner;
+  readonly queue: FetchQueue;
+  readonly clock: Clock;
+  readonly kept: KeptCertificates | undefined;
+  readonly lifetimeMs: number;
+  readonly fetchTimeoutMs: number;
+  readonly random: () => number;
+  readonly logger: Logger;
+  /** Called after every change of state. */
+  readonly onState: (identity: string, state: CertificateState, before: CertificateState) => void;
+}
+
+/** Wall clocks jump and machines sleep: no timer is trusted for longer. */
+const maxSleepMs = 3_600_000;
+const minRenewDelayMs = 1_000;
+/** Share of a life by which renewals of certificates that came together are spread. */
+const renewSpread = 0.05;
+
+export class CertificateEntry {
+  readonly identity: string;
+  readonly #settings: EntrySettings;
+  readonly #backoff: Backoff;
+  readonly #closing = new AbortController();
+  #state: CertificateState = { kind: 'fetching' };
+  #priority: FetchPriority;
+  #queued: QueuedFetch | undefined;
+  #cancelTimer: () => void = () => {};
+
+  constructor(identity: string, priority: FetchPriority, settings: EntrySettings) {
+    this.identity = identity;
+    this.#priority = priority;
+    this.#settings = settings;
+    this.#backoff = new Backoff({ initialMs: 500, maxMs: 150_000, jitter: 0.2, random: settings.random });
+    void this.#start();
+  }
+
+  get state(): CertificateState {
+    return this.#state;
+  }
+
+  /** The one to serve now. */
+  get certificate(): WorkloadCertificate | undefined {
+    return certificateOf(this.#state);
+  }
+
+  raise(priority: FetchPriority): void {
+    this.#priority = priority;
+    this.#queued?.raise(priority);
+  }
+
+  close(): void {
+    this.#closing.abort(new HadalError('ERR_DRAINING', `nobody uses ${this.identity} any more`));
+    this.#queued?.cancel();
+    this.#enter({ kind: 'closed' });
+  }
+
+  async #start(): Promise<void> {
+    const { kept, clock, logger } = this.#settings;
+    const found = await kept?.load(this.identity, new Date(clock.now()));
+    if (this.#state.kind === 'closed') return;
+    if (found === undefined) return this.#enqueue();
+    logger.info(
+      { identity: this.identity, notAfter: found.certificate.notAfter.toISOString() },
+      'took up the kept certificate',
+    );
+    this.#serve(found.certificate, found.fetchedAt);
+  }
+
+  #enter(next: CertificateState): void {
+    const before = this.#state;
+    if (before.kind === 'closed') return;
+    this.#cancelTimer();
+    this.#cancelTimer = () => {};
+    this.#state = next;
+    const wakeAt = wakeTime(next);
+    if (wakeAt !== undefined) this.#sleepUntil(wakeAt);
+    this.#settings.onState(this.identity, next, before);
+  }
+
+  #sleepUntil(at: number): void {
+    const { clock } = this.#settings;
+    const delayMs = Math.min(Math.max(0, at - clock.now()), maxSleepMs);
+    this.#cancelTimer = clock.after(delayMs, () => this.#wake());
+  }
+
+  #wake(): void {
+    const state = this.#state;
+    const now = this.#settings.clock.now();
+    const certificate = certificateOf(state);
+    if (certificate !== undefined && now >= certificate.notAfter.getTime()) return this.#expire(certificate);
+    if (state.kind === 'valid' && now >= state.renewAt) {
+      this.#enter({ kind: 'renewing', certificate: state.certificate });
+      return this.#enqueue();
+    }
+    if (state.kind === 'overdue' && now >= state.retryAt) {
+      this.#enter({ kind: 'renewing', certificate: state.certificate });
+      return this.#enqueue();
+    }
+    if (state.kind === 'failed' && now >= state.retryAt) {
+      this.#enter({ kind: 'fetching' });
+      return this.#enqueue();
+    }
+    const wakeAt = wakeTime(state);
+    if (wakeAt !== undefined) this.#sleepUntil(wakeAt);
+  }
+
+  #expire(certificate: WorkloadCertificate): void {
+    const state = this.#state;
+    const at = certificate.notAfter.toISOString();
+    this.#settings.logger.error(
+      { identity: this.identity, expired: at },
+      'the certificate expired before it could be renewed',
+    );
+    const error =
+      state.kind === 'overdue' ? state.error : new HadalError('ERR_IDENTITY_EXPIRED', `expired at ${at}`);
+    if (state.kind === 'renewing') return this.#enter({ kind: 'fetching' });
+    if (state.kind === 'overdue') {
+      return this.#enter({ kind: 'failed', error, failures: state.failures, retryAt: state.retryAt });
+    }
+    this.#enter({ kind: 'fetching' });
+    this.#enqueue();
+  }
+
+  #enqueue(): void {
+    const { queue } = this.#settings;
+    // Once a certificate serves, its renewal is nobody's hurry.
+    const priority = this.certificate === undefined ? this.#priority : 'background';
+    this.#queued = queue.add(priority, async () => {
+      this.#queued = undefined;
+      if (this.#state.kind === 'closed') return;
+      try {
+        const certificate = await this.#fetch();
+        this.#backoff.reset();
+        this.#serve(certificate, this.#settings.clock.now());
+        if (this.certificate !== undefined)
+          await this.#settings.kept?.save(certificate, this.#settings.clock.now());
+      } catch (caught) {
+        this.#failed(HadalError.from(caught, 'ERR_IDENTITY_SIGNER'));
+      }
+    });
+  }
+
+  async #fetch(): Promise<WorkloadCertificate> {
+    const { signer, lifetimeMs, fetchTimeoutMs, clock } = this.#settings;
+    const key = await generateKey();
+    const csr = await createCsr(this.identity, key);
+    const time = deadline(fetchTimeoutMs, `fetching a certificate from ${signer.name}`, this.#closing.signal);
+    try {
+      const signed = await signer.sign({ csr, identity: this.identity, lifetimeMs }, time.signal);
+      return checkCertificate(this.identity, key, signed, new Date(clock.now()));
+    } finally {
+      time.clear();
+    }
+  }
+
+  #serve(certificate: WorkloadCertificate, fetchedAt: number): void {
+    const { random, clock } = this.#settings;
+    // Authorities date certificates back for slow clocks; of a short life that would be the better half.
+    const start = Math.max(certificate.notBefore.getTime(), fetchedAt);
+    const life = certificate.notAfter.getTime() - start;
+    const renewAt = Math.max(start + life * (0.5 - renewSpread * random()), clock.now() + minRenewDelayMs);
+    this.#enter({ kind: 'valid', certificate, renewAt });
+  }
+
+  #failed(error: HadalError): void {
+    if (this.#state.kind === 'closed') return;
+    const certificate = this.certificate;
+    const delayMs = this.#backoff.next();
+    const retryAt = this.#settings.clock.now() + delayMs;
+    const failures = this.#backoff.failures;
+    this.#settings.logger.warn(
+      { identity: this.identity, err: error, failures, retryInMs: delayMs },
+      'no certificate',
+    );
+    if (certificate === undefined) return this.#enter({ kind: 'failed', error, failures, retryAt });
+    this.#enter({ kind: 'overdue', certificate, error, failures, retryAt });
+  }
+}
+
+export function certificateOf(state: CertificateState): WorkloadCertificate | undefined {
+  return 'certificate' in state ? state.certificate : undefined;
+}
+
+/** When the state has to be looked at again. */
+function wakeTime(state: CertificateState): number | undefined {
+  switch (state.kind) {
+    case 'valid':
+      return state.renewAt;
+    case 'renewing':
+      return state.certificate.notAfter.getTime();
+    case 'overdue':
+      return Math.min(state.retryAt, state.certificate.notAfter.getTime());
+    case 'failed':
+      return state.retryAt;
+    default:
+      return undefined;
+  }
+}
