@@ -1,0 +1,349 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createAuthorization, createMatch } from '../../../src/model/authorization.ts';
+import { reasons } from '../../../src/model/reasons.gen.ts';
+import { createService } from '../../../src/model/service.ts';
+import { createSnapshot, type MeshResources } from '../../../src/model/snapshot.ts';
+import { createWorkload, type Workload } from '../../../src/model/workload.ts';
+import type {
+  InboundKey,
+  InboundRow,
+  OutboundKey,
+  OutboundRow,
+  TunnelQuestion,
+} from '../../../src/native/types.ts';
+import { judgeInbound } from '../../../src/routing/inbound.ts';
+import type { JudgementSettings } from '../../../src/routing/judgement.ts';
+import { judgeOutbound } from '../../../src/routing/outbound.ts';
+import { DecisionTables, type DecisionTablesOptions } from '../../../src/tunnel/decision-tables.ts';
+import { inboundKeyText, outboundKeyText } from '../../../src/tunnel/rows.ts';
+
+const settings: JudgementSettings = {
+  node: 'node-1',
+  network: '',
+  clusterId: 'Kubernetes',
+  hbonePort: 15008,
+  illegalPorts: [15008],
+  allowUnknownDestinations: false,
+  clusterRanges: [],
+  trustDomains: [],
+};
+
+/** What the native tables would hold, and what the kernel would refuse. */
+class Written {
+  readonly outbound = new Map<string, OutboundRow>();
+  readonly inbound = new Map<string, InboundRow>();
+  readonly kernel = new Map<string, number>();
+  readonly edges = new Map<number, number>();
+  puts = 0;
+
+  readonly tables: DecisionTablesOptions['tables'] = {
+    putOutboundRows: (rows) => {
+      this.puts += rows.length;
+      for (const row of rows) this.outbound.set(outboundKeyText(row), row);
+    },
+    removeOutboundRows: (keys: readonly OutboundKey[]) => {
+      for (const key of keys) this.outbound.delete(outboundKeyText(key));
+    },
+    putInboundRows: (rows) => {
+      this.puts += rows.length;
+      for (const row of rows) this.inbound.set(inboundKeyText(row), row);
+    },
+    removeInboundRows: (keys: readonly InboundKey[]) => {
+      for (const key of keys) this.inbound.delete(inboundKeyText(key));
+    },
+  };
+}
+
+let written: Written;
+let open: DecisionTables[] = [];
+
+function tables(options: Partial<DecisionTablesOptions> = {}): DecisionTables {
+  written = new Written();
+  let lastEdge = 0;
+  const made = new DecisionTables({
+    tables: written.tables,
+    judge: {
+      outbound: (snapshot, question) => judgeOutbound(snapshot, question, settings),
+      inbound: (snapshot, question) => judgeInbound(snapshot, question, settings),
+    },
+    edges: {
+      allot: () => {
+        written.edges.set(++lastEdge, 1);
+        return lastEdge;
+      },
+      release: (edge) => {
+        if (!written.edges.delete(edge)) throw new Error(`edge ${edge} released twice`);
+      },
+    },
+    connectRefusals: {
+      refuse: (key, reason) => written.kernel.set(outboundKeyText(key), reason),
+      lift: (key) => written.kernel.delete(outboundKeyText(key)),
+    },
+    rowsPerPod: 100,
+    unknownWaitMs: 5_000,
+    waitingPerPod: 3,
+    unknownRefusalMs: 30_000,
+    ...options,
+  });
+  open.push(made);
+  made.setPod(1, front);
+  made.setPod(2, { ...front, uid: 'Kubernetes//Pod/shop/other' });
+  return made;
+}
+
+function workload(name: string, address: string, fields: Partial<Workload> = {}): Workload {
+  return createWorkload({
+    uid: `Kubernetes//Pod/shop/${name}`,
+    name,
+    namespace: 'shop',
+    addresses: [address],
+    tunnelProtocol: 'HBONE',
+    ...fields,
+  });
+}
+
+const front = {
+  uid: 'Kubernetes//Pod/shop/front',
+  namespace: 'shop',
+  serviceAccount: 'default',
+  addresses: ['10.0.1.1'],
+};
+const catalogService = createService({
+  name: 'catalog',
+  namespace: 'shop',
+  hostname: 'catalog.shop.svc.cluster.local',
+  addresses: [{ network: '', address: '10.96.0.1', length: undefined }],
+  ports: [{ servicePort: 80, targetPort: 8080, appProtocol: 'UNKNOWN' }],
+});
+const inCatalog = { services: [{ service: 'shop/catalog.shop.svc.cluster.local', ports: [] }] };
+
+function mesh(change: Partial<MeshResources> = {}) {
+  return createSnapshot({
+    workloads: [
+      workload('front', '10.0.1.1'),
+      workload('other', '10.0.1.2'),
+      workload('catalog', '10.0.2.1', inCatalog),
+    ],
+    services: [catalogService],
+    policies: [],
+    ...change,
+  });
+}
+
+function outbound(address: string, port: number, podIndex = 1): TunnelQuestion {
+  return { kind: 'outbound', podIndex, address, port, sourceAddress: '10.0.1.1' };
+}
+
+function inbound(fields: Partial<Extract<TunnelQuestion, { kind: 'inbound' }>> = {}): TunnelQuestion {
+  return {
+    kind: 'inbound',
+    podIndex: 1,
+    channel: 'hbone',
+    peerIdentity: 'spiffe://cluster.local/ns/shop/sa/default',
+    peerAddress: '10.0.2.1',
+    authority: '10.0.1.1:8080',
+    forwardedHost: '',
+    baggage: '',
+    forwardedNetwork: '',
+    ...fields,
+  };
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+});
+
+afterEach(() => {
+  for (const made of open) made.close();
+  open = [];
+  vi.useRealTimers();
+});
+
+describe('an outbound question', () => {
+  it('becomes a row in the call that brought it', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.96.0.1', 80)]);
+    expect([...written.outbound.values()]).toMatchObject([
+      {
+        podIndex: 1,
+        address: '10.96.0.1',
+        port: 80,
+        reason: reasons.NONE,
+        endpoints: [
+          {
+            path: 'tunnel',
+            address: '10.0.2.1',
+            port: 15008,
+            authority: '10.0.2.1:8080',
+            peerIdentities: ['spiffe://cluster.local/ns/shop/sa/default'],
+            weight: 1,
+          },
+        ],
+      },
+    ]);
+  });
+
+  it('that a second worker asks is answered again, without a second judgement', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.96.0.1', 80), outbound('10.96.0.1', 80)]);
+    decisions.ask([outbound('10.96.0.1', 80)]);
+    expect(written.puts).toBe(3);
+    expect(decisions.counts()).toMatchObject({ asked: 3, judged: 1, outboundRows: 1 });
+  });
+
+  it('about a port that the service does not have is refused in the kernel too, until the service gets it', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.96.0.1', 81)]);
+    expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.NO_SUCH_PORT, endpoints: [] }]);
+    expect([...written.kernel.values()]).toEqual([reasons.NO_SUCH_PORT]);
+    const wider = createService({
+      ...catalogService,
+      ports: [...catalogService.ports, { servicePort: 81, targetPort: 8081, appProtocol: 'UNKNOWN' }],
+    });
+    decisions.setSnapshot(mesh({ services: [wider] }));
+    expect(written.kernel.size).toBe(0);
+    expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.NONE }]);
+  });
+
+  it('of a pod that is gone is refused and not remembered', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.96.0.1', 80, 9), inbound({ podIndex: 9 })]);
+    expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.POD_REMOVED }]);
+    expect([...written.inbound.values()]).toMatchObject([{ reason: reasons.POD_REMOVED, status: 503 }]);
+    expect(decisions.counts()).toMatchObject({ outboundRows: 0, inboundRows: 0 });
+  });
+});
+
+describe('an unknown destination', () => {
+  it('waits for the mesh state to learn it', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.0.3.1', 80)]);
+    expect(written.outbound.size).toBe(0);
+    vi.advanceTimersByTime(4_900);
+    decisions.setSnapshot(mesh({ workloads: [...mesh().workloads.values(), workload('late', '10.0.3.1')] }));
+    expect([...written.outbound.values()]).toMatchObject([{ address: '10.0.3.1', reason: reasons.NONE }]);
+    expect(decisions.counts().waiting).toBe(0);
+  });
+
+  it('is refused after five seconds, at connect() from then on, and asked anew later', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.0.3.1', 80)]);
+    vi.advanceTimersByTime(5_001);
+    expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.UNKNOWN_DESTINATION }]);
+    expect([...written.kernel.values()]).toEqual([reasons.UNKNOWN_DESTINATION]);
+    vi.advanceTimersByTime(30_001);
+    expect(written.outbound.size).toBe(0);
+    expect(written.kernel.size).toBe(0);
+    expect(written.edges.size).toBe(0);
+  });
+
+  it('waits only so often per pod; what goes beyond is refused at once', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask(Array.from({ length: 5 }, (_, n) => outbound('10.0.3.1', 80 + n)));
+    expect(decisions.counts().waiting).toBe(3);
+    expect(written.outbound.size).toBe(2);
+    decisions.ask([outbound('10.0.3.1', 80, 2)]);
+    expect(decisions.counts().waiting).toBe(4);
+    vi.advanceTimersByTime(5_001);
+    decisions.ask([outbound('10.0.4.1', 80)]);
+    expect(decisions.counts().waiting).toBe(1);
+  });
+
+  it('also is the pod whose own workload has not arrived', () => {
+    const decisions = tables();
+    decisions.ask([outbound('10.96.0.1', 80)]);
+    expect(written.outbound.size).toBe(0);
+    decisions.setSnapshot(mesh());
+    expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.NONE }]);
+  });
+});
+
+describe('a change of the mesh', () => {
+  it('touches the rows that depend on it and no others', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.96.0.1', 80), outbound('10.0.1.2', 80)]);
+    const judged = decisions.counts().judged;
+    const before = mesh();
+    decisions.setSnapshot(
+      mesh({ workloads: [...before.workloads.values(), workload('catalog-2', '10.0.2.2', inCatalog)] }),
+    );
+    expect(decisions.counts().judged).toBe(judged + 1);
+    expect(written.outbound.get('o 1 10.96.0.1 80')?.endpoints).toHaveLength(2);
+  });
+
+  it('that leaves a row as it was writes nothing', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.96.0.1', 80)]);
+    const puts = written.puts;
+    decisions.setSnapshot(mesh());
+    expect(written.puts).toBe(puts);
+  });
+
+  it('of policy turns an inbound row into a refusal and back', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([inbound()]);
+    expect([...written.inbound.values()]).toMatchObject([
+      { reason: reasons.NONE, status: 200, upstreamAddress: '10.0.1.1', upstreamPort: 8080 },
+    ]);
+    const deny = createAuthorization({
+      namespace: 'shop',
+      name: 'deny',
+      scope: 'NAMESPACE',
+      action: 'DENY',
+      rules: [{ clauses: [{ matches: [createMatch({ principals: [{ kind: 'presence' }] })] }] }],
+    });
+    decisions.setSnapshot(mesh({ policies: [deny] }));
+    expect([...written.inbound.values()]).toMatchObject([{ reason: reasons.POLICY_DENIED, status: 401 }]);
+    decisions.setSnapshot(mesh());
+    expect([...written.inbound.values()]).toMatchObject([{ reason: reasons.NONE, status: 200 }]);
+  });
+});
+
+describe('the bookkeeping', () => {
+  it('keeps one pod that scans ports within its quota and its neighbour whole', () => {
+    const decisions = tables({ rowsPerPod: 50 });
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.96.0.1', 80), outbound('10.96.0.1', 80, 2)]);
+    decisions.ask(Array.from({ length: 500 }, (_, n) => outbound('10.96.0.1', 1000 + n)));
+    expect(decisions.counts()).toMatchObject({ outboundRows: 51, evicted: 451 });
+    expect(written.outbound.size).toBe(51);
+    expect(written.kernel.size).toBe(49);
+    expect(written.outbound.get('o 1 10.96.0.1 80')?.reason).toBe(reasons.NONE);
+    expect(written.outbound.get('o 2 10.96.0.1 80')?.reason).toBe(reasons.NONE);
+  });
+
+  it('lets go of every edge and row of a removed pod', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.96.0.1', 80), outbound('10.96.0.1', 81), outbound('10.0.9.9', 1), inbound()]);
+    decisions.removePod(1);
+    expect(written.outbound.size + written.inbound.size + written.kernel.size + written.edges.size).toBe(0);
+    expect(decisions.counts()).toMatchObject({ outboundRows: 0, inboundRows: 0, waiting: 0 });
+  });
+
+  it('judges a pod anew when its addresses change', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([inbound({ authority: '10.0.1.77:8080' })]);
+    expect([...written.inbound.values()]).toMatchObject([{ reason: reasons.IP_MISMATCH, status: 400 }]);
+    decisions.setPod(1, { ...front, addresses: ['10.0.1.1', '10.0.1.77'] });
+    expect([...written.inbound.values()]).toMatchObject([{ reason: reasons.NONE, status: 200 }]);
+  });
+
+  it('tells keys apart that a peer wrote to look alike', () => {
+    const key = { podIndex: 1, channel: 'hbone', peerAddress: '10.0.0.1', forwardedHost: '' } as const;
+    const first = inboundKeyText({ ...key, peerIdentity: 'a', authority: 'b 1 c', forwardedHost: 'd' });
+    const second = inboundKeyText({ ...key, peerIdentity: 'a', authority: 'b', forwardedHost: ' 1 cd' });
+    expect(first).not.toBe(second);
+  });
+});
