@@ -63,8 +63,6 @@ export function createSnapshot(resources: MeshResources): MeshSnapshot {
   return new IndexedSnapshot(workloads, services, policies);
 }
 
-export const emptySnapshot: MeshSnapshot = createSnapshot({ workloads: [], services: [], policies: [] });
-
 class IndexedSnapshot implements MeshSnapshot {
   readonly workloads: ReadonlyMap<string, Workload>;
   readonly services: ReadonlyMap<string, Service>;
@@ -182,3 +180,6 @@ function append<T>(index: Map<string, T[]>, key: string, value: T): void {
     known.push(value);
   }
 }
+
+// Below the class: it is made when this module loads.
+export const emptySnapshot: MeshSnapshot = createSnapshot({ workloads: [], services: [], policies: [] });
