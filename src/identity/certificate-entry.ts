@@ -97,7 +97,10 @@ export class CertificateEntry {
     const { kept, clock, logger } = this.#settings;
     const found = await kept?.load(this.identity, new Date(clock.now()));
     if (this.#state.kind === 'closed') return;
-    if (found === undefined) return this.#enqueue();
+    if (found === undefined) {
+      this.#enqueue();
+      return;
+    }
     logger.info(
       { identity: this.identity, notAfter: found.certificate.notAfter.toISOString() },
       'took up the kept certificate',
@@ -126,38 +129,39 @@ export class CertificateEntry {
     const state = this.#state;
     const now = this.#settings.clock.now();
     const certificate = certificateOf(state);
-    if (certificate !== undefined && now >= certificate.notAfter.getTime()) return this.#expire(certificate);
-    if (state.kind === 'valid' && now >= state.renewAt) {
-      this.#enter({ kind: 'renewing', certificate: state.certificate });
-      return this.#enqueue();
-    }
-    if (state.kind === 'overdue' && now >= state.retryAt) {
-      this.#enter({ kind: 'renewing', certificate: state.certificate });
-      return this.#enqueue();
-    }
-    if (state.kind === 'failed' && now >= state.retryAt) {
+    if (certificate !== undefined && now >= certificate.notAfter.getTime()) {
+      this.#expire(state, certificate);
+    } else if (state.kind === 'valid' && now >= state.renewAt) {
+      this.#renew(state.certificate);
+    } else if (state.kind === 'overdue' && now >= state.retryAt) {
+      this.#renew(state.certificate);
+    } else if (state.kind === 'failed' && now >= state.retryAt) {
       this.#enter({ kind: 'fetching' });
-      return this.#enqueue();
+      this.#enqueue();
+    } else {
+      const wakeAt = wakeTime(state);
+      if (wakeAt !== undefined) this.#sleepUntil(wakeAt);
     }
-    const wakeAt = wakeTime(state);
-    if (wakeAt !== undefined) this.#sleepUntil(wakeAt);
   }
 
-  #expire(certificate: WorkloadCertificate): void {
-    const state = this.#state;
-    const at = certificate.notAfter.toISOString();
+  #renew(certificate: WorkloadCertificate): void {
+    this.#enter({ kind: 'renewing', certificate });
+    this.#enqueue();
+  }
+
+  #expire(state: CertificateState, certificate: WorkloadCertificate): void {
+    const expired = certificate.notAfter.toISOString();
     this.#settings.logger.error(
-      { identity: this.identity, expired: at },
+      { identity: this.identity, expired },
       'the certificate expired before it could be renewed',
     );
-    const error =
-      state.kind === 'overdue' ? state.error : new HadalError('ERR_IDENTITY_EXPIRED', `expired at ${at}`);
-    if (state.kind === 'renewing') return this.#enter({ kind: 'fetching' });
     if (state.kind === 'overdue') {
-      return this.#enter({ kind: 'failed', error, failures: state.failures, retryAt: state.retryAt });
+      this.#enter({ kind: 'failed', error: state.error, failures: state.failures, retryAt: state.retryAt });
+      return;
     }
     this.#enter({ kind: 'fetching' });
-    this.#enqueue();
+    // While renewing, the fetch is under way already.
+    if (state.kind === 'valid') this.#enqueue();
   }
 
   #enqueue(): void {
@@ -211,8 +215,11 @@ export class CertificateEntry {
       { identity: this.identity, err: error, failures, retryInMs: delayMs },
       'no certificate',
     );
-    if (certificate === undefined) return this.#enter({ kind: 'failed', error, failures, retryAt });
-    this.#enter({ kind: 'overdue', certificate, error, failures, retryAt });
+    this.#enter(
+      certificate === undefined
+        ? { kind: 'failed', error, failures, retryAt }
+        : { kind: 'overdue', certificate, error, failures, retryAt },
+    );
   }
 }
 
