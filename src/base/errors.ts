@@ -118,7 +118,7 @@ function factsOf(caught: unknown): Facts {
 
 /** The addon's codes are ours. Node has codes of the same form (`ERR_INVALID_ARG_TYPE`), which are not. */
 function isOwnCode(code: unknown): code is ErrorCode {
-  return typeof code === 'string' && /^ERR_(BPF|NET|NETNS|TUNNEL|NATIVE)(_|$)/.test(code);
+  return typeof code === 'string' && /^ERR_(BPF|HANDLE|NET|NETNS|TUNNEL|NATIVE)(_|$)/.test(code);
 }
 
 function systemCodeOf(code: unknown, errno: unknown): string | undefined {

@@ -20,8 +20,14 @@ export type BtfType =
   | { readonly kind: 'opaque'; readonly name: string; readonly size: number };
 
 export interface BtfMember {
+  /** '' for an anonymous struct or union, whose own members are meant. */
   readonly name: string;
+  /** In bytes; of a bit field, the byte in which it starts. */
   readonly offset: number;
+  /** Bit fields only: first bit, counted from the start of the struct. */
+  readonly bitOffset?: number;
+  /** Bit fields only: how many bits. */
+  readonly bitSize?: number;
   readonly type: BtfType;
 }
 
@@ -67,19 +73,24 @@ export interface BpfMap {
   set(key: Uint8Array, value: Uint8Array, flags?: 'any' | 'create' | 'replace'): void;
   /** False when there was no such key. */
   delete(key: Uint8Array): boolean;
-  /** Puts the socket `fd` (or an sk_storage value for it: see `setForSocket`) under `key` of a SOCKMAP/SOCKHASH. */
+  /** Puts the socket `socketFd` under `key` of a SOCKMAP, SOCKHASH or REUSEPORT_SOCKARRAY. `delete` takes it out. */
   setSocket(key: Uint8Array, socketFd: number): void;
-  /** Value of an SK_STORAGE map for the socket `fd`. */
+  /** Value of an SK_STORAGE map for the socket `socketFd`; it goes when the socket goes. */
   setForSocket(socketFd: number, value: Uint8Array): void;
   getForSocket(socketFd: number): Uint8Array | undefined;
-  /** A snapshot of the keys; entries that change meanwhile may be missed or seen twice, as the kernel gives no better. */
+  /** False when the socket had no value. */
+  deleteForSocket(socketFd: number): boolean;
+  /** A snapshot of the keys; entries that change meanwhile may be missed or seen twice, as the kernel gives no better. All are views of one buffer. */
   keys(): Uint8Array[];
   /** Keys and values by batch calls where the kernel has them (5.6), else one by one. */
   entries(): [Uint8Array, Uint8Array][];
-  /** Sets many; packed keys and values of equal count. Returns how many were written. */
+  /** Sets many; packed keys and values of equal count. Returns how many were written: fewer than asked when the map got full. */
   setBatch(keys: Uint8Array, values: Uint8Array): number;
+  /** Deletes many packed keys; those that do not exist are skipped. Returns how many were there. */
   deleteBatch(keys: Uint8Array): number;
+  /** Keeps the map under `path` of a bpf file system whose directory exists; it then outlives every process. */
   pin(path: string): void;
+  /** Closes this handle's descriptor. The map lives on while programs, pins or other handles hold it. */
   close(): void;
 }
 
