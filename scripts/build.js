@@ -2,7 +2,16 @@
 // Builds everything that runs: the addon and the load generator (cmake-js, CMake), the BPF objects, dist/ (tsc).
 // Incremental; a second build in the same checkout waits for the first. `--only native|ts` builds one half.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,7 +38,7 @@ if (process.env.HADAL_BUILD_LOCKED !== '1') {
 const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : undefined;
 const failures = [];
 if (only !== 'ts') buildNative();
-if (only !== 'native') run('tsc', ['-p', 'tsconfig.build.json'], 'dist');
+if (only !== 'native') buildTypeScript();
 if (failures.length > 0) {
   console.error(`build: failed: ${failures.join(', ')}`);
   process.exit(1);
@@ -44,6 +53,17 @@ function buildNative() {
   // Keep going after an error: a mistake in the addon does not hide one in BPF.
   const keepGoing = existsSync(join(buildDir, 'build.ninja')) ? ['-k', '0'] : ['-k'];
   run('cmake', ['--build', buildDir, '--parallel', jobs, '--', ...keepGoing], 'native');
+}
+
+function buildTypeScript() {
+  run('tsc', ['-p', 'tsconfig.build.json'], 'dist');
+  const program = join(root, 'dist', 'cli', 'main.js');
+  if (!existsSync(program)) return;
+  chmodSync(program, 0o755);
+  // npm links the bins of dependencies only; with this `npx hadal` and npm scripts find the checkout's own program.
+  const link = join(bin, 'hadal');
+  rmSync(link, { force: true });
+  symlinkSync('../../dist/cli/main.js', link);
 }
 
 /** A new kernel brings new types; vmlinux.h follows it. */
