@@ -17,7 +17,9 @@ const enumeratorPattern = /\bHADAL_([A-Z0-9_]+) = (\d+)/g;
 export function parseConstants(header: string): Constant[] {
   const text = header.replace(/\/\*.*?\*\//gs, '').replace(/\\\n/g, ' ');
   const defines = [...text.matchAll(definePattern)];
-  const enumerators = [...text.matchAll(enumPattern)].flatMap((found) => [...String(found[1]).matchAll(enumeratorPattern)]);
+  const enumerators = [...text.matchAll(enumPattern)].flatMap((found) => [
+    ...String(found[1]).matchAll(enumeratorPattern),
+  ]);
   return [...defines, ...enumerators].map((found) => ({ name: String(found[1]), value: Number(found[2]) }));
 }
 

@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { configurationFile } from './configuration.ts';
 import { constantsFile } from './constants.ts';
 import { reasonsFile } from './reasons.ts';
 
@@ -15,7 +16,7 @@ export interface GeneratedFile {
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 export function generatedFiles(): GeneratedFile[] {
-  return [reasonsFile(root), constantsFile(root)];
+  return [reasonsFile(root), constantsFile(root), configurationFile()];
 }
 
 /** Paths of the files that differ from what their source makes. */
