@@ -52,7 +52,7 @@ static __always_inline int steer(struct bpf_sk_lookup* ctx, __u32 kind, __u32 re
     long error;
 
     if (i >= worker_count) break;
-    slot = kind * worker_count + (hash + i) % worker_count;
+    slot = kind * HADAL_MAX_WORKERS + (hash + i) % worker_count;
     listener = bpf_map_lookup_elem(&listeners, &slot);
     if (!listener) continue;
     error = bpf_sk_assign(ctx, listener, BPF_SK_LOOKUP_F_NO_REUSEPORT);

@@ -16,7 +16,8 @@
 
 #define HADAL_HBONE_PORT 15008
 
-/* Slots of the listeners sock map: kind * worker_count + worker. */
+/* Slots of the listeners sock map: kind * HADAL_MAX_WORKERS + worker, so that another worker count fits the
+ * pinned map. */
 #define HADAL_LISTENER_OUTBOUND 0
 #define HADAL_LISTENER_HBONE 1
 #define HADAL_LISTENER_PLAINTEXT 2

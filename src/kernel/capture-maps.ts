@@ -1,0 +1,164 @@
+/** The maps that all programs of one agent share, typed. */
+import { HadalError } from '../base/errors.ts';
+import type { BpfMap, BtfType } from '../native/types.ts';
+import { type StructCodec, structCodec } from './codec.ts';
+import { TypedMap } from './typed-map.ts';
+
+export interface PodAddressKey {
+  readonly podIndex: number;
+  readonly address: string;
+}
+
+export interface PodEntry {
+  readonly podIndex: number;
+  readonly flags: number;
+  readonly flowLimit: number;
+}
+
+export interface RowKey extends PodAddressKey {
+  readonly port: number;
+}
+
+export interface RowEntry {
+  readonly verdict: number;
+  readonly reason: number;
+  readonly error: number;
+  readonly edge: number;
+}
+
+export interface RangeKey {
+  readonly prefixLength: number;
+  readonly address: string;
+}
+
+export interface RangeEntry {
+  readonly kind: number;
+}
+
+export interface KubeletEntry {
+  readonly hostNetnsCookie: bigint;
+  readonly cgroupId: bigint;
+  readonly cgroupLevel: number;
+  readonly flags: number;
+}
+
+export interface Tuple {
+  readonly client: string;
+  readonly server: string;
+  readonly clientPort: number;
+  readonly serverPort: number;
+}
+
+export interface CounterKey {
+  readonly podIndex: number;
+  readonly reason: number;
+}
+
+export interface UntouchedKey extends CounterKey {
+  readonly edge: number;
+  readonly direction: number;
+}
+
+export interface UntouchedCounters {
+  readonly opened: bigint;
+  readonly closed: bigint;
+  readonly failed: bigint;
+  readonly bytesSent: bigint;
+  readonly bytesReceived: bigint;
+}
+
+export class CaptureMaps {
+  readonly #maps: ReadonlyMap<string, BpfMap>;
+  readonly podAddresses: TypedMap<PodAddressKey, { value: number }>;
+  readonly rows: TypedMap<RowKey, RowEntry>;
+  readonly ranges: TypedMap<RangeKey, RangeEntry>;
+  readonly pod: StructCodec<PodEntry>;
+  readonly kubelet: StructCodec<KubeletEntry>;
+  readonly tuple: StructCodec<Tuple>;
+  readonly counterKey: StructCodec<CounterKey>;
+  readonly untouchedKey: StructCodec<UntouchedKey>;
+  readonly untouchedCounters: StructCodec<UntouchedCounters>;
+
+  constructor(maps: ReadonlyMap<string, BpfMap>) {
+    this.#maps = maps;
+    const addresses = this.map('pod_addresses');
+    this.podAddresses = new TypedMap(
+      addresses,
+      structCodec<PodAddressKey>(keyType(addresses), ['podIndex', 'address']),
+      plainNumber,
+    );
+    const rows = this.map('outbound_rows');
+    this.rows = new TypedMap(
+      rows,
+      structCodec<RowKey>(keyType(rows), ['podIndex', 'address', 'port']),
+      structCodec<RowEntry>(valueType(rows), ['verdict', 'reason', 'error', 'edge']),
+    );
+    const ranges = this.map('ranges');
+    this.ranges = new TypedMap(
+      ranges,
+      structCodec<RangeKey>(keyType(ranges), ['prefixLength', 'address']),
+      structCodec<RangeEntry>(valueType(ranges), ['kind']),
+    );
+    this.pod = structCodec<PodEntry>(valueType(this.map('pods')), ['podIndex', 'flags', 'flowLimit']);
+    this.kubelet = structCodec<KubeletEntry>(valueType(this.map('kubelet')), [
+      'hostNetnsCookie',
+      'cgroupId',
+      'cgroupLevel',
+      'flags',
+    ]);
+    this.tuple = structCodec<Tuple>(keyType(this.map('kubelet_tuples')), [
+      'client',
+      'server',
+      'clientPort',
+      'serverPort',
+    ]);
+    this.counterKey = structCodec<CounterKey>(keyType(this.map('pod_counts')), ['podIndex', 'reason']);
+    const untouched = this.map('untouched_counts');
+    this.untouchedKey = structCodec<UntouchedKey>(keyType(untouched), [
+      'podIndex',
+      'edge',
+      'reason',
+      'direction',
+    ]);
+    this.untouchedCounters = structCodec<UntouchedCounters>(valueType(untouched), [
+      'opened',
+      'closed',
+      'failed',
+      'bytesSent',
+      'bytesReceived',
+    ]);
+  }
+
+  map(name: string): BpfMap {
+    const found = this.#maps.get(name);
+    if (found === undefined) {
+      throw new HadalError('ERR_KERNEL_LAYOUT', `the BPF objects have no map ${name}; run npm run build`);
+    }
+    return found;
+  }
+}
+
+/** A value that is one number, in the shape of a struct. */
+const plainNumber: StructCodec<{ value: number }> = {
+  size: 4,
+  encode: ({ value }) => new Uint8Array(Uint32Array.of(value).buffer),
+  encodeInto: ({ value }, bytes, at) =>
+    new DataView(bytes.buffer, bytes.byteOffset).setUint32(at, value, true),
+  decode: (bytes, at = 0) => ({ value: new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true) }),
+};
+
+function keyType(map: BpfMap): BtfType {
+  return typeOf(map, map.keyType, 'key');
+}
+
+function valueType(map: BpfMap): BtfType {
+  return typeOf(map, map.valueType, 'value');
+}
+
+function typeOf(map: BpfMap, type: BtfType | undefined, what: string): BtfType {
+  if (type !== undefined) return type;
+  throw new HadalError(
+    'ERR_KERNEL_LAYOUT',
+    `map ${map.name} tells no type of its ${what}; was its object stripped of BTF?`,
+  );
+}

@@ -1,0 +1,201 @@
+/**
+ * The capture of one agent: BPF programs in the kernel, what they look up, what they report. All state is pinned: it stays in
+ * force while no agent runs, and the next one takes it over.
+ */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { HadalError } from '../base/errors.ts';
+import { type Cidr, parseCidr } from '../model/cidr.ts';
+import type { NativeBpf, NativeNet } from '../native/types.ts';
+import { CaptureMaps, type RowEntry, type RowKey } from './capture-maps.ts';
+import { HBONE_PORT, RANGE_MESH, RANGE_PODS, RANGE_SERVICES } from './constants.gen.ts';
+import { type CaptureCounters, readCounters } from './counters.ts';
+import { ensureBpffs, readCgroup } from './file-systems.ts';
+import { FlowReader, type FlowReaderOptions } from './flows.ts';
+import { KubeletRegistration, type KubeletSettings } from './kubelet.ts';
+import { type PinnedPod, Pins, removeDirectory } from './pins.ts';
+import { forgetPod, PodCapture, type PodCaptureSettings } from './pod-capture.ts';
+import { type SharedPrograms, startSharedPrograms } from './shared-programs.ts';
+import { PodSockets } from './sockets.ts';
+
+export interface CaptureOptions {
+  readonly native: NativeBpf & NativeNet;
+  /** Names the pins; two agents of one machine differ in it. */
+  readonly instance: string;
+  /** cgroup v2 directory that holds all pods and the kubelet of the node: the hooks see what is below it. */
+  readonly cgroupPath: string;
+  /** Worker threads of the tunnel, each with its own listeners. */
+  readonly workers: number;
+  readonly hbonePort?: number;
+  /** Default: the mounted BPF file system, mounted at /sys/fs/bpf when there is none. */
+  readonly bpffs?: string;
+  /** Default: build/bpf of this package. */
+  readonly objectDirectory?: string;
+}
+
+export interface CaptureRanges {
+  readonly pods: readonly string[];
+  readonly services: readonly string[];
+  /** Mesh destinations outside of both. */
+  readonly mesh: readonly string[];
+}
+
+const packagedObjects = fileURLToPath(new URL('../../build/bpf', import.meta.url));
+
+export class BpfCapture {
+  readonly maps: CaptureMaps;
+  readonly sockets: PodSockets;
+  readonly #options: CaptureOptions;
+  readonly #objectDirectory: string;
+  readonly #pins: Pins;
+  readonly #programs: SharedPrograms;
+  #kubelet: KubeletRegistration | undefined;
+
+  static start(options: CaptureOptions): BpfCapture {
+    const pins = new Pins(options.bpffs ?? ensureBpffs(), options.instance);
+    const objectDirectory = options.objectDirectory ?? packagedObjects;
+    const cgroup = readCgroup(options.cgroupPath);
+    const programs = startSharedPrograms({ native: options.native, objectDirectory, pins, cgroup });
+    try {
+      return new BpfCapture(options, objectDirectory, pins, programs);
+    } catch (error) {
+      programs.close();
+      throw error;
+    }
+  }
+
+  private constructor(
+    options: CaptureOptions,
+    objectDirectory: string,
+    pins: Pins,
+    programs: SharedPrograms,
+  ) {
+    this.#options = options;
+    this.#objectDirectory = objectDirectory;
+    this.#pins = pins;
+    this.#programs = programs;
+    this.maps = new CaptureMaps(programs.maps);
+    this.sockets = new PodSockets(options.native, programs.iterators, programs.destroyer);
+  }
+
+  /** Whether pinned state of an earlier agent was taken over. */
+  get adopted(): boolean {
+    return this.#programs.adopted;
+  }
+
+  get pinDirectory(): string {
+    return this.#pins.directory;
+  }
+
+  /** Value 1 for a socket in this SK_STORAGE map exempts it from the connect hooks. */
+  get exemptMapFd(): number {
+    return this.maps.map('exempt').fd;
+  }
+
+  /** Pods that an earlier agent has left attached. */
+  pinnedPods(): PinnedPod[] {
+    return this.#pins.pods();
+  }
+
+  attachPod(settings: PodCaptureSettings): PodCapture {
+    const { native, workers, hbonePort = HBONE_PORT } = this.#options;
+    const parts = {
+      native,
+      objectPath: join(this.#objectDirectory, 'sk_lookup.bpf.o'),
+      pins: this.#pins,
+      maps: this.maps,
+      sharedMaps: this.#programs.maps,
+      workers,
+      hbonePort,
+    };
+    return PodCapture.attach(parts, settings);
+  }
+
+  /** Takes out the pinned pods that are not among `known`: they went while no agent ran. */
+  forgetOtherPods(known: readonly PinnedPod[]): PinnedPod[] {
+    const isKnown = (pod: PinnedPod) =>
+      known.some(({ podIndex, netnsCookie }) => podIndex === pod.podIndex && netnsCookie === pod.netnsCookie);
+    const gone = this.#pins.pods().filter((pod) => !isKnown(pod));
+    for (const pod of gone) forgetPod(this.#pins, this.maps, pod);
+    return gone;
+  }
+
+  /** Destinations that are captured even when no row says so. Entries that stay are never missing meanwhile. */
+  setRanges({ pods, services, mesh }: CaptureRanges): { set: number; deleted: number } {
+    const kinds = [
+      [RANGE_MESH, mesh],
+      [RANGE_SERVICES, services],
+      [RANGE_PODS, pods],
+    ] as const;
+    const wanted = new Map<string, readonly [Cidr, number]>();
+    for (const [kind, texts] of kinds) {
+      for (const text of texts) {
+        const range = parseCidr(text);
+        if (range === undefined)
+          throw new HadalError(
+            'ERR_KERNEL_VALUE',
+            `range '${text}' is no CIDR, such as 10.0.0.0/8 or fd00::/8`,
+          );
+        wanted.set(range.text, [range, kind]);
+      }
+    }
+    return this.maps.ranges.replace(
+      [...wanted.values()].map(([{ base, length }, kind]) => [
+        { address: base.text, prefixLength: base.family === 4 ? 96 + length : length },
+        { kind },
+      ]),
+    );
+  }
+
+  putRows(rows: readonly (readonly [RowKey, RowEntry])[]): void {
+    this.maps.rows.setAll(rows);
+  }
+
+  removeRows(keys: readonly RowKey[]): void {
+    this.maps.rows.deleteAll(keys);
+  }
+
+  /** Makes a pod's rows exactly these. */
+  replaceRows(
+    podIndex: number,
+    rows: readonly (readonly [RowKey, RowEntry])[],
+  ): { set: number; deleted: number } {
+    return this.maps.rows.replace(rows, (key) => key.podIndex === podIndex);
+  }
+
+  /** Lets the kubelet's probes reach applications untouched. */
+  setKubelet(settings: KubeletSettings): KubeletRegistration {
+    this.#kubelet?.close();
+    this.#kubelet = new KubeletRegistration(this.maps.map('kubelet'), this.maps.kubelet, settings);
+    return this.#kubelet;
+  }
+
+  readCounters(): CaptureCounters {
+    return readCounters(this.#options.native, this.maps);
+  }
+
+  openFlows(options: FlowReaderOptions): FlowReader {
+    return new FlowReader(this.#options.native, this.#programs.iterators, this.maps.map('flows'), options);
+  }
+
+  /** Hooks of an agent of another version, which stand beside ours; to be called when ours are in force. */
+  retireOtherVersions(): string[] {
+    const others = this.#pins.otherVersions();
+    for (const directory of others) removeDirectory(directory);
+    return others;
+  }
+
+  /** Lets go of the descriptors; what is pinned stays in force. */
+  close(): void {
+    this.#kubelet?.close();
+    this.sockets.close();
+    this.#programs.close();
+  }
+
+  /** Detaches everything and removes the pins: connections are as if there had never been an agent. */
+  uninstall(): void {
+    for (const link of this.#programs.links) link.detach();
+    this.close();
+    this.#pins.remove();
+  }
+}

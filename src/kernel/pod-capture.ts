@@ -1,0 +1,228 @@
+/** One pod's part of the capture: its sk_lookup instance, the sock map of its listeners, its addresses and its entry. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { HadalError } from '../base/errors.ts';
+import type { BpfLink, BpfMap, NativeBpf, PodListeners } from '../native/types.ts';
+import type { CaptureMaps } from './capture-maps.ts';
+import { integerBytes } from './codec.ts';
+import {
+  LISTENER_HBONE,
+  LISTENER_OUTBOUND,
+  LISTENER_PLAINTEXT,
+  MAX_WORKERS,
+  POD_CAPTURE_OUTBOUND,
+  POD_TRACK_FLOWS,
+} from './constants.gen.ts';
+import { createDirectory, type PinnedPod, type Pins, removeDirectory } from './pins.ts';
+
+export interface PodCaptureSettings extends PinnedPod {
+  /** An open descriptor of the pod's network namespace. */
+  readonly netnsFd: number;
+  readonly addresses: readonly string[];
+  readonly listeners: PodListeners;
+}
+
+export interface OutboundOptions {
+  /** Report connections that the capture leaves alone. Default true. */
+  readonly trackFlows?: boolean;
+  /** How many of them at once. Default 20,000. */
+  readonly flowLimit?: number;
+}
+
+export interface PodCaptureParts {
+  readonly native: NativeBpf;
+  readonly objectPath: string;
+  readonly pins: Pins;
+  readonly maps: CaptureMaps;
+  readonly sharedMaps: ReadonlyMap<string, BpfMap>;
+  readonly workers: number;
+  readonly hbonePort: number;
+}
+
+export class PodCapture {
+  readonly pod: PinnedPod;
+  readonly #parts: PodCaptureParts;
+  #listeners: BpfMap;
+  #link: BpfLink;
+  #isCapturing: boolean;
+
+  /**
+   * Steers what arrives in the pod to its listeners. A pod that an earlier agent had attached is taken over: its program is
+   * replaced in place, its new listeners stand in the slots of the old. The pod's own connections are captured only from
+   * `captureOutbound` on, once rule and routes stand.
+   */
+  static attach(parts: PodCaptureParts, settings: PodCaptureSettings): PodCapture {
+    const { podIndex, netnsCookie, addresses } = settings;
+    if (parts.workers > MAX_WORKERS) {
+      throw new HadalError(
+        'ERR_KERNEL_VALUE',
+        `${parts.workers} workers; a pod's sock map has room for ${MAX_WORKERS}`,
+      );
+    }
+    setAddresses(parts.maps, podIndex, addresses);
+    const { listeners, link } = openOrLoad(parts, settings);
+    const pod = new PodCapture(parts, { podIndex, netnsCookie }, listeners, link);
+    pod.setListeners(settings.listeners);
+    return pod;
+  }
+
+  private constructor(parts: PodCaptureParts, pod: PinnedPod, listeners: BpfMap, link: BpfLink) {
+    this.#parts = parts;
+    this.pod = pod;
+    this.#listeners = listeners;
+    this.#link = link;
+    this.#isCapturing = parts.maps.map('pods').get(integerBytes(pod.netnsCookie, 8)) !== undefined;
+  }
+
+  get isCapturingOutbound(): boolean {
+    return this.#isCapturing;
+  }
+
+  /** New listeners take the slots of the old ones; connections that wait in the old ones' queues stay there. */
+  setListeners(listeners: PodListeners): void {
+    const exempt = this.#parts.maps.map('exempt');
+    const kinds = [
+      [LISTENER_OUTBOUND, listeners.outbound],
+      [LISTENER_HBONE, listeners.hbone],
+      [LISTENER_PLAINTEXT, listeners.plaintext],
+    ] as const;
+    for (const [kind, descriptors] of kinds) {
+      descriptors.forEach((fd, worker) => {
+        // Accepted sockets inherit it: sockops then knows them for the agent's.
+        exempt.setForSocket(fd, integerBytes(1, 4));
+        this.#listeners.setSocket(integerBytes(kind * MAX_WORKERS + worker, 4), fd);
+      });
+    }
+  }
+
+  setAddresses(addresses: readonly string[]): void {
+    setAddresses(this.#parts.maps, this.pod.podIndex, addresses);
+  }
+
+  /** From now on the pod's connections are decided by rows and ranges. */
+  captureOutbound({ trackFlows = true, flowLimit = 20_000 }: OutboundOptions = {}): void {
+    this.#setEntry(POD_CAPTURE_OUTBOUND | (trackFlows ? POD_TRACK_FLOWS : 0), flowLimit);
+    this.#isCapturing = true;
+  }
+
+  /** New connections of the pod are left alone; what is captured goes on. */
+  releaseOutbound(): void {
+    this.#parts.maps.map('pods').delete(integerBytes(this.pod.netnsCookie, 8));
+    this.#isCapturing = false;
+  }
+
+  /** Takes the pod out: its next connections, both ways, are as if there were no mesh. */
+  detach(): void {
+    this.releaseOutbound();
+    this.#link.detach();
+    this.close();
+    forgetPod(this.#parts.pins, this.#parts.maps, this.pod);
+  }
+
+  /** Lets go of the descriptors; what is pinned stays in force. */
+  close(): void {
+    this.#link.close();
+    this.#listeners.close();
+  }
+
+  #setEntry(flags: number, flowLimit: number): void {
+    const { podIndex, netnsCookie } = this.pod;
+    const value = this.#parts.maps.pod.encode({ podIndex, flags, flowLimit });
+    this.#parts.maps.map('pods').set(integerBytes(netnsCookie, 8), value);
+  }
+}
+
+/** Removes all that the kernel knows of a pod that is gone. */
+export function forgetPod(pins: Pins, maps: CaptureMaps, pod: PinnedPod): void {
+  const pods = maps.map('pods');
+  const cookie = integerBytes(pod.netnsCookie, 8);
+  const entry = pods.get(cookie);
+  if (entry !== undefined && maps.pod.decode(entry).podIndex === pod.podIndex) pods.delete(cookie);
+  removeDirectory(pins.podDirectory(pod));
+  setAddresses(maps, pod.podIndex, []);
+  maps.rows.replace([], ({ podIndex }) => podIndex === pod.podIndex);
+  maps.map('pod_budgets').delete(integerBytes(pod.podIndex, 4));
+  for (const name of ['pod_counts', 'untouched_counts'] as const) {
+    const map = maps.map(name);
+    // Both keys begin with the pod's index.
+    for (const key of map.keys()) {
+      if (new DataView(key.buffer, key.byteOffset).getUint32(0, true) === pod.podIndex) map.delete(key);
+    }
+  }
+}
+
+function setAddresses(maps: CaptureMaps, podIndex: number, addresses: readonly string[]): void {
+  maps.podAddresses.replace(
+    addresses.map((address) => [{ podIndex, address }, { value: 1 }] as const),
+    (key) => key.podIndex === podIndex,
+  );
+}
+
+function openOrLoad(
+  parts: PodCaptureParts,
+  settings: PodCaptureSettings,
+): { listeners: BpfMap; link: BpfLink } {
+  const { native, pins } = parts;
+  const directory = pins.podDirectory(settings);
+  const pinned = existsSync(directory) ? native.openPinnedMap(join(directory, 'listeners')) : undefined;
+  const object = loadLookup(parts, settings, pinned);
+  try {
+    const program = object.program('hadal_sk_lookup');
+    if (pinned !== undefined && updateLink(native, join(directory, 'link'), program)) {
+      return { listeners: pinned, link: native.openPinnedLink(join(directory, 'link')) };
+    }
+    removeDirectory(directory);
+    createDirectory(directory, (temporary) => {
+      object.map('listeners').pin(join(temporary, 'listeners'));
+      const link = program.attachNetns(settings.netnsFd);
+      link.pin(join(temporary, 'link'));
+      link.close();
+    });
+    pinned?.close();
+  } catch (cause) {
+    throw HadalError.from(
+      cause,
+      'ERR_KERNEL_ATTACH',
+      `attaching to the network namespace of pod ${settings.podIndex}`,
+    );
+  } finally {
+    // Program and maps live on through link and pins; a pod costs two descriptors instead of a dozen.
+    object.close();
+  }
+  return {
+    listeners: native.openPinnedMap(join(directory, 'listeners')),
+    link: native.openPinnedLink(join(directory, 'link')),
+  };
+}
+
+function loadLookup(parts: PodCaptureParts, { podIndex }: PodCaptureSettings, listeners: BpfMap | undefined) {
+  const object = parts.native.openObject(parts.objectPath);
+  try {
+    object.setReadOnly('pod_index', podIndex);
+    object.setReadOnly('worker_count', parts.workers);
+    object.setReadOnly('hbone_port', parts.hbonePort);
+    for (const name of object.mapNames) {
+      const shared = name === 'listeners' ? listeners : parts.sharedMaps.get(name);
+      if (shared !== undefined) object.reuseMap(name, shared);
+    }
+    object.load();
+    return object;
+  } catch (cause) {
+    object.close();
+    throw HadalError.from(cause, 'ERR_KERNEL_LOAD', `loading sk_lookup.bpf.o for pod ${podIndex}`);
+  }
+}
+
+/** False when the link is dead: its namespace is gone, or it was detached. */
+function updateLink(native: NativeBpf, path: string, program: Parameters<BpfLink['update']>[0]): boolean {
+  if (!existsSync(path)) return false;
+  const link = native.openPinnedLink(path);
+  try {
+    link.update(program);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    link.close();
+  }
+}
