@@ -5,9 +5,9 @@
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { parseObject } from './signing-wire.ts';
 import {
   fromWorkloadIdentity,
   toWorkloadIdentity,
@@ -17,15 +17,6 @@ import {
 /** f_type of statfs(2): memory-backed file systems. */
 const tmpfs = 0x01021994;
 const ramfs = 0x858458f6;
-
-const keptSchema = z.object({
-  version: z.literal(1),
-  identity: z.string(),
-  fetchedAt: z.number(),
-  certificateChain: z.string(),
-  privateKey: z.string(),
-  roots: z.string(),
-});
 
 export interface KeptCertificate {
   readonly certificate: WorkloadCertificate;
@@ -79,7 +70,7 @@ export class KeptCertificates {
       return undefined;
     }
     try {
-      const kept = keptSchema.parse(JSON.parse(text));
+      const kept = parseKept(path, text);
       if (kept.identity !== identity)
         throw new HadalError('ERR_IDENTITY_KEPT', `${path} is for ${kept.identity}`);
       return { certificate: fromWorkloadIdentity(kept, at), fetchedAt: kept.fetchedAt };
@@ -133,4 +124,23 @@ export class KeptCertificates {
   #path(identity: string): string {
     return join(this.#directory, `${createHash('sha256').update(identity).digest('hex').slice(0, 32)}.json`);
   }
+}
+
+/** What a file holds, checked for its shape; `fromWorkloadIdentity` checks the certificate itself. */
+function parseKept(
+  path: string,
+  text: string,
+): Omit<WorkloadIdentity, 'trustDomains'> & { fetchedAt: number } {
+  const { version, identity, fetchedAt, certificateChain, privateKey, roots } = parseObject(text) ?? {};
+  const texts = [identity, certificateChain, privateKey, roots];
+  if (version !== 1 || typeof fetchedAt !== 'number' || texts.some((each) => typeof each !== 'string')) {
+    throw new HadalError('ERR_IDENTITY_KEPT', `${path} holds no certificate of version 1`);
+  }
+  return {
+    identity: String(identity),
+    fetchedAt,
+    certificateChain: String(certificateChain),
+    privateKey: String(privateKey),
+    roots: String(roots),
+  };
 }

@@ -2,7 +2,7 @@
 import { request } from 'node:http';
 import { type ErrorCode, HadalError } from '../base/errors.ts';
 import type { CertificateSigner, SignedCertificate, SigningRequest } from './signer.ts';
-import { signingAnswerSchema, signingPath } from './signing-server.ts';
+import { parseObject, parseWireAnswer, signingPath, type WireRequest } from './signing-wire.ts';
 
 const maxAnswerBytes = 1024 * 1024;
 
@@ -16,19 +16,21 @@ export class SocketSigner implements CertificateSigner {
   }
 
   async sign({ csr, identity, lifetimeMs }: SigningRequest, signal: AbortSignal): Promise<SignedCertificate> {
-    const body = { csr, validityDuration: Math.ceil(lifetimeMs / 1000), impersonatedIdentity: identity };
+    const body: WireRequest = {
+      csr,
+      validityDuration: Math.ceil(lifetimeMs / 1000),
+      impersonatedIdentity: identity,
+    };
     const { status, text } = await this.#post(JSON.stringify(body), signal);
-    const parsed = parseJson(text);
-    if (status !== 200) throw this.#refusal(status, parsed);
-    const answer = signingAnswerSchema.safeParse(parsed);
-    if (!answer.success) {
+    if (status !== 200) throw this.#refusal(status, text);
+    const answer = parseWireAnswer(text);
+    if (answer === undefined) {
       throw new HadalError(
         'ERR_IDENTITY_ANSWER',
         `${this.name} answered something that is no certificate chain`,
       );
     }
-    const { certChain } = answer.data;
-    return { chain: certChain.slice(0, -1), roots: certChain.at(-1) ?? '' };
+    return { chain: answer.certChain.slice(0, -1), roots: answer.certChain.at(-1) ?? '' };
   }
 
   #post(body: string, signal: AbortSignal): Promise<{ status: number; text: string }> {
@@ -58,21 +60,13 @@ export class SocketSigner implements CertificateSigner {
     });
   }
 
-  #refusal(status: number, parsed: unknown): HadalError {
-    const { code, message } = (parsed ?? {}) as { code?: unknown; message?: unknown };
-    const own =
-      typeof code === 'string' && code.startsWith('ERR_IDENTITY_')
-        ? (code as ErrorCode)
-        : 'ERR_IDENTITY_SIGNER';
-    const text = typeof message === 'string' ? message : `status ${status}`;
-    return new HadalError(own, `the certificate authority at ${this.name} refused: ${text}`);
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+  #refusal(status: number, text: string): HadalError {
+    const { code, message } = parseObject(text) ?? {};
+    const ours = typeof code === 'string' && code.startsWith('ERR_IDENTITY_');
+    const why = typeof message === 'string' ? message : `status ${status}`;
+    return new HadalError(
+      ours ? (code as ErrorCode) : 'ERR_IDENTITY_SIGNER',
+      `the certificate authority at ${this.name} refused: ${why}`,
+    );
   }
 }

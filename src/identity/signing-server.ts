@@ -5,25 +5,14 @@
 import { chmod, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
-import { z } from 'zod';
 import { type ErrorCode, HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
 import type { CertificateSigner } from './signer.ts';
+import { parseWireRequest, signingPath, type WireAnswer } from './signing-wire.ts';
 
-export const signingPath = '/v1/certificates';
 const maxBodyBytes = 32 * 1024;
 const maxConnections = 256;
-
-/** A request or an answer on the wire; `certChain` ends with the bundle of roots, as Istio's does. */
-export const signingRequestSchema = z.strictObject({
-  csr: z.string().min(1),
-  /** Seconds; 0 or absent leaves it to the authority. */
-  validityDuration: z.number().int().min(0).optional(),
-  impersonatedIdentity: z.string().min(1),
-});
-
-export const signingAnswerSchema = z.object({ certChain: z.array(z.string().min(1)).min(2) });
 
 /** `true`, or why not. `retry`: the answer may change soon, as for a pod that was made a moment ago. */
 export type IssueVerdict = boolean | { readonly why: string; readonly retry?: boolean };
@@ -80,9 +69,7 @@ async function handle(
     if (request.url !== signingPath)
       return fail(response, 404, 'ERR_IDENTITY_PATH', `only ${signingPath} is served`);
     if (request.method !== 'POST') return fail(response, 405, 'ERR_IDENTITY_METHOD', 'only POST is served');
-    const parsed = signingRequestSchema.safeParse(await readJson(request));
-    if (!parsed.success) return fail(response, 400, 'ERR_IDENTITY_REQUEST', z.prettifyError(parsed.error));
-    const { csr, validityDuration = 0, impersonatedIdentity } = parsed.data;
+    const { csr, validityDuration, impersonatedIdentity } = parseWireRequest(await readBody(request));
     identity = impersonatedIdentity;
     const verdict = await mayIssue(identity, caller);
     if (verdict !== true) {
@@ -99,7 +86,8 @@ async function handle(
     const abort = new AbortController();
     const signed = await authority.sign({ csr, identity, lifetimeMs: validityDuration * 1000 }, abort.signal);
     logger.info({ audit: true, caller, identity }, 'signed a certificate');
-    answer(response, 200, { certChain: [...signed.chain, signed.roots] });
+    const body: WireAnswer = { certChain: [...signed.chain, signed.roots] };
+    answer(response, 200, body);
   } catch (caught) {
     const error = HadalError.from(caught, 'ERR_IDENTITY_SIGNER');
     const status = statusOf(error.code);
@@ -133,21 +121,20 @@ function fail(response: ServerResponse, status: number, code: ErrorCode, message
   answer(response, status, { code, message });
 }
 
-async function readJson(request: IncomingMessage): Promise<unknown> {
+async function readBody(request: IncomingMessage): Promise<string> {
   const parts: Buffer[] = [];
   let length = 0;
   for await (const part of request as AsyncIterable<Buffer>) {
     length += part.length;
     if (length > maxBodyBytes) {
-      throw new HadalError('ERR_IDENTITY_REQUEST', `the request is longer than ${maxBodyBytes} bytes`);
+      throw new HadalError(
+        'ERR_IDENTITY_REQUEST',
+        `the signing request is longer than ${maxBodyBytes} bytes`,
+      );
     }
     parts.push(part);
   }
-  try {
-    return JSON.parse(Buffer.concat(parts).toString('utf8'));
-  } catch (error) {
-    throw new HadalError('ERR_IDENTITY_REQUEST', 'the request is not JSON', { cause: error });
-  }
+  return Buffer.concat(parts).toString('utf8');
 }
 
 async function listen(server: Server, path: string): Promise<void> {
