@@ -8,7 +8,7 @@ set(vmlinux_btf /sys/kernel/btf/vmlinux)
 file(MAKE_DIRECTORY ${bpf_dir}/test)
 
 hadal_sources(bpf_sources bpf/*.bpf.c)
-hadal_sources(bpf_test_sources test/bpf/*.bpf.c test/bpf/programs/*.bpf.c)
+hadal_sources(bpf_test_sources test/bpf/*.bpf.c test/*/programs/*.bpf.c)
 
 if(NOT EXISTS ${vmlinux_btf} AND NOT EXISTS ${bpf_dir}/vmlinux.h)
   message(FATAL_ERROR "${vmlinux_btf} is missing: this kernel was built without CONFIG_DEBUG_INFO_BTF, so vmlinux.h cannot be "

@@ -11,9 +11,7 @@ if (existsSync(report)) {
       if ((test.failures ?? []).length > 0) counts.failed += 1;
       else if (test.result === 'SKIPPED') {
         counts.skipped += 1;
-        counts.notes.push(
-          `skipped: ${suite}.${test.name}: ${(test.skipped ?? []).map(({ message }) => message.trim()).join('; ')}`,
-        );
+        counts.notes.push(`skipped: ${suite}.${test.name} (the output above says why)`);
       } else if (test.result === 'COMPLETED') counts.passed += 1;
     }
   }
