@@ -25,7 +25,7 @@ set(bpf_objects "")
 function(hadal_bpf_object source object)
   add_custom_command(OUTPUT ${object}
     COMMAND ${BPF_CLANG} -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter
-      -Wno-missing-field-initializers -D__TARGET_ARCH_x86 -I${bpf_dir} -I${CMAKE_SOURCE_DIR}/bpf -I${CMAKE_SOURCE_DIR}
+      -Wno-missing-field-initializers -D__TARGET_ARCH_x86 -I${bpf_dir} -I${CMAKE_SOURCE_DIR}/bpf -I${CMAKE_SOURCE_DIR} -idirafter /usr/include/x86_64-linux-gnu
       -MD -MT ${object} -MF ${object}.d -c ${source} -o ${object}
     # DWARF goes, BTF stays.
     COMMAND ${BPF_STRIP} -g ${object}
