@@ -1,0 +1,185 @@
+/**
+ * Makes what runs equal to what is written: creates and removes pods, joins them to the mesh and takes them out. A pod is
+ * published as reachable by HBONE only after the agent of its node answered, and no longer before the agent lets it go.
+ */
+
+import { objectKey } from '../source/kubernetes/metadata.ts';
+import type { PodObject } from '../source/kubernetes/pod.ts';
+import { enrolmentWish } from '../source/translate/enrolment.ts';
+import type { ClusterObjects } from '../source/translate/mesh.ts';
+import type { Cluster } from './cluster.ts';
+import type { LabLog } from './lab-log.ts';
+import type { LabNode } from './node.ts';
+import { LabPod, type PodPlan } from './pod.ts';
+import { ReadinessProbe } from './readiness-probe.ts';
+
+export interface KubeletOptions {
+  readonly cluster: Cluster;
+  readonly nodes: ReadonlyMap<string, LabNode>;
+  readonly plan: (object: PodObject, node: LabNode) => PodPlan;
+  /** Brings the state file and the pods' name files up to date. */
+  readonly publish: () => void;
+  readonly log: LabLog;
+}
+
+/** Namespaces are made by several programs each; more at a time would only queue for the kernel's lock. */
+const parallelCreations = 4;
+
+export class Kubelet {
+  readonly #options: KubeletOptions;
+  readonly pods = new Map<string, LabPod>();
+  readonly #probes = new Map<string, ReadinessProbe>();
+  /** What kept an object from running, by key; cleared when it runs. */
+  readonly problems = new Map<string, string>();
+
+  constructor(options: KubeletOptions) {
+    this.#options = options;
+  }
+
+  /** One pass; the caller sees to it that passes do not overlap. */
+  async reconcile(): Promise<void> {
+    const { cluster, publish } = this.#options;
+    const objects = cluster.objects();
+    const wanted = new Map(
+      objects.pods.filter((pod) => this.#canRun(pod)).map((pod) => [objectKey(pod), pod]),
+    );
+    const gone = [...this.pods.values()].filter((pod) => !isSame(pod, wanted.get(pod.key)));
+    for (const pod of gone) await this.#remove(pod);
+    const missing = [...wanted.values()].filter((pod) => !this.pods.has(objectKey(pod)));
+    const created = await inParallel(missing, parallelCreations, (pod) => this.#create(pod));
+    publish();
+    await this.#followLabels(cluster.objects());
+    for (const pod of created) this.#start(pod);
+  }
+
+  close(): void {
+    for (const probe of this.#probes.values()) probe.close();
+  }
+
+  #canRun(pod: PodObject): boolean {
+    const key = objectKey(pod);
+    const reason = this.#obstacle(pod);
+    if (reason === undefined) this.problems.delete(key);
+    else if (this.problems.get(key) !== reason) {
+      this.problems.set(key, reason);
+      this.#options.log.warn(`Pod ${key} does not run: ${reason}`);
+    }
+    return reason === undefined;
+  }
+
+  #obstacle(pod: PodObject): string | undefined {
+    const known = [...this.#options.nodes.keys()];
+    if (pod.spec.hostNetwork) return 'hostNetwork is not something that the lab offers';
+    if (pod.spec.securityContext?.runAsUser === 0)
+      return 'securityContext.runAsUser is 0; pods of the lab run unprivileged';
+    if (pod.spec.nodeName === '')
+      return `spec.nodeName is missing; the lab has no scheduler (nodes: ${known.join(', ')})`;
+    if (!known.includes(pod.spec.nodeName))
+      return `there is no node ${pod.spec.nodeName} (nodes: ${known.join(', ')})`;
+    return undefined;
+  }
+
+  async #create(object: PodObject): Promise<LabPod> {
+    const key = objectKey(object);
+    const node = this.#nodeOf(object.spec.nodeName);
+    const pod = new LabPod(this.#options.plan(object, node));
+    this.pods.set(key, pod);
+    this.#report(pod);
+    this.#options.publish(); // its files must be there before its root is made
+    await pod.create();
+    this.#options.log.info(`pod ${key} on ${node.name}: ${pod.v4}, ${pod.v6}`);
+    return pod;
+  }
+
+  #start(pod: LabPod): void {
+    pod.startPrograms();
+    const probe = new ReadinessProbe(pod, this.#nodeOf(pod.node), (ready) => {
+      pod.ready = ready;
+      this.#report(pod);
+      this.#options.publish();
+    });
+    this.#probes.set(pod.key, probe);
+  }
+
+  async #remove(pod: LabPod): Promise<void> {
+    this.#probes.get(pod.key)?.close();
+    this.#probes.delete(pod.key);
+    this.pods.delete(pod.key);
+    this.#options.cluster.setStatus(pod.key, undefined);
+    this.#options.publish();
+    const node = this.#nodeOf(pod.node);
+    if (pod.enrolled)
+      await node.agent
+        ?.removePod(pod, 'deleted')
+        .catch((error: unknown) => this.#options.log.warn(String(error)));
+    await pod.remove();
+    node.podIndexes.delete(pod.key);
+    this.#options.log.info(`pod ${pod.key} is gone`);
+  }
+
+  async #followLabels(objects: ClusterObjects): Promise<void> {
+    for (const object of objects.pods) {
+      const pod = this.pods.get(objectKey(object));
+      if (pod === undefined) continue;
+      const { wanted } = enrolmentWish(object, objects.namespaces.get(object.metadata.namespace));
+      if (wanted && !pod.enrolled) await this.#join(pod, object);
+      if (!wanted && pod.enrolled) await this.#leave(pod);
+    }
+  }
+
+  async #join(pod: LabPod, object: PodObject): Promise<void> {
+    const agent = this.#nodeOf(pod.node).agent;
+    if (agent === undefined) return;
+    try {
+      await agent.addPod(pod, object);
+    } catch (error) {
+      this.problems.set(pod.key, String(error));
+      this.#options.log.warn(
+        `pod ${pod.key} could not join the mesh: ${error instanceof Error ? error.message : error}`,
+      );
+      return;
+    }
+    pod.enrolled = true;
+    this.#report(pod);
+    this.#options.publish();
+    this.#options.log.info(`pod ${pod.key} joined the mesh`);
+  }
+
+  async #leave(pod: LabPod): Promise<void> {
+    pod.enrolled = false;
+    this.#report(pod);
+    this.#options.publish();
+    await this.#nodeOf(pod.node).agent?.removePod(pod, 'left');
+    this.#options.log.info(`pod ${pod.key} left the mesh`);
+  }
+
+  #report(pod: LabPod): void {
+    const { addresses, ready, enrolled } = pod;
+    this.#options.cluster.setStatus(pod.key, { addresses, ready, enrolled });
+  }
+
+  #nodeOf(name: string): LabNode {
+    const node = this.#options.nodes.get(name);
+    if (node === undefined) throw new Error(`no node ${name}`);
+    return node;
+  }
+}
+
+/** A pod's labels may change while it runs; another spec is another pod. */
+function isSame(pod: LabPod, object: PodObject | undefined): boolean {
+  return object !== undefined && JSON.stringify(object.spec) === JSON.stringify(pod.plan.object.spec);
+}
+
+async function inParallel<T, R>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  const queue = items.entries();
+  const worker = async () => {
+    for (const [index, item] of queue) results[index] = await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+  return results;
+}

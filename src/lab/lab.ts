@@ -1,0 +1,209 @@
+/**
+ * A mesh on one machine: nodes and pods as namespaces, programs from manifests, an agent per node. `startLab` (start.ts)
+ * makes one; this is what its user holds.
+ */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { HadalError } from '../base/errors.ts';
+import type { KnownObject, Rejection } from '../source/kubernetes/objects.ts';
+import type { AddressPlan } from './address-plan.ts';
+import { type FabricCapture, startCapture } from './capture.ts';
+import { freezeCgroup } from './cgroup.ts';
+import type { Cluster, LabelledKind } from './cluster.ts';
+import type { Fabric } from './fabric.ts';
+import type { Kubelet } from './kubelet.ts';
+import type { LabLayout } from './layout.ts';
+import type { LabNode } from './node.ts';
+import type { LabPod } from './pod.ts';
+import type { Publisher } from './publisher.ts';
+
+export interface LabParts {
+  readonly layout: LabLayout;
+  readonly plan: AddressPlan;
+  readonly cluster: Cluster;
+  readonly fabric: Fabric;
+  readonly nodes: ReadonlyMap<string, LabNode>;
+  readonly outside: ReadonlyMap<string, LabPod>;
+  readonly kubelet: Kubelet;
+  readonly publisher: Publisher;
+  readonly stateFile: string;
+  /** Objects of the manifests that were refused. */
+  readonly rejections: () => readonly Rejection[];
+  /** Brings the record for other processes up to date. */
+  readonly save: () => void;
+  readonly close: () => Promise<void>;
+}
+
+export class Lab {
+  readonly #parts: LabParts;
+  #passes: Promise<void> = Promise.resolve();
+  #waiting = false;
+  #stopped: Promise<void> | undefined;
+  #captures = 0;
+
+  constructor(parts: LabParts) {
+    this.#parts = parts;
+  }
+
+  get name(): string {
+    return this.#parts.layout.name;
+  }
+  /** tmpfs of the lab. */
+  get directory(): string {
+    return this.#parts.layout.directory;
+  }
+  get plan(): AddressPlan {
+    return this.#parts.plan;
+  }
+  /** The file that all agents of the lab watch. */
+  get stateFile(): string {
+    return this.#parts.stateFile;
+  }
+  get nodes(): readonly LabNode[] {
+    return [...this.#parts.nodes.values()];
+  }
+  get pods(): readonly LabPod[] {
+    return [...this.#parts.kubelet.pods.values()];
+  }
+  get rejections(): readonly Rejection[] {
+    return this.#parts.rejections();
+  }
+  /** Why a pod does not run, by `namespace/name`. */
+  get problems(): ReadonlyMap<string, string> {
+    return this.#parts.kubelet.problems;
+  }
+
+  node(name: string): LabNode {
+    return this.#parts.nodes.get(name) ?? missing('node', name, this.#parts.nodes.keys());
+  }
+
+  /** By `name` when only one namespace has it, or by `namespace/name`. */
+  pod(name: string): LabPod {
+    const found = this.pods.filter((pod) => pod.key === name || pod.name === name);
+    const [one, ...others] = found;
+    if (one === undefined) return missing('pod', name, this.#parts.kubelet.pods.keys());
+    if (others.length > 0) {
+      throw new HadalError(
+        'ERR_LAB_POD',
+        `several pods are called ${name}: ${found.map((pod) => pod.key).join(', ')}`,
+      );
+    }
+    return one;
+  }
+
+  /** A host beyond the cluster. */
+  outsideHost(name: string): LabPod {
+    return this.#parts.outside.get(name) ?? missing('outside host', name, this.#parts.outside.keys());
+  }
+
+  /** Virtual addresses of a service, `name` or `namespace/name`: first IPv4, then IPv6. */
+  serviceAddresses(name: string): readonly string[] {
+    const services = this.#parts.cluster.objects().services;
+    const found = services.find(
+      ({ metadata }) => metadata.name === name || `${metadata.namespace}/${metadata.name}` === name,
+    );
+    if (found === undefined)
+      return missing(
+        'service',
+        name,
+        services.map(({ metadata }) => metadata.name),
+      );
+    return found.spec.clusterIPs;
+  }
+
+  /** Objects from text, as `kubectl apply` takes them; resolves when they run. */
+  async apply(text: string): Promise<void> {
+    this.#parts.cluster.apply(text);
+    await this.reconcile();
+  }
+
+  async deletePod(name: string): Promise<void> {
+    this.#parts.cluster.delete('Pod', this.pod(name).key);
+    await this.reconcile();
+  }
+
+  async delete(kind: KnownObject['kind'], key: string): Promise<void> {
+    this.#parts.cluster.delete(kind, key);
+    await this.reconcile();
+  }
+
+  /** Sets labels as `kubectl label` would; undefined takes one away. Keys: `namespace/name`, for a Namespace its name. */
+  async label(kind: LabelledKind, key: string, labels: Record<string, string | undefined>): Promise<void> {
+    this.#parts.cluster.label(kind, key, labels);
+    await this.reconcile();
+  }
+
+  /** Policies of the mesh, as `istio.security.Authorization` in JSON form. */
+  setPolicies(policies: readonly unknown[]): void {
+    this.#parts.publisher.policies = policies;
+    this.#parts.publisher.publish(this.pods);
+  }
+
+  /** Makes what runs equal to what is written. Calls that come while a pass runs share the next one. */
+  async reconcile(): Promise<void> {
+    if (!this.#waiting) {
+      this.#waiting = true;
+      this.#passes = this.#passes.then(async () => {
+        this.#waiting = false;
+        if (this.#stopped !== undefined) return;
+        await this.#parts.kubelet.reconcile();
+        this.#parts.save();
+      });
+      // A failed pass is told to those who wait for it; the next one starts afresh.
+      const pass = this.#passes;
+      this.#passes = pass.catch(() => {});
+      await pass;
+      return;
+    }
+    await this.#passes;
+  }
+
+  /** Resolves when every pod is ready. */
+  async waitReady(timeoutMs = 30_000): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const pending = this.pods.filter((pod) => !pod.ready);
+      if (pending.length === 0) return;
+      if (Date.now() > deadline) {
+        const names = pending.map((pod) => pod.key).join(', ');
+        const logs = join(this.directory, 'pods');
+        throw new HadalError(
+          'ERR_LAB_NOT_READY',
+          `not ready after ${timeoutMs} ms: ${names}; their logs are under ${logs}`,
+        );
+      }
+      await sleep(20);
+    }
+  }
+
+  /** Sleeps all processes of the lab, or wakes them. */
+  async freeze(frozen = true): Promise<void> {
+    await freezeCgroup(this.#parts.layout.cgroup, frozen);
+  }
+
+  /** Captures what crosses between the nodes; `filter` in tcpdump's words. */
+  async capture(filter: readonly string[] = []): Promise<FabricCapture> {
+    const cgroup = join(this.#parts.layout.cgroup, 'tools');
+    const file = join(this.directory, `capture-${++this.#captures}.pcap`);
+    return await startCapture({ ...this.#parts.fabric.tap, cgroup }, file, filter);
+  }
+
+  /** Ends everything and leaves nothing behind. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    // A pass that runs would make new things while the old ones go.
+    await this.#passes;
+    await this.#parts.close();
+  }
+}
+
+function missing(kind: string, name: string, known: Iterable<string>): never {
+  throw new HadalError(
+    'ERR_LAB_UNKNOWN',
+    `there is no ${kind} ${name}; there are: ${[...known].join(', ') || 'none'}`,
+  );
+}

@@ -1,0 +1,141 @@
+/** Raw documents in, typed objects out; a bad one is rejected alone, with its place, its field and the reason. */
+import type { z } from 'zod';
+import { type NamespaceObject, namespaceObject } from './namespace.ts';
+import { type PodObject, podObject } from './pod.ts';
+import { type ServiceObject, serviceObject } from './service.ts';
+import { type ServiceAccountObject, serviceAccountObject } from './service-account.ts';
+
+/** Where an object was written. */
+export interface Origin {
+  readonly file: string;
+  /** Counted from 1, as in a file of several documents. */
+  readonly document: number;
+  /** First line of the document in its file, from 1. */
+  readonly line: number;
+}
+
+export interface RawDocument {
+  readonly origin: Origin;
+  readonly value: unknown;
+}
+
+export interface Rejection {
+  readonly origin: Origin;
+  /** `Pod shop/front`; `object` when it does not even say what it is. */
+  readonly object: string;
+  /** `spec.containers[0].name`; empty when the object as a whole is meant. */
+  readonly field: string;
+  readonly reason: string;
+}
+
+export type KnownObject = NamespaceObject | ServiceAccountObject | PodObject | ServiceObject;
+
+const schemas: Readonly<Record<string, z.ZodType<KnownObject>>> = {
+  'v1/Namespace': namespaceObject,
+  'v1/ServiceAccount': serviceAccountObject,
+  'v1/Pod': podObject,
+  'v1/Service': serviceObject,
+};
+
+/** Kinds that would change what is allowed: leaving one out in silence would be a hole, so it is rejected by name. */
+const refusedGroups = [
+  'security.istio.io',
+  'networking.istio.io',
+  'gateway.networking.k8s.io',
+  'networking.k8s.io',
+];
+
+export type ParsedDocument =
+  | { readonly kind: 'object'; readonly key: string; readonly object: KnownObject; readonly origin: Origin }
+  /** Not a kind that the mesh reads. */
+  | {
+      readonly kind: 'other';
+      readonly key: string;
+      readonly apiVersion: string;
+      readonly objectKind: string;
+      readonly value: unknown;
+      readonly origin: Origin;
+    }
+  | {
+      readonly kind: 'rejected';
+      readonly key: string | undefined;
+      readonly rejections: readonly Rejection[];
+    };
+
+export function parseDocument({ origin, value }: RawDocument): ParsedDocument {
+  const header = headerOf(value);
+  if (typeof header === 'string') {
+    return {
+      kind: 'rejected',
+      key: undefined,
+      rejections: [{ origin, object: 'object', field: '', reason: header }],
+    };
+  }
+  const { apiVersion, objectKind, key, title } = header;
+  const schema = schemas[`${apiVersion}/${objectKind}`];
+  if (schema === undefined) {
+    const group = apiVersion.split('/')[0] ?? '';
+    if (!refusedGroups.includes(group)) return { kind: 'other', key, apiVersion, objectKind, value, origin };
+    const reason = `${apiVersion} ${objectKind} is not understood by this version, and leaving it out could allow too much`;
+    return { kind: 'rejected', key, rejections: [{ origin, object: title, field: '', reason }] };
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return { kind: 'object', key, object: parsed.data, origin };
+  const rejections = parsed.error.issues.map((issue) => ({
+    origin,
+    object: title,
+    field: fieldPath(issue.path),
+    reason: reasonOf(issue, value),
+  }));
+  return { kind: 'rejected', key, rejections };
+}
+
+/** One line for the operator. */
+export function describeRejection({ origin, object, field, reason }: Rejection): string {
+  const place = `${origin.file}, document ${origin.document} (line ${origin.line})`;
+  return `${place}: ${object}: ${field === '' ? '' : `${field}: `}${reason}`;
+}
+
+interface Header {
+  readonly apiVersion: string;
+  readonly objectKind: string;
+  readonly key: string;
+  readonly title: string;
+}
+
+/** What names an object, or why nothing does. */
+function headerOf(value: unknown): Header | string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return 'is not an object with apiVersion, kind and metadata';
+  }
+  const { apiVersion, kind, metadata } = value as Record<string, unknown>;
+  if (typeof apiVersion !== 'string' || apiVersion === '') return 'apiVersion is missing';
+  if (typeof kind !== 'string' || kind === '') return 'kind is missing';
+  const { name, namespace } = (typeof metadata === 'object' && metadata !== null ? metadata : {}) as Record<
+    string,
+    unknown
+  >;
+  if (typeof name !== 'string' || name === '') return `${kind} without metadata.name`;
+  const within = kind === 'Namespace' ? '' : typeof namespace === 'string' ? namespace : 'default';
+  const path = within === '' ? name : `${within}/${name}`;
+  return { apiVersion, objectKind: kind, key: `${apiVersion}/${kind}/${path}`, title: `${kind} ${path}` };
+}
+
+function fieldPath(path: readonly PropertyKey[]): string {
+  return path
+    .map((part, index) =>
+      typeof part === 'number' ? `[${part}]` : `${index === 0 ? '' : '.'}${String(part)}`,
+    )
+    .join('');
+}
+
+/** zod's message with what stood there, which is what the reader looks for in the file. */
+function reasonOf(issue: z.core.$ZodIssue, root: unknown): string {
+  let found: unknown = root;
+  for (const part of issue.path) {
+    found =
+      typeof found === 'object' && found !== null ? (found as Record<PropertyKey, unknown>)[part] : undefined;
+  }
+  const given = found === undefined ? 'is missing' : `is ${JSON.stringify(found)?.slice(0, 80)}`;
+  return `${given}: ${issue.message}`;
+}

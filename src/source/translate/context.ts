@@ -1,0 +1,20 @@
+/** What a translation needs to know beside the objects. */
+export interface MeshNames {
+  readonly clusterId: string;
+  readonly trustDomain: string;
+  /** Name of the network that pods are on; '' when there is only one. */
+  readonly network: string;
+  /** `cluster.local`. */
+  readonly clusterDomain: string;
+}
+
+export const defaultMeshNames: MeshNames = Object.freeze({
+  clusterId: 'Kubernetes',
+  trustDomain: 'cluster.local',
+  network: '',
+  clusterDomain: 'cluster.local',
+});
+
+export function serviceHostname(names: MeshNames, namespace: string, service: string): string {
+  return `${service}.${namespace}.svc.${names.clusterDomain}`;
+}
