@@ -6,12 +6,21 @@ const onKernel = ['native', 'bpf', 'mesh', 'kubernetes'] as const;
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 10_000 } },
-      ...onKernel.map((name) => ({
+      {
+        test: {
+          name: 'unit',
+          sequence: { groupOrder: 0 },
+          include: ['test/unit/**/*.test.ts'],
+          testTimeout: 10_000,
+        },
+      },
+      ...onKernel.map((name, index) => ({
         test: {
           name,
           include: [`test/${name}/**/*.test.ts`],
           fileParallelism: false,
+          // A group runs after the one before it: unit tests together, then each kernel project alone.
+          sequence: { groupOrder: index + 1 },
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },
