@@ -1,7 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 /** Tests that need the kernel (namespaces, cgroups, BPF) run one file at a time: they share the machine's network and CPU. */
-const onKernel = ['native', 'bpf', 'mesh', 'kubernetes'] as const;
+con...onKernel = ['native', 'bpf', 'mesh', 'kubernetes'] as const;
+
+const kernelProjects = process.env.HADAL_LONG === '1' ? [...onKernel, 'stress'] : onKernel;
 
 export default defineConfig({
   test: {
@@ -14,7 +16,7 @@ export default defineConfig({
           testTimeout: 10_000,
         },
       },
-      ...onKernel.map((name, index) => ({
+      ...kernelProjects.map((name, index) => ({
         test: {
           name,
           include: [`test/${name}/**/*.test.ts`],
