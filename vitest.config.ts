@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 /** Tests that need the kernel (namespaces, cgroups, BPF) run one file at a time: they share the machine's network and CPU. */
-con...onKernel = ['native', 'bpf', 'mesh', 'kubernetes'] as const;
+const onKernel = ['native', 'bpf', 'mesh', 'kubernetes'] as const;
 
 const kernelProjects = process.env.HADAL_LONG === '1' ? [...onKernel, 'stress'] : onKernel;
 
