@@ -12,6 +12,7 @@ import {
   fromWorkloadIdentity,
   toWorkloadIdentity,
   type WorkloadCertificate,
+  type WorkloadIdentity,
 } from './workload-certificate.ts';
 
 /** f_type of statfs(2): memory-backed file systems. */

@@ -40,7 +40,7 @@ export function parseWireRequest(text: string): WireRequest {
 
 /** Undefined for anything that is no answer. */
 export function parseWireAnswer(text: string): WireAnswer | undefined {
-  const certChain = parseObject(text)?.['certChain'];
+  const certChain = parseObject(text)?.certChain;
   if (!Array.isArray(certChain) || certChain.length < 2) return undefined;
   const texts = certChain.filter((part): part is string => typeof part === 'string' && part !== '');
   return texts.length === certChain.length ? { certChain: texts } : undefined;
