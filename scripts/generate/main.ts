@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { configurationFile } from './configuration.ts';
 import { constantsFile } from './constants.ts';
 import { reasonsFile } from './reasons.ts';
+import { stateFileSchemaFile } from './state-file-schema.ts';
 
 export interface GeneratedFile {
   /** From the repository's root. */
@@ -16,7 +17,7 @@ export interface GeneratedFile {
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 export function generatedFiles(): GeneratedFile[] {
-  return [reasonsFile(root), constantsFile(root), configurationFile()];
+  return [reasonsFile(root), constantsFile(root), configurationFile(), stateFileSchemaFile()];
 }
 
 /** Paths of the files that differ from what their source makes. */
