@@ -11,6 +11,8 @@ export interface StoredPod extends AddRequest {
   /** Inode of its network namespace: another one under the same path is another namespace. */
   readonly netnsInode: string;
   readonly enrolledAt: string;
+  /** Set once it left the mesh while its open connections go on: no agent shall capture it again. */
+  readonly leftAt?: string;
 }
 
 export const mostPodIndexes = 65_535;

@@ -1,0 +1,161 @@
+import { HadalError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { SnapshotDiff } from '../model/diff.ts';
+import type { MeshSnapshot } from '../model/snapshot.ts';
+import type {
+  EdgeCounters,
+  NativeTunnel,
+  PodListeners,
+  TlsIdentity,
+  TunnelDescription,
+  TunnelEvents,
+  TunnelHandle,
+  TunnelSettings,
+  TunnelTotals,
+} from '../native/types.ts';
+import type { EnrolledPod } from '../routing/judgement.ts';
+import { type DecisionCounts, DecisionTables, type DecisionTablesOptions } from './decision-tables.ts';
+import { flowRecordBytes } from './flow-record.ts';
+import { unknownWaitMs } from './tunnel-settings.ts';
+
+export interface TunnelParts
+  extends Pick<DecisionTablesOptions, 'judge' | 'edges' | 'connectRefusals' | 'rowsPerPod'> {
+  readonly native: NativeTunnel;
+  readonly settings: TunnelSettings;
+  readonly logger: Logger;
+  /** Packed flow records, and how many were lost before them. */
+  readonly onFlows: (records: Uint8Array, lost: number) => void;
+  /** The last connection of a pod that left has ended. */
+  readonly onDrained: (podIndex: number) => void;
+}
+
+export interface CarriedPod extends EnrolledPod {
+  readonly podIndex: number;
+  readonly netnsFd: number;
+  /** SPIFFE id that its connections speak with. */
+  readonly identity: string;
+}
+
+/** Unknown destinations of one pod that may wait for the mesh state at a time. */
+const waitingPerPod = 256;
+const unknownRefusalMs = 30_000;
+
+/** The native tunnel with its decision tables: pods, certificates and the mesh go in, flows and counters come out. */
+export class Tunnel {
+  readonly #parts: TunnelParts;
+  readonly #handle: TunnelHandle;
+  readonly #decisions: DecisionTables;
+  readonly #pods = new Map<number, CarriedPod>();
+
+  constructor(parts: TunnelParts) {
+    const { native, settings } = parts;
+    if (native.flowRecordBytes !== flowRecordBytes) {
+      throw new HadalError(
+        'ERR_TUNNEL_LAYOUT',
+        `native flow records have ${native.flowRecordBytes} bytes, ${flowRecordBytes} are known here; run npm run build`,
+      );
+    }
+    this.#parts = parts;
+    this.#handle = native.createTunnel(settings, (events) => this.#onEvents(events));
+    this.#decisions = new DecisionTables({
+      ...parts,
+      tables: this.#handle,
+      unknownWaitMs: unknownWaitMs(settings.questionTimeoutMs),
+      waitingPerPod,
+      unknownRefusalMs,
+    });
+  }
+
+  get snapshot(): MeshSnapshot {
+    return this.#decisions.snapshot;
+  }
+
+  setSnapshot(next: MeshSnapshot): SnapshotDiff {
+    return this.#decisions.setSnapshot(next);
+  }
+
+  setIdentity(identity: TlsIdentity): void {
+    this.#handle.setIdentity(identity);
+  }
+
+  removeIdentity(identity: string): void {
+    this.#handle.removeIdentity(identity);
+  }
+
+  /** Creates the pod's listeners. The tables know it first: nothing that arrives may meet a pod that nobody knows. */
+  addPod(pod: CarriedPod): PodListeners {
+    const { podIndex, netnsFd, addresses, identity } = pod;
+    this.#decisions.setPod(podIndex, pod);
+    try {
+      const listeners = this.#handle.addPod({ podIndex, netnsFd, addresses, identity });
+      this.#pods.set(podIndex, pod);
+      return listeners;
+    } catch (caught) {
+      this.#decisions.removePod(podIndex);
+      throw HadalError.from(caught, 'ERR_TUNNEL_POD', `listening in the network namespace of ${pod.uid}`);
+    }
+  }
+
+  setPodAddresses(podIndex: number, addresses: readonly string[]): void {
+    const pod = this.#pods.get(podIndex);
+    if (pod === undefined) return;
+    const next = { ...pod, addresses };
+    this.#pods.set(podIndex, next);
+    this.#handle.setPodAddresses(podIndex, addresses);
+    this.#decisions.setPod(podIndex, next);
+  }
+
+  /** With `keepConnections` the open ones run to their end, then `onDrained` tells. */
+  removePod(podIndex: number, options: { readonly keepConnections: boolean }): void {
+    if (!this.#pods.delete(podIndex)) return;
+    this.#handle.removePod(podIndex, options);
+    this.#decisions.removePod(podIndex);
+  }
+
+  removeEdges(edges: readonly number[]): void {
+    this.#handle.removeEdges(edges);
+  }
+
+  readCounters(): EdgeCounters {
+    return this.#handle.readCounters();
+  }
+
+  readTotals(): TunnelTotals {
+    return this.#handle.readTotals();
+  }
+
+  decisionCounts(): DecisionCounts {
+    return this.#decisions.counts();
+  }
+
+  readLiveFlows(): Promise<Uint8Array> {
+    return this.#handle.readLiveFlows();
+  }
+
+  describeTunnels(): Promise<TunnelDescription[]> {
+    return this.#handle.describeTunnels();
+  }
+
+  /** Takes no new connections, waits for the open ones until the deadline, then closes the rest. */
+  async drain(deadlineMs: number): Promise<{ ended: number; forced: number }> {
+    return this.#handle.drain(deadlineMs);
+  }
+
+  close(): void {
+    this.#decisions.close();
+    this.#handle.close();
+  }
+
+  #onEvents(events: TunnelEvents): void {
+    const { logger, onFlows, onDrained } = this.#parts;
+    if (events.questions.length > 0) this.#decisions.ask(events.questions);
+    for (const { level, message, podIndex } of events.log) {
+      logger[level](
+        podIndex === undefined ? {} : { pod: this.#pods.get(podIndex)?.uid ?? podIndex },
+        message,
+      );
+    }
+    if (events.flows.byteLength > 0 || events.flowsLost > 0) onFlows(events.flows, events.flowsLost);
+    for (const podIndex of events.drainedPods) onDrained(podIndex);
+  }
+}
