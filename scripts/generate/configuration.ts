@@ -16,15 +16,24 @@ export function configurationFile(): GeneratedFile {
     'Durations are written `500ms`, `20s`, `1m30s`; sizes `64KiB`, `4MiB`; lists are separated by commas.',
   ];
   for (const group of optionGroups) {
-    lines.push('', `## ${group}`, '', '| variable | default | value | meaning |', '|---|---|---|---|');
-    lines.push(...rows.filter((row) => row.group === group).map(tableRow));
+    const cells = rows.filter((row) => row.group === group).map(tableRow);
+    lines.push('', `## ${group}`, '', ...table([['variable', 'default', 'value', 'meaning'], ...cells]));
   }
   return { path: 'docs/configuration.md', content: `${lines.join('\n')}\n` };
 }
 
-function tableRow(row: Option<unknown>): string {
+/** Columns as wide as their widest cell, as the formatter has it. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (cells: readonly string[], fill: string) =>
+    `| ${widths.map((width, column) => (cells[column] ?? '').padEnd(width, fill)).join(' | ')} |`;
+  const [head = [], ...body] = rows;
+  return [line(head, ' '), line([], '-'), ...body.map((row) => line(row, ' '))];
+}
+
+function tableRow(row: Option<unknown>): readonly string[] {
   const cells = [`\`${row.env}\``, defaultOf(row), row.unit, row.doc];
-  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return cells.map((cell) => cell.replaceAll('|', '\\|'));
 }
 
 function defaultOf(row: Option<unknown>): string {
