@@ -1,0 +1,157 @@
+/** `npm run bench`: Hadal beside no mesh, in slices that alternate. What each row means: docs/benchmark.md. */
+import { existsSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LabSide } from './lab-side.ts';
+import { measurePairs, type Pair, type Readings, Runner } from './measure.ts';
+import { type BenchOptions, parseBenchOptions } from './options.ts';
+import {
+  type ExternalRow,
+  formatExternalTable,
+  formatTable,
+  machineFacts,
+  type ResultRow,
+  weakness,
+} from './report.ts';
+import { measureResting, restingRows } from './resting.ts';
+import { type Scenario, wantedScenarios } from './scenarios.ts';
+import { median, medianRatio } from './statistics.ts';
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+async function compare(options: BenchOptions): Promise<void> {
+  const wanted = (row: string): boolean => options.rows.test(row);
+  const scenarios = wantedScenarios(options.rows);
+  const rest = restingRows.some(wanted);
+  if (scenarios.length === 0 && !rest) throw new Error(`no row matches --rows ${options.rows.source}`);
+  const sides: LabSide[] = [];
+  const rows: ResultRow[] = [];
+  const failed: string[] = [];
+  try {
+    say('starting the lab without a mesh');
+    const baseline = await started(LabSide.start('baseline'), sides);
+    const meshed = rest || scenarios.some(({ topology }) => topology !== 'aa');
+    if (meshed) say('starting the lab with Hadal');
+    const hadal = meshed ? await started(LabSide.start('hadal'), sides) : baseline;
+    if (rest) rows.push(...(await measureResting(hadal, wanted, say)));
+    for (const scenario of scenarios) {
+      try {
+        rows.push(...(await compareScenario(scenario, baseline, hadal, options)));
+      } catch (error) {
+        failed.push(`${scenario.topology}.${scenario.name}: ${(error as Error).message}`);
+        say(`  failed: ${failed.at(-1)}`);
+      }
+    }
+  } finally {
+    for (const side of sides) await side.stop();
+  }
+  console.log(formatTable(rows));
+  const weak = weakness(rows);
+  if (weak !== '') console.log(`\n${weak}`);
+  for (const row of failed) console.log(`\nfailed: ${row}`);
+  if (options.json !== '')
+    writeFileSync(options.json, `${JSON.stringify({ rows, ...machineFacts() }, null, 2)}\n`);
+  if (failed.length > 0) process.exitCode = 1;
+}
+
+async function started(starting: Promise<LabSide>, sides: LabSide[]): Promise<LabSide> {
+  const side = await starting;
+  sides.push(side);
+  return side;
+}
+
+async function compareScenario(
+  scenario: Scenario,
+  baseline: LabSide,
+  hadal: LabSide,
+  options: BenchOptions,
+): Promise<ResultRow[]> {
+  const name = `${scenario.topology}.${scenario.name}`;
+  // No mesh against itself: the same side twice, from two processes.
+  const sides = scenario.topology === 'aa' ? [baseline] : [baseline, hadal];
+  const runners: Runner[] = [];
+  try {
+    for (const side of sides) runners.push(await Runner.start(side, scenario));
+    const [first, second = first] = runners as [Runner, Runner?];
+    const rounds = scenario.topology === 'same' ? Math.max(9, options.rounds) : options.rounds;
+    const pairs = await measurePairs(first, second, { ...options, rounds }, (done, of) => {
+      if (done % 10 === 0) say(`  ${name}: pair ${done + 1} of ${of}`);
+    });
+    const rows = resultRows(scenario, pairs).filter((row) => options.rows.test(row.row));
+    for (const row of rows)
+      say(`  ${row.row}: ${row.hadal.toFixed(2)} ${row.unit}, ratio ${row.ratio?.toFixed(3) ?? '-'}`);
+    return rows;
+  } finally {
+    for (const runner of runners) await runner.close();
+  }
+}
+
+function resultRows(scenario: Scenario, pairs: readonly Pair[]): ResultRow[] {
+  return scenario.rows.map(({ row, unit, reading }) => {
+    const of = (pick: (pair: Pair) => Readings): number => median(pairs.map((pair) => pick(pair)[reading]));
+    const hadal = of((pair) => pair.hadal);
+    if (row.includes('.cpu.')) return { row, unit, baseline: null, hadal, ratio: null };
+    const ratio = medianRatio(
+      pairs.map((pair) => ({ baseline: pair.baseline[reading], hadal: pair.hadal[reading] })),
+    );
+    return { row, unit, baseline: of((pair) => pair.baseline), hadal, ratio };
+  });
+}
+
+/** The lab without agents, for another mesh that the operator starts in it by hand. */
+async function measureExternal(options: BenchOptions): Promise<void> {
+  const side = await LabSide.start('baseline');
+  const rows: ExternalRow[] = [];
+  try {
+    for (const node of side.lab.nodes)
+      say(`node ${node.name}: ip netns exec ${node.netns} sh   # ${node.address.v4} ${node.address.v6}`);
+    for (const pod of side.lab.pods)
+      say(`pod ${pod.key}: ip netns exec ${pod.netns} sh   # ${pod.addresses.join(' ')}`);
+    await externalMeshIsUp(options.waitFile);
+    for (const scenario of wantedScenarios(options.rows).filter((one) => one.topology !== 'aa')) {
+      rows.push(...(await externalScenario(side, scenario, options)));
+    }
+  } finally {
+    await side.stop();
+  }
+  console.log(formatExternalTable(rows));
+  if (options.json !== '')
+    writeFileSync(options.json, `${JSON.stringify({ rows, ...machineFacts() }, null, 2)}\n`);
+}
+
+async function externalScenario(
+  side: LabSide,
+  scenario: Scenario,
+  options: BenchOptions,
+): Promise<ExternalRow[]> {
+  const runner = await Runner.start(side, scenario);
+  try {
+    const slices: Readings[] = [];
+    const count = Math.max(1, Math.round(options.seconds * 2)) * options.rounds;
+    for (let i = 0; i < count; i++) slices.push(await runner.slice());
+    return scenario.rows
+      .filter(({ row }) => options.rows.test(row) && !row.includes('.cpu.'))
+      .map(({ row, unit, reading }) => ({ row, unit, value: median(slices.map((slice) => slice[reading])) }));
+  } finally {
+    await runner.close();
+  }
+}
+
+async function externalMeshIsUp(waitFile: string): Promise<void> {
+  if (waitFile !== '') {
+    say(`waiting for ${waitFile}`);
+    while (!existsSync(waitFile)) await sleep(200);
+    return;
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  await terminal.question('start the other mesh, then press Enter ');
+  terminal.close();
+}
+
+try {
+  const options = parseBenchOptions(process.argv.slice(2));
+  await (options.external ? measureExternal(options) : compare(options));
+} catch (error) {
+  say(`bench: ${(error as Error).message}`);
+  process.exitCode = 1;
+}

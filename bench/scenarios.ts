@@ -1,0 +1,87 @@
+/** What each row of the benchmark does. A scenario is measured once and yields one row or several. */
+
+export type Topology = 'cross' | 'same' | 'plaintext' | 'aa';
+export type LoadName = 'rr' | 'connections' | 'upload' | 'download';
+
+export interface Scenario {
+  readonly topology: Topology;
+  readonly name: string;
+  readonly load: LoadName;
+  readonly connections: number;
+  readonly messageBytes: number;
+  /** Rows this scenario can yield, by full name, with their unit. */
+  readonly rows: readonly ScenarioRow[];
+}
+
+/** What a slice measured, by the name a row asks for it. */
+export type Reading = 'rate' | 'gbits' | 'p50' | 'p90' | 'p99' | 'cpuPerOperation' | 'cpuPerGigabyte';
+
+export interface ScenarioRow {
+  readonly row: string;
+  readonly unit: string;
+  readonly reading: Reading;
+}
+
+const kilobyte = 1024;
+
+export const scenarios: readonly Scenario[] = [
+  scenario('aa', 'throughput.1', 'upload', 1),
+  scenario('aa', 'rr64.16', 'rr', 16, 64),
+  scenario('aa', 'connections.1', 'connections', 1),
+  ...loadsOf('cross'),
+  ...loadsOf('plaintext'),
+  ...loadsOf('same'),
+];
+
+function loadsOf(topology: Topology): Scenario[] {
+  const bulk = [1, 4, 16].flatMap((n) => [
+    scenario(topology, `throughput.${n}`, 'upload', n),
+    scenario(topology, `throughput-back.${n}`, 'download', n),
+  ]);
+  return [
+    ...bulk,
+    ...[1, 16, 64].map((n) => scenario(topology, `rr64.${n}`, 'rr', n, 64)),
+    scenario(topology, 'rr16k.16', 'rr', 16, 16 * kilobyte),
+    ...[1, 16].map((n) => scenario(topology, `connections.${n}`, 'connections', n)),
+  ];
+}
+
+function scenario(
+  topology: Topology,
+  name: string,
+  load: LoadName,
+  connections: number,
+  messageBytes = 64,
+): Scenario {
+  return { topology, name, load, connections, messageBytes, rows: rowsOf(topology, name, load, connections) };
+}
+
+function rowsOf(topology: Topology, name: string, load: LoadName, connections: number): ScenarioRow[] {
+  const full = `${topology}.${name}`;
+  const rows: ScenarioRow[] = [];
+  if (load === 'upload' || load === 'download') {
+    rows.push({ row: full, unit: 'Gbit/s', reading: 'gbits' });
+  } else {
+    const single = load === 'rr' && connections === 1;
+    rows.push(
+      single ? { row: full, unit: 'us', reading: 'p50' } : { row: full, unit: '1/s', reading: 'rate' },
+    );
+    for (const p of ['p50', 'p90', 'p99'] as const)
+      rows.push({ row: `${full}.${p}`, unit: 'us', reading: p });
+  }
+  if (topology !== 'aa' && load === 'rr' && (name === 'rr64.1' || name === 'rr64.16')) {
+    rows.push({ row: `${topology}.cpu.${name}`, unit: 'us', reading: 'cpuPerOperation' });
+  }
+  if (topology !== 'aa' && name === 'throughput.1') {
+    rows.push({ row: `${topology}.cpu.${name}`, unit: 'ms/GB', reading: 'cpuPerGigabyte' });
+  }
+  return rows;
+}
+
+/** The scenarios that yield at least one wanted row, in their order. `same.*` only when asked for by name. */
+export function wantedScenarios(pattern: RegExp): Scenario[] {
+  const byName = pattern.source !== '.*';
+  return scenarios.filter(
+    (one) => (byName || one.topology !== 'same') && one.rows.some((row) => pattern.test(row.row)),
+  );
+}
