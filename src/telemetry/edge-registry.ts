@@ -93,6 +93,11 @@ export class EdgeRegistry implements EdgeAllotter {
     return this.#byNumber.get(number)?.labels ?? this.#forgotten.get(number);
   }
 
+  /** The same without the forgotten: what an edge's counters may be shown under. */
+  countedLabels(number: number): TrafficLabels | undefined {
+    return this.#byNumber.get(number)?.labels;
+  }
+
   /**
    * Forgets edges that no row names, no connection uses and that had no traffic for a while; at nine tenths of the room, those
    * without traffic since the last sweep. Returns their numbers, so that native forgets them too.

@@ -1,0 +1,165 @@
+/** The admin server: on loopback (and a unix socket, which is reachable from other network namespaces of the machine) only. */
+import { HadalError } from '../base/errors.ts';
+import { type Logger, type LogRoot, parseLogLevels } from '../base/logger.ts';
+import { type ConnectionState, connectionStates } from '../telemetry/connection-entry.ts';
+import type { ConnectionList, ConnectionQuery } from '../telemetry/flow-log.ts';
+import type { ConfigDump } from './config-dump.ts';
+import {
+  type HttpAnswer,
+  type HttpListener,
+  type HttpRequest,
+  json,
+  plain,
+  type Route,
+  startHttpServer,
+} from './http-server.ts';
+import { cpuProfile, heapSnapshot, profileSeconds } from './profiler.ts';
+
+export interface AdminServerOptions {
+  /** 15000; 0 takes a free one. */
+  readonly port: number;
+  /** Besides the port: `<runtime directory>/admin.sock`, which the command line looks for. */
+  readonly socketPath?: string;
+  readonly configDump: ConfigDump;
+  readonly logs: LogRoot;
+  readonly connections: (query: ConnectionQuery) => Promise<ConnectionList>;
+  /** `GET /status`: what `hadal status` shows. */
+  readonly status: () => unknown;
+  /** Levels when the agent started, for `POST /logging?reset`. */
+  readonly initialLevels?: string;
+  /** `POST /quitquitquit`. */
+  readonly quit?: () => void;
+  readonly logger: Logger;
+}
+
+export function startAdminServer(options: AdminServerOptions): Promise<HttpListener> {
+  const { port, socketPath, logger } = options;
+  return startHttpServer({
+    name: 'the admin server',
+    routes: routesOf(options),
+    listen: [{ host: '127.0.0.1', port }, ...(socketPath === undefined ? [] : [{ socketPath }])],
+    loopbackHostOnly: true,
+    maxConnections: 32,
+    logger,
+  });
+}
+
+function routesOf(options: AdminServerOptions): Route[] {
+  const routes: Route[] = [
+    { method: 'GET', path: '/', handle: () => plain(200, index(routes)) },
+    { method: 'GET', path: '/config_dump', handle: (request) => configDump(options.configDump, request) },
+    { method: 'GET', path: '/connections', handle: (request) => connections(options, request) },
+    { method: 'GET', path: '/status', handle: async () => json(await options.status()) },
+    { method: 'GET', path: '/logging', handle: () => json(options.logs.levels()) },
+    { method: 'POST', path: '/logging', handle: (request) => setLevels(options, request) },
+    ...['/debug/profile', '/debug/pprof/profile'].map(
+      (path): Route => ({ method: 'GET', path, handle: (request) => profile(request) }),
+    ),
+    ...['/debug/heap', '/debug/pprof/heap'].map(
+      (path): Route => ({ method: 'GET', path, handle: () => heap() }),
+    ),
+    { method: 'GET', path: '/debug/memory', handle: () => json(process.memoryUsage()) },
+  ];
+  const { quit } = options;
+  if (quit !== undefined) {
+    routes.push({
+      method: 'POST',
+      path: '/quitquitquit',
+      handle: () => {
+        setImmediate(quit);
+        return plain(200, 'shutting down\n');
+      },
+    });
+  }
+  return routes;
+}
+
+const descriptions: Readonly<Record<string, string>> = {
+  '/config_dump': 'what the agent knows and does, as JSON; ?section=a,b for parts of it',
+  '/connections':
+    'live and just ended connections; ?after=CURSOR, ?limit=N, ?state=live,closed,refused, ?pod=NAMESPACE/NAME',
+  '/status': 'a short report',
+  '/logging': 'levels; POST ?level=debug, ?level=tunnel:debug,info or ?reset changes them',
+  '/debug/profile': 'a CPU profile of the JavaScript thread; ?seconds=1..60',
+  '/debug/heap': 'a heap snapshot; stops the JavaScript thread for a moment',
+  '/debug/memory': 'memory in use',
+  '/quitquitquit': 'drains and ends the agent',
+};
+
+function index(routes: readonly Route[]): string {
+  const lines = routes
+    .filter(({ path }) => descriptions[path] !== undefined)
+    .map(({ method, path }) => `${method.padEnd(4)} ${path.padEnd(16)} ${descriptions[path]}`);
+  return `${lines.join('\n')}\n`;
+}
+
+async function configDump(dump: ConfigDump, { query }: HttpRequest): Promise<HttpAnswer> {
+  const only = query.get('section')?.split(',');
+  const unknown = only?.filter((name) => !dump.names.includes(name)) ?? [];
+  if (unknown.length > 0) throw wrong(`section ${unknown.join(', ')} is not one of ${dump.names.join(', ')}`);
+  return json(await dump.read(only));
+}
+
+async function connections(options: AdminServerOptions, { query }: HttpRequest): Promise<HttpAnswer> {
+  const states = query.get('state')?.split(',');
+  const unknown = states?.filter((state) => !(connectionStates as readonly string[]).includes(state)) ?? [];
+  if (unknown.length > 0)
+    throw wrong(`state ${unknown.join(', ')} is not one of ${connectionStates.join(', ')}`);
+  const limit = query.has('limit') ? wholeNumber('limit', query.get('limit') ?? '', 0, 1_000_000) : undefined;
+  return json(
+    await options.connections({
+      after: query.get('after') ?? undefined,
+      limit,
+      states: states as ConnectionState[] | undefined,
+      pod: query.get('pod') ?? undefined,
+    }),
+  );
+}
+
+function setLevels(
+  { logs, initialLevels = 'info', logger }: AdminServerOptions,
+  { query }: HttpRequest,
+): HttpAnswer {
+  const text = query.get('level') ?? (query.has('reset') ? initialLevels : undefined);
+  if (text === undefined) return json(logs.levels());
+  let levels: ReturnType<typeof parseLogLevels>;
+  try {
+    levels = parseLogLevels(text);
+  } catch (error) {
+    throw wrong(error instanceof Error ? error.message : String(error));
+  }
+  if (query.has('reset'))
+    for (const scope of Object.keys(logs.levels().scopes)) logs.setLevel(undefined, scope);
+  for (const { level, scope } of levels) logs.setLevel(level, scope);
+  logger.info({ levels: text }, 'log levels changed');
+  return json(logs.levels());
+}
+
+async function profile({ query, signal }: HttpRequest): Promise<HttpAnswer> {
+  const { min, max, default: usual } = profileSeconds;
+  const seconds = wholeNumber('seconds', query.get('seconds') ?? String(usual), min, max);
+  return download('hadal.cpuprofile', await cpuProfile(seconds, signal));
+}
+
+function heap(): HttpAnswer {
+  return download('hadal.heapsnapshot', heapSnapshot());
+}
+
+function download(fileName: string, body: HttpAnswer['body']): HttpAnswer {
+  return {
+    contentType: 'application/json',
+    body,
+    headers: { 'content-disposition': `attachment; filename="${fileName}"` },
+  };
+}
+
+function wholeNumber(name: string, text: string, min: number, max: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= max))
+    throw wrong(`${name}=${JSON.stringify(text)} is not a whole number from ${min} to ${max}`);
+  return value;
+}
+
+function wrong(why: string): HadalError<'ERR_REQUEST'> {
+  return new HadalError('ERR_REQUEST', why);
+}

@@ -1,0 +1,197 @@
+/** The metrics of an agent. Everything is read once per scrape, from counters; nothing is kept up to date in between. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { type EventLoopUtilization, performance } from 'node:perf_hooks';
+import Registry from 'prom-client/lib/registry.js';
+import { reasonDetails } from '../model/reasons.gen.ts';
+import type { EdgeCounters, TunnelTotals } from '../native/types.ts';
+import type { EdgeRegistry } from './edge-registry.ts';
+import type { FlowLog } from './flow-log.ts';
+import { type MetricName, metricCatalogue } from './metric-catalogue.ts';
+import { type LabelledTraffic, type TrafficRow, TrafficTable } from './traffic-table.ts';
+
+/** Where the numbers come from. Those left out have no samples. */
+export interface MetricSources {
+  readonly edges: EdgeRegistry;
+  readonly build: { readonly version: string; readonly openssl: string; readonly nghttp2: string };
+  /** Counters per edge: of the tunnel, and of the kernel where it counts per edge. */
+  readonly edgeCounters?: () => readonly EdgeCounters[];
+  /** Traffic counted under no edge. */
+  readonly labelledTraffic?: () => readonly LabelledTraffic[];
+  readonly tunnelTotals?: () => TunnelTotals;
+  readonly flows?: FlowLog;
+  /** Reason number to count. */
+  readonly kernelDecisions?: () => ReadonlyMap<number, number>;
+  readonly kernelFaults?: () => Readonly<Record<string, number>>;
+  readonly captureRestored?: () => Readonly<Record<'rule' | 'route', number>>;
+  /** Reason number to count. */
+  readonly connectionsDestroyed?: () => ReadonlyMap<number, number>;
+  readonly rows?: () => Readonly<Record<string, number>>;
+  /** Pods by state; `enrolled` are captured, `pending` are not yet. */
+  readonly pods?: () => Readonly<Record<string, number>>;
+  readonly certificates?: () => Readonly<Record<string, number>>;
+  /** Milliseconds since 1970; undefined without certificates. */
+  readonly firstExpiry?: () => number | undefined;
+  readonly meshResources?: () => Readonly<Record<string, number>>;
+  readonly stateRejected?: () => number;
+}
+
+export interface Exposition {
+  readonly contentType: string;
+  readonly body: string;
+}
+
+interface Sample {
+  readonly labels: object;
+  /** Printed ahead of `labels`; the text is kept as long as the object lives. */
+  readonly sharedLabels?: object;
+  readonly value: number;
+}
+
+const noLabels = Object.freeze({});
+const noFlags = Object.freeze({ response_flags: '-' });
+
+export class AgentMetrics {
+  readonly #sources: MetricSources;
+  readonly #registry = new Registry();
+  readonly #traffic: TrafficTable;
+  #samples = new Map<MetricName, readonly Sample[]>();
+  #utilization: EventLoopUtilization = performance.eventLoopUtilization();
+
+  constructor(sources: MetricSources) {
+    this.#sources = sources;
+    this.#traffic = new TrafficTable(sources.edges);
+    for (const name of Object.keys(metricCatalogue) as MetricName[]) {
+      const { help, type } = metricCatalogue[name];
+      const get = async () => ({
+        name,
+        help,
+        type,
+        aggregator: 'sum',
+        values: this.#samples.get(name) ?? [],
+      });
+      this.#registry.registerMetric({ name, get });
+    }
+  }
+
+  async render(): Promise<Exposition> {
+    this.#samples = new Map([
+      ...this.#trafficSamples(),
+      ...this.#agentSamples(),
+      ...this.#tunnelSamples(),
+      ...this.#processSamples(),
+    ]);
+    const body = await this.#registry.metrics();
+    return { contentType: this.#registry.contentType, body };
+  }
+
+  *#trafficSamples(): Generator<[MetricName, Sample[]]> {
+    const { edgeCounters, labelledTraffic } = this.#sources;
+    const rows = this.#traffic.read(edgeCounters?.() ?? [], labelledTraffic?.() ?? []);
+    const used = rows.filter(({ opened, closed }) => opened > 0 || closed > 0);
+    const column = (value: (row: TrafficRow) => number): Sample[] =>
+      used.map((row) => ({ labels: noFlags, sharedLabels: row.labels, value: value(row) }));
+    yield ['istio_tcp_connections_opened_total', column(({ opened }) => opened)];
+    yield ['istio_tcp_connections_closed_total', column(({ closed }) => closed)];
+    // Istio counts from the server's view: what the source sent was received.
+    yield ['istio_tcp_received_bytes_total', column(({ bytesSent }) => bytesSent)];
+    yield ['istio_tcp_sent_bytes_total', column(({ bytesReceived }) => bytesReceived)];
+    yield [
+      'istio_tcp_connections_failed_total',
+      rows.flatMap((row) =>
+        [...row.failures.values()].map(({ labels, count }) => ({
+          labels,
+          sharedLabels: row.labels,
+          value: count,
+        })),
+      ),
+    ];
+  }
+
+  *#agentSamples(): Generator<[MetricName, Sample[]]> {
+    const { build, edges, flows, firstExpiry, pods, stateRejected } = this.#sources;
+    yield ['istio_build', [{ labels: { component: 'hadal-agent', tag: build.version }, value: 1 }]];
+    yield ['hadal_build_info', [{ labels: { ...build, node: process.versions.node }, value: 1 }]];
+    yield ['hadal_edges', one(edges.size)];
+    yield ['hadal_edges_overflowed_total', one(edges.overflowed)];
+    const podStates = pods?.();
+    yield ['hadal_pods', byLabel('state', podStates)];
+    yield ['workload_manager_active_proxy_count', one(podStates?.enrolled)];
+    yield ['workload_manager_pending_proxy_count', one(podStates?.pending)];
+    yield ['hadal_rows', byLabel('table', this.#sources.rows?.())];
+    yield ['hadal_kernel_decisions_total', byReason(this.#sources.kernelDecisions?.())];
+    yield ['hadal_kernel_faults_total', byLabel('fault', this.#sources.kernelFaults?.())];
+    yield ['hadal_capture_restored_total', byLabel('what', this.#sources.captureRestored?.())];
+    yield ['hadal_connections_destroyed_total', byReason(this.#sources.connectionsDestroyed?.())];
+    yield ['hadal_flow_records_total', one(flows?.recorded)];
+    yield ['hadal_flow_records_lost_total', one(flows?.lost)];
+    yield ['hadal_certificates', byLabel('state', this.#sources.certificates?.())];
+    const expiry = firstExpiry?.();
+    yield [
+      'hadal_certificate_expiry_timestamp_seconds',
+      one(expiry === undefined ? undefined : expiry / 1000),
+    ];
+    yield ['hadal_mesh_resources', byLabel('kind', this.#sources.meshResources?.())];
+    yield ['hadal_state_rejected_total', one(stateRejected?.())];
+  }
+
+  *#tunnelSamples(): Generator<[MetricName, Sample[]]> {
+    const totals = this.#sources.tunnelTotals?.();
+    if (totals === undefined) return;
+    yield ['hadal_questions_total', one(totals.questions)];
+    yield ['hadal_questions_timed_out_total', one(totals.questionsTimedOut)];
+    yield ['hadal_row_hits_total', one(totals.rowHits)];
+    yield ['hadal_connections_open', one(totals.connectionsOpen)];
+    yield ['hadal_connections_parked', one(totals.parked)];
+    yield ['hadal_tunnels_opened_total', one(totals.tunnelsOpened)];
+    yield ['hadal_tunnels_open', one(totals.tunnelsOpen)];
+    yield ['hadal_tunnel_streams_open', one(totals.streamsOpen)];
+    const cpu = totals.workerCpuMicroseconds.map((us, worker) => ({ labels: { worker }, value: us / 1e6 }));
+    yield ['hadal_worker_cpu_seconds_total', cpu];
+  }
+
+  *#processSamples(): Generator<[MetricName, Sample[]]> {
+    const cpu = process.cpuUsage();
+    yield ['process_cpu_seconds_total', one((cpu.user + cpu.system) / 1e6)];
+    yield ['process_resident_memory_bytes', one(process.memoryUsage.rss())];
+    yield ['process_start_time_seconds', one(performance.timeOrigin / 1000)];
+    yield ['process_open_fds', one(countOpenFiles())];
+    yield ['process_max_fds', one(maxOpenFiles())];
+    yield ['nodejs_heap_size_used_bytes', one(process.memoryUsage().heapUsed)];
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, this.#utilization);
+    this.#utilization = now;
+    yield ['nodejs_eventloop_utilization', one(utilization)];
+  }
+}
+
+function one(value: number | undefined): Sample[] {
+  return value === undefined ? [] : [{ labels: noLabels, value }];
+}
+
+function byLabel(label: string, values: Readonly<Record<string, number>> | undefined): Sample[] {
+  return Object.entries(values ?? {}).map(([name, value]) => ({ labels: { [label]: name }, value }));
+}
+
+function byReason(counts: ReadonlyMap<number, number> | undefined): Sample[] {
+  return [...(counts ?? [])].map(([reason, value]) => ({
+    labels: { reason: reasonDetails.get(reason)?.metric ?? `reason_${reason}` },
+    value,
+  }));
+}
+
+function countOpenFiles(): number | undefined {
+  try {
+    return readdirSync('/proc/self/fd').length;
+  } catch {
+    return undefined;
+  }
+}
+
+function maxOpenFiles(): number | undefined {
+  try {
+    const line = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'));
+    return line?.[1] === undefined ? undefined : Number(line[1]);
+  } catch {
+    return undefined;
+  }
+}
