@@ -1,0 +1,133 @@
+/** Pods with the capture in force, one agent's worth: BPF attached to the world's own cgroup, listeners that say who answers. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BpfCapture, type CaptureRanges } from '../../src/kernel/capture.ts';
+import { MARK, ROUTE_TABLE } from '../../src/kernel/constants.gen.ts';
+import type { PodCapture } from '../../src/kernel/pod-capture.ts';
+import { nativeAddon } from '../../src/native/addon.ts';
+import { PodWorld, type WorldPod } from './pod-world.ts';
+
+export const clusterRanges: CaptureRanges = {
+  pods: ['10.60.0.0/16', 'fd60::/16'],
+  services: ['10.96.0.0/16', 'fd96::/16'],
+  mesh: [],
+};
+
+export interface EnrolledPod extends WorldPod {
+  readonly podIndex: number;
+  readonly capture: PodCapture;
+}
+
+export interface CaptureWorldOptions {
+  readonly workers?: number;
+  readonly ranges?: CaptureRanges;
+}
+
+const noListeners = { outbound: [], hbone: [], plaintext: [] };
+
+export class CaptureWorld extends PodWorld {
+  readonly bpffs = join(tmpdir(), this.name);
+  readonly workers: number;
+  readonly #ranges: CaptureRanges;
+  #capture: BpfCapture | undefined;
+  #podIndex = 0;
+
+  static override create(options: CaptureWorldOptions = {}): Promise<CaptureWorld> {
+    return PodWorld.build(() => new CaptureWorld(options));
+  }
+
+  private constructor({ workers = 2, ranges = clusterRanges }: CaptureWorldOptions) {
+    super();
+    this.workers = workers;
+    this.#ranges = ranges;
+  }
+
+  protected override async start(): Promise<void> {
+    await super.start();
+    mkdirSync(this.bpffs);
+    this.onDispose(() => rmdirSync(this.bpffs));
+    execFileSync('mount', ['-t', 'bpf', 'bpf', this.bpffs]);
+    this.onDispose(() => void execFileSync('umount', [this.bpffs]));
+    this.capture = this.startCapture();
+    this.onDispose(() => this.capture.uninstall());
+    this.capture.setRanges(this.#ranges);
+  }
+
+  get capture(): BpfCapture {
+    if (this.#capture === undefined) throw new Error('the world has not started');
+    return this.#capture;
+  }
+
+  set capture(capture: BpfCapture) {
+    this.#capture = capture;
+  }
+
+  /** Another agent over the same pins. */
+  startCapture(): BpfCapture {
+    return BpfCapture.start({
+      native: nativeAddon(),
+      instance: 'test',
+      cgroupPath: this.cgroup,
+      workers: this.workers,
+      bpffs: this.bpffs,
+    });
+  }
+
+  get exemptPin(): string {
+    return join(this.capture.pinDirectory, 'maps', 'exempt');
+  }
+
+  listenersPin({ podIndex, netnsCookie }: { podIndex: number; netnsCookie: bigint }): string {
+    return join(this.capture.pinDirectory, 'pods', `${podIndex}-${netnsCookie}`, 'listeners');
+  }
+
+  /** Attaches a pod, without rule, routes or listeners. */
+  attach(pod: WorldPod, podIndex = ++this.#podIndex): EnrolledPod {
+    const { netnsFd, netnsCookie, ipv4, ipv6 } = pod;
+    const addresses = [ipv4, ipv6];
+    const capture = this.capture.attachPod({
+      podIndex,
+      netnsFd,
+      netnsCookie,
+      addresses,
+      listeners: noListeners,
+    });
+    return { ...pod, podIndex, capture };
+  }
+
+  /** A pod with everything that enrolment does. */
+  async addEnrolledPod(
+    name: string,
+    options: { listeners?: boolean; reusePort?: boolean } = {},
+  ): Promise<EnrolledPod> {
+    const pod = this.attach(this.addPod(name));
+    if (options.listeners !== false) await this.startListeners(pod, options);
+    this.addCaptureRouting(pod, MARK, ROUTE_TABLE);
+    pod.capture.captureOutbound();
+    return pod;
+  }
+
+  startListeners(pod: EnrolledPod, options: { reusePort?: boolean; workers?: number[] } = {}) {
+    const workers = options.workers ?? Array.from({ length: this.workers }, (_, worker) => worker);
+    return this.serveAgent(
+      pod,
+      {
+        listeners: this.listenersPin(pod),
+        exempt: this.exemptPin,
+        workers,
+        ...(options.reusePort === undefined ? {} : { reusePort: options.reusePort }),
+      },
+      { cgroup: this.cgroup },
+    );
+  }
+
+  /** How often the pod met the reason. */
+  countOf(pod: EnrolledPod, reason: number): number {
+    const found = this.capture
+      .readCounters()
+      .pods.find((count) => count.podIndex === pod.podIndex && count.reason === reason);
+    return found?.count ?? 0;
+  }
+}

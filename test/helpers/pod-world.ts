@@ -1,0 +1,363 @@
+/**
+ * A small world of pods for tests of the capture: a node's network namespace that routes between pods, each with a veth and
+ * both families of addresses, and a cgroup tree. Names carry the process id; `dispose` undoes all, also after a failure.
+ */
+import { type ChildProcessByStdio, execFileSync, spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { findCgroupRoot } from '../../src/kernel/file-systems.ts';
+
+const programs = join(dirname(fileURLToPath(import.meta.url)), 'programs');
+const python = '/usr/bin/python3';
+
+/** Why tests with pods cannot run here; undefined when they can. */
+export const podWorldUnavailable: string | undefined =
+  process.getuid?.() !== 0
+    ? 'not root'
+    : findCgroupRoot() === undefined
+      ? 'no cgroup v2 is mounted'
+      : !existsSync('/sys/kernel/btf/vmlinux')
+        ? 'the kernel has no BTF'
+        : !existsSync(python)
+          ? `${python} is missing (apt-get install python3)`
+          : undefined;
+
+if (podWorldUnavailable !== undefined)
+  console.warn(`SKIPPED: tests with pods need the kernel: ${podWorldUnavailable}`);
+
+export interface WorldPod {
+  readonly name: string;
+  readonly netns: string;
+  readonly netnsFd: number;
+  readonly netnsCookie: bigint;
+  readonly ipv4: string;
+  readonly ipv6: string;
+  readonly cgroup: string;
+}
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface Answer {
+  readonly who: string;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  readonly mark: number;
+}
+
+export interface DialResult {
+  readonly connected: boolean;
+  readonly error?: string;
+  readonly firstError?: string;
+  readonly local?: Endpoint;
+  readonly remote?: Endpoint;
+  readonly mark?: number;
+  readonly answer?: Answer;
+  readonly received?: number;
+  readonly md5Keys?: number;
+  readonly seconds: number;
+}
+
+export interface DialOptions {
+  readonly to: readonly [string, number];
+  /** An IPv6 socket also for an IPv4 destination, which must then be written mapped. */
+  readonly family?: 4 | 6;
+  readonly bind?: readonly [string, number];
+  readonly device?: string;
+  readonly deviceAfter?: string;
+  readonly fastOpen?: 'connect' | 'send';
+  readonly mptcp?: boolean;
+  readonly udp?: boolean;
+  readonly mark?: number;
+  readonly transparent?: boolean;
+  readonly freebind?: boolean;
+  readonly md5Keys?: number;
+  /** Pinned sk_storage map that exempts the socket. */
+  readonly exempt?: string;
+  /** Dialled before on the same socket, then dissolved. */
+  readonly first?: readonly [string, number];
+  readonly bytes?: number;
+  readonly repeat?: number;
+  readonly timeout?: number;
+}
+
+export interface RunOptions {
+  /** Default: nobody without any capability, as an application. */
+  readonly asRoot?: boolean;
+  /** Default: the pod's. */
+  readonly cgroup?: string;
+}
+
+type Child = ChildProcessByStdio<Writable, Readable, null>;
+
+let serial = 0;
+
+export class PodWorld {
+  readonly name = `hadaltest-${process.pid}-${serial++}`;
+  readonly #undo: (() => void | Promise<void>)[] = [];
+  readonly #children = new Set<Child>();
+  #podCount = 0;
+  readonly cgroup = join(findCgroupRoot() ?? '/', this.name);
+  #node: { readonly netns: string; readonly netnsFd: number; readonly netnsCookie: bigint } | undefined;
+
+  static create(): Promise<PodWorld> {
+    return PodWorld.build(() => new PodWorld());
+  }
+
+  /** Makes a world whole, or leaves nothing of it; sweeps what killed test runs have left. */
+  protected static async build<T extends PodWorld>(make: () => T): Promise<T> {
+    sweepDeadWorlds();
+    const world = make();
+    try {
+      await world.start();
+      return world;
+    } catch (error) {
+      await world.dispose();
+      throw error;
+    }
+  }
+
+  protected async start(): Promise<void> {
+    this.#makeCgroup(this.cgroup);
+    const netns = this.#makeNetns('node');
+    ip('-n', netns, 'link', 'set', 'lo', 'up');
+    sysctl(netns, 'net/ipv4/ip_forward', '1');
+    sysctl(netns, 'net/ipv6/conf/all/forwarding', '1');
+    this.#node = { netns, ...this.#openNetns(netns) };
+  }
+
+  /** The node: its namespace routes between the pods, and is the kubelet's. */
+  get node(): { readonly netns: string; readonly netnsFd: number; readonly netnsCookie: bigint } {
+    if (this.#node === undefined) throw new Error('the world has not started');
+    return this.#node;
+  }
+
+  addPod(name: string): WorldPod {
+    const index = ++this.#podCount;
+    const netns = this.#makeNetns(name);
+    const device = `v${index}`;
+    ip('-n', this.node.netns, 'link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns);
+    ip('-n', this.node.netns, 'link', 'set', device, 'up');
+    ip('-n', this.node.netns, 'addr', 'add', `10.60.${index}.1/24`, 'dev', device);
+    ip('-n', this.node.netns, 'addr', 'add', `fd60:${index}::1/64`, 'dev', device, 'nodad');
+    ip('-n', netns, 'link', 'set', 'lo', 'up');
+    ip('-n', netns, 'link', 'set', 'eth0', 'up');
+    const [ipv4, ipv6] = [`10.60.${index}.2`, `fd60:${index}::2`];
+    ip('-n', netns, 'addr', 'add', `${ipv4}/24`, 'dev', 'eth0');
+    ip('-n', netns, 'addr', 'add', `${ipv6}/64`, 'dev', 'eth0', 'nodad');
+    ip('-n', netns, 'route', 'add', 'default', 'via', `10.60.${index}.1`);
+    ip('-n', netns, '-6', 'route', 'add', 'default', 'via', `fd60:${index}::1`);
+    const cgroup = this.#makeCgroup(join(this.cgroup, name));
+    return { name, netns, ...this.#openNetns(netns), ipv4, ipv6, cgroup };
+  }
+
+  makeCgroup(name: string): string {
+    return this.#makeCgroup(join(this.cgroup, name));
+  }
+
+  /** The rule of the mark and a local route for each interface, as enrolment sets them. */
+  addCaptureRouting({ netns, ipv4 }: WorldPod, mark: number, table: number): void {
+    sysctl(netns, 'net/ipv4/tcp_fwmark_accept', '1');
+    for (const family of ['-4', '-6']) {
+      ip(
+        '-n',
+        netns,
+        family,
+        'rule',
+        'add',
+        'fwmark',
+        `${mark}/0xffff`,
+        'lookup',
+        String(table),
+        'priority',
+        '100',
+      );
+      for (const [metric, device] of ['lo', 'eth0'].entries()) {
+        const source = family === '-4' ? ['src', ipv4] : [];
+        const route = ['route', 'add', 'local', 'default', 'dev', device, ...source];
+        ip('-n', netns, family, ...route, 'table', String(table), 'metric', String(metric + 1));
+      }
+    }
+  }
+
+  /** Dials from a pod; one result for each repetition. */
+  async dialAll(pod: WorldPod, options: DialOptions, run: RunOptions = {}): Promise<DialResult[]> {
+    const child = this.#spawn(pod, 'dial.py', options, run);
+    const lines: DialResult[] = [];
+    for await (const line of createInterface({ input: child.stdout })) lines.push(JSON.parse(line));
+    return lines;
+  }
+
+  async dial(pod: WorldPod, options: DialOptions, run: RunOptions = {}): Promise<DialResult> {
+    const [result] = await this.dialAll(pod, options, run);
+    if (result === undefined) throw new Error(`dial.py in ${pod.name} printed nothing`);
+    return result;
+  }
+
+  /** Dials and keeps the connection; `check` tells whether it still carries bytes, and ends it. */
+  async dialAndHold(pod: WorldPod, options: DialOptions, run: RunOptions = {}) {
+    const child = this.#spawn(pod, 'dial.py', { ...options, hold: true }, run);
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const result: DialResult = JSON.parse(String((await lines.next()).value));
+    return {
+      result,
+      check: async (): Promise<{ readonly alive: boolean; readonly error?: string }> => {
+        child.stdin.write('\n');
+        return JSON.parse(String((await lines.next()).value));
+      },
+    };
+  }
+
+  /** An application that answers on `ports`, until the world ends or `stop` is called. */
+  serve(
+    pod: WorldPod,
+    options: { ports: number[]; who?: string; reusePort?: boolean; mptcp?: boolean },
+    run: RunOptions = {},
+  ): Promise<{ stop: () => Promise<void> }> {
+    return this.#serve(pod, { as: 'app', ...options }, run);
+  }
+
+  /** The three listeners of an agent in a pod; `podPins` holds the sock map, `exempt` is the pinned sk_storage map. */
+  serveAgent(
+    pod: WorldPod,
+    options: { listeners: string; exempt: string; workers: number[]; reusePort?: boolean },
+    run: RunOptions = {},
+  ): Promise<{ ports: Record<string, number>; stop: () => Promise<void> }> {
+    return this.#serve(pod, { as: 'agent', ...options }, { asRoot: true, ...run });
+  }
+
+  onDispose(undo: () => void | Promise<void>): void {
+    this.#undo.push(undo);
+  }
+
+  async dispose(): Promise<void> {
+    const problems: unknown[] = [];
+    await Promise.all([...this.#children].map((child) => this.#end(child)));
+    for (const undo of this.#undo.splice(0).reverse()) {
+      try {
+        await undo();
+      } catch (problem) {
+        problems.push(problem);
+      }
+    }
+    if (problems.length > 0) throw new AggregateError(problems, `cleaning up ${this.name}`);
+  }
+
+  async #serve(pod: WorldPod, options: object, run: RunOptions) {
+    const child = this.#spawn(pod, 'serve.py', options, run);
+    const line = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
+    if (line.done === true)
+      throw new Error(`serve.py in ${pod.name} ended at once: ${JSON.stringify(options)}`);
+    return { ...JSON.parse(line.value), stop: () => this.#end(child) };
+  }
+
+  #spawn(
+    pod: WorldPod,
+    program: string,
+    options: object,
+    { asRoot = false, cgroup = pod.cgroup }: RunOptions,
+  ): Child {
+    const join_ = 'echo $$ > "$1/cgroup.procs"; ns=$2; shift 2; exec nsenter --net="/run/netns/$ns" "$@"';
+    const nobody =
+      'setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set -all --inh-caps -all'.split(' ');
+    const command = [
+      ...(asRoot ? [] : nobody),
+      python,
+      '-B',
+      join(programs, program),
+      JSON.stringify(options),
+    ];
+    const child = spawn('/bin/sh', ['-c', join_, 'sh', cgroup, pod.netns, ...command], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.#children.add(child);
+    child.once('exit', () => this.#children.delete(child));
+    return child;
+  }
+
+  #end(child: Child): Promise<void> {
+    return new Promise((resolve) => {
+      if (child.exitCode !== null || child.signalCode !== null) return resolve();
+      child.once('exit', () => resolve());
+      child.kill('SIGKILL');
+    });
+  }
+
+  #makeNetns(name: string): string {
+    const netns = `${this.name}-${name}`;
+    ip('netns', 'add', netns);
+    this.#undo.push(() => void ip('netns', 'del', netns));
+    return netns;
+  }
+
+  #openNetns(netns: string): { netnsFd: number; netnsCookie: bigint } {
+    const netnsFd = openSync(`/run/netns/${netns}`, 'r');
+    this.#undo.push(() => closeSync(netnsFd));
+    const cookie =
+      'import socket,struct; s=socket.socket(); print(struct.unpack("<Q",s.getsockopt(1,71,8))[0])';
+    const text = execFileSync('nsenter', [`--net=/run/netns/${netns}`, python, '-c', cookie], {
+      encoding: 'utf8',
+    });
+    return { netnsFd, netnsCookie: BigInt(text.trim()) };
+  }
+
+  #makeCgroup(path: string): string {
+    mkdirSync(path);
+    this.#undo.push(async () => {
+      for (const pid of readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)) {
+        process.kill(Number(pid), 'SIGKILL');
+      }
+      for (
+        let attempt = 0;
+        readFileSync(join(path, 'cgroup.procs'), 'utf8') !== '' && attempt < 100;
+        attempt++
+      ) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      for (const below of readdirSync(path, { withFileTypes: true }))
+        if (below.isDirectory()) rmdirSync(join(path, below.name));
+      rmdirSync(path);
+    });
+    return path;
+  }
+}
+
+/** Namespaces and cgroups of test processes that are gone. */
+function sweepDeadWorlds(): void {
+  const isDead = (name: string) => {
+    const pid = /^hadaltest-(\d+)-/.exec(name)?.[1];
+    return pid !== undefined && !existsSync(`/proc/${pid}`);
+  };
+  for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : [])
+    if (isDead(name)) ip('netns', 'del', name);
+  const root = findCgroupRoot();
+  for (const name of root === undefined ? [] : readdirSync(root)) {
+    if (!isDead(name)) continue;
+    for (const below of readdirSync(join(root ?? '', name), { withFileTypes: true })) {
+      if (below.isDirectory()) removeCgroup(join(root ?? '', name, below.name));
+    }
+    removeCgroup(join(root ?? '', name));
+  }
+}
+
+/** One that still has processes stays. */
+function removeCgroup(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    console.warn(`${path} is left behind: it has processes`);
+  }
+}
+
+export function ip(...args: string[]): string {
+  return execFileSync('ip', args, { encoding: 'utf8' });
+}
+
+function sysctl(netns: string, name: string, value: string): void {
+  execFileSync('nsenter', [`--net=/run/netns/${netns}`, 'sh', '-c', `echo ${value} > /proc/sys/${name}`]);
+}
