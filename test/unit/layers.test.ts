@@ -56,6 +56,10 @@ function folderOf(file: string): string {
   return file.split('/')[1] ?? '';
 }
 
+function turnsBack(file: string, target: string): boolean {
+  return layers.indexOf(folderOf(target)) > layers.indexOf(folderOf(file));
+}
+
 function relativeImports(file: string): Import[] {
   return (importsByFile.get(file) ?? []).filter(({ target }) => target.startsWith('.'));
 }
@@ -73,10 +77,16 @@ describe('layers', () => {
     const wrong = sources.flatMap((file) =>
       relativeImports(file)
         .map(({ target }) => resolve(file, target))
-        .filter((target) => layers.indexOf(folderOf(target)) > layers.indexOf(folderOf(file)))
+        .filter((target) => turnsBack(file, target))
         .map((target) => `${file} imports ${target}`),
     );
     expect(wrong).toEqual([]);
+  });
+
+  it('sees an import that turns back', () => {
+    expect(turnsBack('src/policy/authorize.ts', 'src/agent/agent.ts')).toBe(true);
+    expect(turnsBack('src/agent/agent.ts', 'src/policy/authorize.ts')).toBe(false);
+    expect(turnsBack('src/agent/agent.ts', 'src/agent/pods.ts')).toBe(false);
   });
 
   it('imports files of src by relative paths with their extension, and nothing outside src', () => {
