@@ -126,8 +126,8 @@ export class PodWorld {
     this.#makeCgroup(this.cgroup);
     const netns = this.#makeNetns('node');
     ip('-n', netns, 'link', 'set', 'lo', 'up');
-    sysctl(netns, 'net/ipv4/ip_forward', '1');
-    sysctl(netns, 'net/ipv6/conf/all/forwarding', '1');
+    setSysctl(netns, 'net/ipv4/ip_forward', '1');
+    setSysctl(netns, 'net/ipv6/conf/all/forwarding', '1');
     this.#node = { netns, ...this.#openNetns(netns) };
   }
 
@@ -162,7 +162,7 @@ export class PodWorld {
 
   /** The rule of the mark and a local route for each interface, as enrolment sets them. */
   addCaptureRouting({ netns, ipv4 }: WorldPod, mark: number, table: number): void {
-    sysctl(netns, 'net/ipv4/tcp_fwmark_accept', '1');
+    setSysctl(netns, 'net/ipv4/tcp_fwmark_accept', '1');
     for (const family of ['-4', '-6']) {
       ip(
         '-n',
@@ -292,6 +292,9 @@ export class PodWorld {
     const netns = `${this.name}-${name}`;
     ip('netns', 'add', netns);
     this.#undo.push(() => void ip('netns', 'del', netns));
+    // Duplicate address detection would hold back each first packet for a second.
+    setSysctl(netns, 'net/ipv6/conf/default/accept_dad', '0');
+    setSysctl(netns, 'net/ipv6/conf/all/accept_dad', '0');
     return netns;
   }
 
@@ -358,6 +361,6 @@ export function ip(...args: string[]): string {
   return execFileSync('ip', args, { encoding: 'utf8' });
 }
 
-function sysctl(netns: string, name: string, value: string): void {
+export function setSysctl(netns: string, name: string, value: string): void {
   execFileSync('nsenter', [`--net=/run/netns/${netns}`, 'sh', '-c', `echo ${value} > /proc/sys/${name}`]);
 }
