@@ -11,19 +11,25 @@ import type { Cluster } from './cluster.ts';
 import type { LabLog } from './lab-log.ts';
 import type { LabNode } from './node.ts';
 import { LabPod, type PodPlan } from './pod.ts';
+import type { Publisher } from './publisher.ts';
 import { ReadinessProbe } from './readiness-probe.ts';
 
 export interface KubeletOptions {
   readonly cluster: Cluster;
   readonly nodes: ReadonlyMap<string, LabNode>;
   readonly plan: (object: PodObject, node: LabNode) => PodPlan;
-  /** Brings the state file and the pods' name files up to date. */
-  readonly publish: () => void;
+  readonly publisher: Publisher;
+  /** Beside the pods of the cluster, those that read names too. */
+  readonly others: () => Iterable<LabPod>;
+  /** Something that the lab's record tells has changed. */
+  readonly changed: () => void;
   readonly log: LabLog;
 }
 
 /** Namespaces are made by several programs each; more at a time would only queue for the kernel's lock. */
 const parallelCreations = 4;
+/** Kubelets start pods side by side as well; the agent must bear it. */
+const parallelEnrolments = 8;
 
 export class Kubelet {
   readonly #options: KubeletOptions;
@@ -38,7 +44,7 @@ export class Kubelet {
 
   /** One pass; the caller sees to it that passes do not overlap. */
   async reconcile(): Promise<void> {
-    const { cluster, publish } = this.#options;
+    const { cluster } = this.#options;
     const objects = cluster.objects();
     const wanted = new Map(
       objects.pods.filter((pod) => this.#canRun(pod)).map((pod) => [objectKey(pod), pod]),
@@ -47,8 +53,9 @@ export class Kubelet {
     for (const pod of gone) await this.#remove(pod);
     const missing = [...wanted.values()].filter((pod) => !this.pods.has(objectKey(pod)));
     const created = await inParallel(missing, parallelCreations, (pod) => this.#create(pod));
-    publish();
+    if (gone.length > 0 || created.length > 0) this.#publish();
     await this.#followLabels(cluster.objects());
+    this.#publish();
     for (const pod of created) this.#start(pod);
   }
 
@@ -85,7 +92,7 @@ export class Kubelet {
     const pod = new LabPod(this.#options.plan(object, node));
     this.pods.set(key, pod);
     this.#report(pod);
-    this.#options.publish(); // its files must be there before its root is made
+    this.#options.publisher.prepare(pod);
     await pod.create();
     this.#options.log.info(`pod ${key} on ${node.name}: ${pod.v4}, ${pod.v6}`);
     return pod;
@@ -96,7 +103,8 @@ export class Kubelet {
     const probe = new ReadinessProbe(pod, this.#nodeOf(pod.node), (ready) => {
       pod.ready = ready;
       this.#report(pod);
-      this.#options.publish();
+      this.#options.publisher.publishSoon(() => this.#readers());
+      this.#options.changed();
     });
     this.#probes.set(pod.key, probe);
   }
@@ -106,7 +114,7 @@ export class Kubelet {
     this.#probes.delete(pod.key);
     this.pods.delete(pod.key);
     this.#options.cluster.setStatus(pod.key, undefined);
-    this.#options.publish();
+    this.#publish();
     const node = this.#nodeOf(pod.node);
     if (pod.enrolled)
       await node.agent
@@ -118,13 +126,13 @@ export class Kubelet {
   }
 
   async #followLabels(objects: ClusterObjects): Promise<void> {
-    for (const object of objects.pods) {
+    await inParallel(objects.pods, parallelEnrolments, async (object) => {
       const pod = this.pods.get(objectKey(object));
-      if (pod === undefined) continue;
+      if (pod === undefined) return;
       const { wanted } = enrolmentWish(object, objects.namespaces.get(object.metadata.namespace));
       if (wanted && !pod.enrolled) await this.#join(pod, object);
       if (!wanted && pod.enrolled) await this.#leave(pod);
-    }
+    });
   }
 
   async #join(pod: LabPod, object: PodObject): Promise<void> {
@@ -141,16 +149,24 @@ export class Kubelet {
     }
     pod.enrolled = true;
     this.#report(pod);
-    this.#options.publish();
+    this.#options.publisher.publishSoon(() => this.#readers());
     this.#options.log.info(`pod ${pod.key} joined the mesh`);
   }
 
   async #leave(pod: LabPod): Promise<void> {
     pod.enrolled = false;
     this.#report(pod);
-    this.#options.publish();
+    this.#publish();
     await this.#nodeOf(pod.node).agent?.removePod(pod, 'left');
     this.#options.log.info(`pod ${pod.key} left the mesh`);
+  }
+
+  #publish(): void {
+    this.#options.publisher.publish(this.#readers());
+  }
+
+  #readers(): LabPod[] {
+    return [...this.pods.values(), ...this.#options.others()];
   }
 
   #report(pod: LabPod): void {

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { HadalError } from '../base/errors.ts';
 import type { KnownObject, Rejection } from '../source/kubernetes/objects.ts';
 import type { AddressPlan } from './address-plan.ts';
+import type { LabAgents } from './agents.ts';
 import { type FabricCapture, startCapture } from './capture.ts';
 import { freezeCgroup } from './cgroup.ts';
 import type { Cluster, LabelledKind } from './cluster.ts';
@@ -26,6 +27,7 @@ export interface LabParts {
   readonly outside: ReadonlyMap<string, LabPod>;
   readonly kubelet: Kubelet;
   readonly publisher: Publisher;
+  readonly agents: LabAgents | undefined;
   readonly stateFile: string;
   /** Objects of the manifests that were refused. */
   readonly rejections: () => readonly Rejection[];
@@ -58,6 +60,10 @@ export class Lab {
   /** The file that all agents of the lab watch. */
   get stateFile(): string {
     return this.#parts.stateFile;
+  }
+  /** Authority and agents; absent in a lab without. */
+  get agents(): LabAgents | undefined {
+    return this.#parts.agents;
   }
   get nodes(): readonly LabNode[] {
     return [...this.#parts.nodes.values()];

@@ -1,7 +1,6 @@
 /** Writes what the agents and the pods read: the state file of the mesh, and each pod's hosts, resolv.conf and token. */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { MeshResources } from '../model/snapshot.ts';
 import { stateText } from '../source/state-document.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import { enrolmentWish } from '../source/translate/enrolment.ts';
@@ -21,19 +20,26 @@ export interface PublisherOptions {
   readonly serviceAddressesOutsideMesh: boolean;
 }
 
+/** Long enough for what happens together, far shorter than the two seconds a label may take. */
+const settleMs = 30;
+
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly outside: { readonly name: string; readonly addresses: readonly string[] }[] = [];
   /** `istio.security.Authorization` in JSON form, beside what the manifests say. */
   policies: readonly unknown[] = [];
   #written = '';
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
     mkdirSync(dirname(options.stateFile), { recursive: true });
   }
 
-  publish(pods: Iterable<LabPod>): MeshResources {
+  /** Writes the state file and the names that every pod sees. */
+  publish(pods: Iterable<LabPod>): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     const { cluster, names, stateFile } = this.#options;
     const objects = cluster.objects();
     const mesh = translateMesh(objects, names);
@@ -43,20 +49,40 @@ export class Publisher {
       renameSync(`${stateFile}.new`, stateFile);
       this.#written = text;
     }
+    // Pods of a namespace read the same names; composing them for each would be quadratic work.
+    const composed = new Map<string, string>();
     for (const pod of pods) {
-      const { object, layout } = pod.plan;
-      const meshed = enrolmentWish(object, objects.namespaces.get(pod.namespace)).wanted;
-      writePodFiles(layout.directory, {
-        hosts: hostsFile(mesh, {
-          namespace: pod.namespace,
-          serviceAddresses: meshed || this.#options.serviceAddressesOutsideMesh,
-          outside: this.outside,
-        }),
-        resolvConf: resolvConf(pod.namespace, names.clusterDomain),
-        token: this.#options.tokens.tokenFor(pod),
-        namespace: pod.namespace,
-      });
+      const meshed = enrolmentWish(pod.plan.object, objects.namespaces.get(pod.namespace)).wanted;
+      const serviceAddresses = meshed || this.#options.serviceAddressesOutsideMesh;
+      const key = `${pod.namespace}/${serviceAddresses}`;
+      const hosts =
+        composed.get(key) ??
+        hostsFile(mesh, { namespace: pod.namespace, serviceAddresses, outside: this.outside });
+      composed.set(key, hosts);
+      this.#writeFiles(pod, hosts);
     }
-    return mesh;
+  }
+
+  /** The same, a moment later and once for all that changes meanwhile. */
+  publishSoon(pods: () => Iterable<LabPod>): void {
+    this.#timer ??= setTimeout(() => this.publish(pods()), settleMs);
+  }
+
+  /** The files of a pod that is being made, before anybody else knows of it. */
+  prepare(pod: LabPod): void {
+    this.#writeFiles(pod, '127.0.0.1 localhost\n::1 localhost\n');
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #writeFiles(pod: LabPod, hosts: string): void {
+    writePodFiles(pod.plan.layout.directory, {
+      hosts,
+      resolvConf: resolvConf(pod.namespace, this.#options.names.clusterDomain),
+      token: this.#options.tokens.tokenFor(pod),
+      namespace: pod.namespace,
+    });
   }
 }

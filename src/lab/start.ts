@@ -14,6 +14,7 @@ import {
   nodePodRange,
   podAddress,
 } from './address-plan.ts';
+import { type LabAgents, startAgents } from './agents.ts';
 import { createCgroup } from './cgroup.ts';
 import { Cluster } from './cluster.ts';
 import { runScript } from './command.ts';
@@ -64,15 +65,28 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   }
   const log = options.log ?? silentLog;
   const { record, layout } = await claimLab(options.name ?? defaultName(options.directory));
+  const undo: Undo[] = [() => removeLab(layout.name)];
+  const close = async () => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
   try {
-    return await build(options, record.slot, layout, log);
+    return await build(options, record.slot, layout, log, undo, close);
   } catch (error) {
-    await removeLab(layout.name);
+    await close();
     throw error;
   }
 }
 
-async function build(options: LabOptions, slot: number, layout: LabLayout, log: LabLog): Promise<Lab> {
+type Undo = () => void | Promise<void>;
+
+async function build(
+  options: LabOptions,
+  slot: number,
+  layout: LabLayout,
+  log: LabLog,
+  undo: Undo[],
+  close: () => Promise<void>,
+): Promise<Lab> {
   await prepareDirectories(layout);
   const cluster = new Cluster(slot);
   let lab: Lab | undefined;
@@ -86,6 +100,7 @@ async function build(options: LabOptions, slot: number, layout: LabLayout, log: 
   };
   if (options.directory !== undefined) {
     source = openManifestDirectory(resolve(options.directory), follow);
+    undo.push(source.close);
     follow(source.current);
   }
   if (options.manifests !== undefined) cluster.apply(options.manifests);
@@ -116,11 +131,24 @@ async function build(options: LabOptions, slot: number, layout: LabLayout, log: 
     cluster,
     nodes,
     plan: (object, node) => podPlan(object, node, slot, layout, mounts),
-    publish: () => publisher.publish([...kubelet.pods.values(), ...outside.values()]),
+    publisher,
+    others: () => outside.values(),
+    changed: () => save(lab !== undefined),
     log,
   });
+  undo.push(() => kubelet.close());
+  undo.push(() => publisher.close());
   publisher.publish([]);
   const plan = addressPlan(slot);
+  const names = defaultMeshNames;
+  let agents: LabAgents | undefined;
+  if (options.agents !== false) {
+    log.info('starting the agents');
+    const env = options.agentEnv ?? {};
+    const pods = () => kubelet.pods.values();
+    agents = await startAgents({ layout, plan, names, nodes: [...nodes.values()], stateFile, env, pods });
+    undo.push(agents.close);
+  }
   const save = (ready: boolean) =>
     writeLab(labRecord(layout, slot, ready, nodes.values(), kubelet.pods.values()));
   save(false);
@@ -133,14 +161,11 @@ async function build(options: LabOptions, slot: number, layout: LabLayout, log: 
     outside,
     kubelet,
     publisher,
+    agents,
     stateFile,
     rejections: () => source?.current.rejections ?? [],
     save: () => save(true),
-    close: async () => {
-      source?.close();
-      kubelet.close();
-      await removeLab(layout.name);
-    },
+    close,
   });
   await lab.reconcile();
   for (const host of outside.values()) host.startPrograms();

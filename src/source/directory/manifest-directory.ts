@@ -47,6 +47,12 @@ export function openManifestDirectory(
   directory: string,
   onChange?: (manifests: Manifests) => void,
 ): ManifestDirectory {
+  if (manifestFiles(directory) === undefined) {
+    throw new HadalError(
+      'ERR_SOURCE_DIRECTORY',
+      `there is no directory ${directory}; name one with manifests (*.yaml, *.json)`,
+    );
+  }
   const remembered = new Map<string, FileContent>();
   let current = readAll(directory, remembered);
   let watcher: FSWatcher | undefined;

@@ -1,0 +1,118 @@
+/** Authority and agents of a lab: the authority signs inside this process, each node reaches it by a socket of its own. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Logger, LogRoot } from '../base/logger.ts';
+import { openSelfSignedAuthority } from '../identity/authority-directory.ts';
+import { type IssueVerdict, type SigningServer, startSigningServer } from '../identity/signing-server.ts';
+import { spiffeText } from '../model/spiffe-id.ts';
+import type { MeshNames } from '../source/translate/context.ts';
+import type { AddressPlan } from './address-plan.ts';
+import { AgentProcess } from './agent-process.ts';
+import type { LabLayout } from './layout.ts';
+import type { LabNode } from './node.ts';
+import { commandLine } from './package-root.ts';
+import type { LabPod } from './pod.ts';
+import { openLog } from './pod-root.ts';
+
+export interface LabAgents {
+  /** Answers nothing more: agents go on with the certificates they have. */
+  stopAuthority(): Promise<void>;
+  startAuthority(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface AgentsOptions {
+  readonly layout: LabLayout;
+  readonly plan: AddressPlan;
+  readonly names: MeshNames;
+  readonly nodes: readonly LabNode[];
+  readonly stateFile: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** Pods that run now: the authority signs for no other. */
+  readonly pods: () => Iterable<LabPod>;
+}
+
+/** Starts one agent per node and resolves when all are ready. */
+export async function startAgents(options: AgentsOptions): Promise<LabAgents> {
+  const { layout, nodes, names } = options;
+  const log = openLog(join(layout.directory, 'authority.log'));
+  const logger = new LogRoot({ destination: log, format: 'json' }).scope('authority');
+  const authority = await openSelfSignedAuthority(
+    join(layout.directory, 'authority'),
+    { trustDomains: [names.trustDomain] },
+    logger,
+  );
+  let servers: SigningServer[] = [];
+  const startAuthority = async () => {
+    servers = await Promise.all(
+      nodes.map((node) =>
+        startSigningServer({
+          authority,
+          socketPath: authoritySocket(node),
+          caller: node.name,
+          mayIssue: (identity, caller) => mayIssue(options, identity, caller),
+          logger: logger as Logger,
+        }),
+      ),
+    );
+  };
+  const stopAuthority = async () => {
+    await Promise.all(servers.map((server) => server.close()));
+    servers = [];
+  };
+  for (const node of nodes) node.agent = new AgentProcess(node, agentProcess(options, node));
+  await startAuthority();
+  for (const node of nodes) node.agent?.start();
+  await Promise.all(nodes.map((node) => node.agent?.waitReady()));
+  return {
+    startAuthority,
+    stopAuthority,
+    close: async () => {
+      await stopAuthority();
+      log.end();
+    },
+  };
+}
+
+const runtimeDirectory = (node: LabNode) => join(node.layout.directory, 'run');
+const authoritySocket = (node: LabNode) => join(runtimeDirectory(node), 'authority.sock');
+
+function agentProcess({ layout, plan, names, stateFile, env }: AgentsOptions, node: LabNode) {
+  const dataDirectory = join(node.layout.directory, 'data');
+  for (const directory of [runtimeDirectory(node), dataDirectory])
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const socket = join(runtimeDirectory(node), 'cni.sock');
+  return {
+    argv: [...commandLine(), 'agent'],
+    socket,
+    log: join(node.layout.directory, 'agent.log'),
+    env: {
+      HADAL_NODE_NAME: node.name,
+      HADAL_CLUSTER_ID: names.clusterId,
+      HADAL_NETWORK: names.network,
+      HADAL_TRUST_DOMAIN: names.trustDomain,
+      HADAL_POD_RANGES: plan.podRanges.join(','),
+      HADAL_SERVICE_RANGES: plan.serviceRanges.join(','),
+      HADAL_STATE_FILE: stateFile,
+      HADAL_INSTANCE: node.name,
+      HADAL_CGROUP_ROOT: node.layout.cgroup,
+      HADAL_KUBELET_CGROUP: node.layout.kubeletCgroup,
+      HADAL_BPFFS: layout.bpffs,
+      HADAL_DATA_DIR: dataDirectory,
+      HADAL_RUNTIME_DIR: runtimeDirectory(node),
+      HADAL_CNI_SOCKET: socket,
+      HADAL_AUTHORITY_SOCKET: authoritySocket(node),
+      ...env,
+    },
+  };
+}
+
+/** As a control plane would: only for a service account that has a pod on the caller's node. */
+function mayIssue({ names, pods }: AgentsOptions, identity: string, caller: string): IssueVerdict {
+  for (const pod of pods()) {
+    const account = pod.plan.object.spec.serviceAccountName;
+    if (pod.node === caller && spiffeText(names.trustDomain, pod.namespace, account) === identity)
+      return true;
+  }
+  return { why: `no pod of this service account runs on node ${caller}`, retry: true };
+}
