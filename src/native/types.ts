@@ -450,4 +450,14 @@ export interface NativeTunnel {
   symbolOrigins(): { symbol: string; file: string }[];
 }
 
-export interface NativeAddon extends NativeBpf, NativeNet, NativeTunnel {}
+// ------------------------------------------------------------------------------------------------ files
+
+export interface NativeFiles {
+  /**
+   * Takes an exclusive flock(2) on the file, made when missing; undefined when another process holds it. The kernel gives
+   * it back when the process ends, however it ends; `closeFd` does earlier.
+   */
+  lockFile(path: string): number | undefined;
+}
+
+export interface NativeAddon extends NativeBpf, NativeNet, NativeTunnel, NativeFiles {}
