@@ -3,6 +3,7 @@ import { HadalError } from '../base/errors.ts';
 import { type Logger, type LogRoot, parseLogLevels } from '../base/logger.ts';
 import { type ConnectionState, connectionStates } from '../telemetry/connection-entry.ts';
 import type { ConnectionList, ConnectionQuery } from '../telemetry/flow-log.ts';
+import type { AgentStatus } from './agent-status.ts';
 import type { ConfigDump } from './config-dump.ts';
 import {
   type HttpAnswer,
@@ -16,6 +17,8 @@ import {
 import { cpuProfile, heapSnapshot, profileSeconds } from './profiler.ts';
 
 export interface AdminServerOptions {
+  /** Name of this node, in answers that tools put side by side. */
+  readonly node: string;
   /** 15000; 0 takes a free one. */
   readonly port: number;
   /** Besides the port: `<runtime directory>/admin.sock`, which the command line looks for. */
@@ -24,12 +27,17 @@ export interface AdminServerOptions {
   readonly logs: LogRoot;
   readonly connections: (query: ConnectionQuery) => Promise<ConnectionList>;
   /** `GET /status`: what `hadal status` shows. */
-  readonly status: () => unknown;
+  readonly status: () => AgentStatus | Promise<AgentStatus>;
   /** Levels when the agent started, for `POST /logging?reset`. */
   readonly initialLevels?: string;
   /** `POST /quitquitquit`. */
   readonly quit?: () => void;
   readonly logger: Logger;
+}
+
+/** What `GET /connections` answers. */
+export interface NodeConnections extends ConnectionList {
+  readonly node: string;
 }
 
 export function startAdminServer(options: AdminServerOptions): Promise<HttpListener> {
@@ -106,14 +114,13 @@ async function connections(options: AdminServerOptions, { query }: HttpRequest):
   if (unknown.length > 0)
     throw wrong(`state ${unknown.join(', ')} is not one of ${connectionStates.join(', ')}`);
   const limit = query.has('limit') ? wholeNumber('limit', query.get('limit') ?? '', 0, 1_000_000) : undefined;
-  return json(
-    await options.connections({
-      after: query.get('after') ?? undefined,
-      limit,
-      states: states as ConnectionState[] | undefined,
-      pod: query.get('pod') ?? undefined,
-    }),
-  );
+  const list = await options.connections({
+    after: query.get('after') ?? undefined,
+    limit,
+    states: states as ConnectionState[] | undefined,
+    pod: query.get('pod') ?? undefined,
+  });
+  return json({ node: options.node, ...list } satisfies NodeConnections);
 }
 
 function setLevels(

@@ -1,13 +1,18 @@
 /** All that is known of connections: what the tunnel's workers and the kernel report, joined with names when somebody asks. */
-import { decodeFlowRecord, type FlowRecord, flowKinds, flowRecordBytes } from '../tunnel/flow-record.ts';
-import { type ConnectionEntry, type JoinContext, toConnectionEntry } from './connection-entry.ts';
+import { decodeFlowRecord, flowKinds, flowRecordBytes } from '../tunnel/flow-record.ts';
+import {
+  type ConnectionEntry,
+  type JoinContext,
+  type ObservedFlow,
+  toConnectionEntry,
+} from './connection-entry.ts';
 import { decodeAll, type FlowFormat, FlowRing, type FlowRingOptions } from './flow-ring.ts';
 
 /** Offset of `kind` in native/tunnel/flow_record.h. */
 const kindOffset = 116;
 const liveKind = flowKinds.indexOf('live') + 1;
 
-export const tunnelFlowFormat: FlowFormat<FlowRecord> = {
+export const tunnelFlowFormat: FlowFormat<ObservedFlow> = {
   recordBytes: flowRecordBytes,
   isLive: (records, at) => records[at + kindOffset] === liveKind,
   decode: decodeFlowRecord,
@@ -46,12 +51,12 @@ export interface ConnectionQuery {
 
 class Channel implements FlowChannel {
   readonly name: string;
-  readonly ring: FlowRing<FlowRecord>;
-  readonly #format: FlowFormat<FlowRecord>;
+  readonly ring: FlowRing<ObservedFlow>;
+  readonly #format: FlowFormat<ObservedFlow>;
   readonly #readLive: (() => Promise<Uint8Array>) | undefined;
   lost = 0;
 
-  constructor(name: string, format: FlowFormat<FlowRecord>, { readLive, ...options }: FlowChannelOptions) {
+  constructor(name: string, format: FlowFormat<ObservedFlow>, { readLive, ...options }: FlowChannelOptions) {
     this.name = name;
     this.ring = new FlowRing(format, options);
     this.#format = format;
@@ -70,7 +75,7 @@ class Channel implements FlowChannel {
     this.lost += count;
   }
 
-  async live(): Promise<FlowRecord[]> {
+  async live(): Promise<ObservedFlow[]> {
     return this.#readLive === undefined
       ? this.ring.recentlyLive()
       : decodeAll(this.#format, await this.#readLive());
@@ -88,7 +93,7 @@ export class FlowLog {
   /** A further reporter. Its name distinguishes its flow ids from those of others. */
   channel(
     name: string,
-    format: FlowFormat<FlowRecord> = tunnelFlowFormat,
+    format: FlowFormat<ObservedFlow> = tunnelFlowFormat,
     options: FlowChannelOptions = {},
   ): FlowChannel {
     const channel = new Channel(name, format, options);
