@@ -170,6 +170,7 @@ export interface InterfaceAddress {
   readonly prefixLength: number;
 }
 
+/** The mark's rule and the table it leads to. The table is the capture's own: other routes in it are removed. */
 export interface CaptureRouting {
   readonly mark: number;
   readonly mask: number;
@@ -178,13 +179,19 @@ export interface CaptureRouting {
 }
 
 export type NetnsChange =
+  /** All addresses of the namespace, `lo` included: once at the start, then whenever they differ. Tentative ones are left out. */
   | { readonly kind: 'addresses'; readonly addresses: readonly InterfaceAddress[] }
   /** A rule or route of the capture was missing and was put back, `afterMs` after the loss was noticed. */
   | { readonly kind: 'restored'; readonly what: 'rule' | 'route'; readonly detail: string; readonly afterMs: number }
+  /** A repair failed; it is tried again every second, and told again only when the message differs. */
   | { readonly kind: 'failed'; readonly message: string };
 
-/** Keeps the capture's rule and routes of one network namespace in place by rtnetlink, and tells its addresses. */
+/**
+ * Keeps the capture's rule and routes of one network namespace in place by rtnetlink, and tells its addresses. It goes on
+ * until `close()`, also when nobody holds it; the namespace stays alive as long. New interfaces get their routes.
+ */
 export interface NetnsWatch {
+  /** Rules and routes that were lost and put back; what was new (an interface, a changed address) does not count. */
   readonly restoredCount: number;
   close(): void;
 }
@@ -196,6 +203,8 @@ export interface TcpSocketEntry {
   readonly localPort: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** SO_BINDTODEVICE, 0: none. */
+  readonly interfaceIndex: number;
   readonly mark: number;
   readonly uid: number;
   readonly inode: number;
@@ -213,9 +222,11 @@ export interface NativeNet {
   /** Reads or writes `/proc/sys/net/...` as the namespace sees it, e.g. `ipv4/tcp_fwmark_accept`. */
   readSysctl(netnsFd: number, name: string): string;
   writeSysctl(netnsFd: number, name: string, value: string): void;
-  /** Adds the mark's rule and a local default route for each interface, IPv4 and IPv6. Idempotent. */
+  /** Adds the mark's rule and a local default route for each interface that is up, IPv4 and IPv6 (where there is). Idempotent. */
   addCaptureRouting(netnsFd: number, routing: CaptureRouting): void;
+  /** Removes the rule, then empties the table. Idempotent. Close the watch first, or it puts them back. */
   removeCaptureRouting(netnsFd: number, routing: CaptureRouting): void;
+  /** One thread watches all. `netnsFd` is duplicated. Without `routing` it only tells addresses. */
   watchNetns(netnsFd: number, routing: CaptureRouting | undefined, listener: (change: NetnsChange) => void): NetnsWatch;
   tcpSockets(netnsFd: number): TcpSocketEntry[];
   /** SOCK_DESTROY (4.5, CONFIG_INET_DIAG_DESTROY). False when the socket is gone already. */

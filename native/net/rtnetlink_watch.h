@@ -1,0 +1,109 @@
+// One thread that watches any number of network namespaces: keeps the capture's rule and routes in place and
+// tells addresses. It sleeps until a namespace says something; a namespace costs two descriptors.
+//
+// A watched namespace stays alive while it is watched (its descriptor and a socket in it are open): stop
+// watching when the pod goes.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "native/base/failure.h"
+#include "native/base/unique_fd.h"
+#include "native/net/mailbox.h"
+#include "native/net/netns_admin.h"
+#include "native/net/rtnetlink_capture.h"
+
+namespace hadal::net {
+
+struct AddressesChanged {
+  std::vector<InterfaceAddress> addresses;
+};
+struct CaptureRestored {
+  CaptureRepair::What what = CaptureRepair::What::rule;
+  std::string detail;
+  /// From the moment the loss was noticed.
+  double after_ms = 0;
+};
+/// A repair failed; it is tried again every second.
+struct WatchFailed {
+  std::string message;
+};
+using NetnsChange = std::variant<AddressesChanged, CaptureRestored, WatchFailed>;
+
+class NetnsWatcher {
+ public:
+  /// Called on the watcher's thread.
+  using Listener = std::function<void(NetnsChange)>;
+
+  NetnsWatcher() = default;
+  NetnsWatcher(const NetnsWatcher&) = delete;
+  NetnsWatcher& operator=(const NetnsWatcher&) = delete;
+  ~NetnsWatcher() { stop(); }
+
+  /// Ends the thread, waits for it and forgets every namespace. Final: later calls do nothing.
+  void stop();
+
+  /// Duplicates `netns_fd`. The first changes come at once: what had to be added is no loss, then the
+  /// addresses. Without `routing` only addresses are told.
+  [[nodiscard]] Result<uint64_t> watch(int netns_fd, std::optional<CaptureRouting> routing,
+                                       Listener listener);
+  /// Soon; the listener may be called until the thread has taken notice.
+  void unwatch(uint64_t id);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  struct Watched {
+    UniqueFd netns;
+    std::unique_ptr<NetlinkSocket> events;
+    std::optional<CaptureRouting> routing;
+    Listener listener;
+    CaptureState state;
+    std::vector<InterfaceAddress> addresses;
+    bool addresses_told = false;
+    std::string last_failure;
+    /// Set while a synchronization is due.
+    std::optional<Clock::time_point> noticed;
+    Clock::time_point due;
+    Clock::time_point last;
+  };
+  struct Add {
+    uint64_t id = 0;
+    std::unique_ptr<Watched> watched;
+  };
+  struct Remove {
+    uint64_t id = 0;
+  };
+  struct Stop {};
+  using Command = std::variant<Add, Remove, Stop>;
+
+  [[nodiscard]] Result<void> start();
+  void run();
+  [[nodiscard]] bool take_commands();
+  void read_events(uint64_t id, Watched& watched);
+  void notice(uint64_t id, Watched& watched, Clock::time_point earliest);
+  [[nodiscard]] int synchronize_due();
+  void synchronize(Watched& watched);
+  [[nodiscard]] static Result<void> repair(Watched& watched);
+
+  UniqueFd epoll_;
+  Mailbox<Command> commands_;
+  std::thread thread_;
+  uint64_t last_id_ = 0;
+  bool stopped_ = false;
+  // Below: the thread's own.
+  std::unordered_map<uint64_t, std::unique_ptr<Watched>> watched_;
+  std::vector<uint64_t> due_;
+  std::vector<Command> taken_;
+};
+
+}  // namespace hadal::net
