@@ -12,6 +12,7 @@ import { type FabricCapture, startCapture } from './capture.ts';
 import { freezeCgroup } from './cgroup.ts';
 import type { Cluster, LabelledKind } from './cluster.ts';
 import type { Fabric } from './fabric.ts';
+import type { KubeProxy } from './kube-proxy.ts';
 import type { Kubelet } from './kubelet.ts';
 import type { LabLayout } from './layout.ts';
 import type { LabNode } from './node.ts';
@@ -27,6 +28,7 @@ export interface LabParts {
   readonly outside: ReadonlyMap<string, LabPod>;
   readonly kubelet: Kubelet;
   readonly publisher: Publisher;
+  readonly kubeProxy: KubeProxy;
   readonly agents: LabAgents | undefined;
   readonly stateFile: string;
   /** Objects of the manifests that were refused. */
@@ -142,7 +144,7 @@ export class Lab {
   /** Policies of the mesh, as `istio.security.Authorization` in JSON form. */
   setPolicies(policies: readonly unknown[]): void {
     this.#parts.publisher.policies = policies;
-    this.#parts.publisher.publish(this.pods);
+    this.#parts.publisher.publish([...this.pods, ...this.#parts.outside.values()]);
   }
 
   /** Makes what runs equal to what is written. Calls that come while a pass runs share the next one. */
@@ -153,6 +155,7 @@ export class Lab {
         this.#waiting = false;
         if (this.#stopped !== undefined) return;
         await this.#parts.kubelet.reconcile();
+        await this.#parts.kubeProxy.settled();
         this.#parts.save();
       });
       // A failed pass is told to those who wait for it; the next one starts afresh.
@@ -169,7 +172,8 @@ export class Lab {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
       const pending = this.pods.filter((pod) => !pod.ready);
-      if (pending.length === 0) return;
+      // Readiness is published a moment after it is known, and endpoints follow.
+      if (pending.length === 0) return await this.#settle();
       if (Date.now() > deadline) {
         const names = pending.map((pod) => pod.key).join(', ');
         const logs = join(this.directory, 'pods');
@@ -180,6 +184,11 @@ export class Lab {
       }
       await sleep(20);
     }
+  }
+
+  async #settle(): Promise<void> {
+    this.#parts.publisher.publish([...this.pods, ...this.#parts.outside.values()]);
+    await this.#parts.kubeProxy.settled();
   }
 
   /** Sleeps all processes of the lab, or wakes them. */

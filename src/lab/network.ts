@@ -69,6 +69,18 @@ export async function createFabric(netns: string): Promise<void> {
   );
 }
 
+/** A host that forwards nothing and runs programs as a pod does. */
+export async function createHostNetns(netns: string): Promise<void> {
+  await runScript(
+    `create the namespace ${netns}`,
+    [
+      `ip netns add ${netns}`,
+      inNetns(netns, sysctls([...bothFamilies, ...podSettings])),
+      batch(netns, ['link set lo up']),
+    ].join('\n'),
+  );
+}
+
 export async function createRouterNetns(netns: string): Promise<void> {
   await runScript(
     `create the namespace ${netns}`,

@@ -3,10 +3,11 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { stateText } from '../source/state-document.ts';
 import type { MeshNames } from '../source/translate/context.ts';
-import { enrolmentWish } from '../source/translate/enrolment.ts';
 import { translateMesh } from '../source/translate/mesh.ts';
 import type { Cluster } from './cluster.ts';
+import type { KubeProxy } from './kube-proxy.ts';
 import { hostsFile, resolvConf } from './name-files.ts';
+import type { LabNode } from './node.ts';
 import type { LabPod } from './pod.ts';
 import { writePodFiles } from './pod-root.ts';
 import type { TokenSigner } from './service-account-token.ts';
@@ -16,8 +17,9 @@ export interface PublisherOptions {
   readonly names: MeshNames;
   readonly stateFile: string;
   readonly tokens: TokenSigner;
-  /** Whether a pod outside the mesh gets anywhere by a service address. */
-  readonly serviceAddressesOutsideMesh: boolean;
+  readonly nodes: ReadonlyMap<string, LabNode>;
+  /** Makes service addresses lead somewhere from outside the mesh. */
+  readonly kubeProxy: KubeProxy;
 }
 
 /** Long enough for what happens together, far shorter than the two seconds a label may take. */
@@ -40,7 +42,7 @@ export class Publisher {
   publish(pods: Iterable<LabPod>): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const { cluster, names, stateFile } = this.#options;
+    const { cluster, names, stateFile, nodes, kubeProxy } = this.#options;
     const objects = cluster.objects();
     const mesh = translateMesh(objects, names);
     const text = stateText({ ...mesh, policies: this.policies });
@@ -51,9 +53,10 @@ export class Publisher {
     }
     // Pods of a namespace read the same names; composing them for each would be quadratic work.
     const composed = new Map<string, string>();
-    for (const pod of pods) {
-      const meshed = enrolmentWish(pod.plan.object, objects.namespaces.get(pod.namespace)).wanted;
-      const serviceAddresses = meshed || this.#options.serviceAddressesOutsideMesh;
+    const all = [...pods];
+    kubeProxy.update(nodes.values(), all, mesh);
+    for (const pod of all) {
+      const serviceAddresses = pod.enrolled || kubeProxy.works;
       const key = `${pod.namespace}/${serviceAddresses}`;
       const hosts =
         composed.get(key) ??

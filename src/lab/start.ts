@@ -19,6 +19,7 @@ import { createCgroup } from './cgroup.ts';
 import { Cluster } from './cluster.ts';
 import { runScript } from './command.ts';
 import { Fabric } from './fabric.ts';
+import { KubeProxy } from './kube-proxy.ts';
 import { Kubelet } from './kubelet.ts';
 import { Lab } from './lab.ts';
 import { type LabLog, silentLog } from './lab-log.ts';
@@ -112,18 +113,21 @@ async function build(
   await fabric.joinNodes([...nodes.values()].map((node) => node.link));
 
   const stateFile = join(layout.directory, 'state', 'mesh.yaml');
+  const kubeProxy = new KubeProxy(log);
   const publisher = new Publisher({
     cluster,
     names: defaultMeshNames,
     stateFile,
     tokens: new TokenSigner(layout.name),
-    serviceAddressesOutsideMesh: false,
+    nodes,
+    kubeProxy,
   });
   const mounts = podMounts(options);
   const outside = new Map<string, LabPod>();
   for (const [index, host] of outsideHosts(source?.current.others ?? []).entries()) {
     const pod = await createOutsideHost(host, { index, layout, fabric, mounts });
     outside.set(host.name, pod);
+    pod.startPrograms();
     publisher.outside.push({ name: host.name, addresses: pod.addresses });
   }
 
@@ -161,6 +165,7 @@ async function build(
     outside,
     kubelet,
     publisher,
+    kubeProxy,
     agents,
     stateFile,
     rejections: () => source?.current.rejections ?? [],
@@ -168,7 +173,6 @@ async function build(
     close,
   });
   await lab.reconcile();
-  for (const host of outside.values()) host.startPrograms();
   return lab;
 }
 

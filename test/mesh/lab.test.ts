@@ -92,6 +92,22 @@ describeInLab('a lab without agents', { agents: false, manifests: withoutAgents 
     expect((await client.exec(['sh', '-c', 'echo hello > /tmp/x && cat /tmp/x'])).stdout).toBe('hello\n');
   });
 
+  it('leads pods outside the mesh to services by name, IPv4 and IPv6, and to nothing when no endpoint is ready', async () => {
+    const [v4 = '', v6 = ''] = world.lab.serviceAddresses('t/server');
+    for (const address of [v4, v6, 'server', 'server.t.svc']) {
+      const seen = await dial(world.lab.pod('client'), address, 80);
+      expect(seen).toMatchObject({ ok: true, remotePort: 80 });
+      expect(seen.received).toMatch(/ 8080 /);
+    }
+    await world.lab.apply(service('t/nobody', { 80: 80 }));
+    const [nobody = ''] = world.lab.serviceAddresses('t/nobody');
+    const silent = await world.lab
+      .pod('client')
+      .exec(['timeout', '0.3', 'bash', '-c', `exec 3<>/dev/tcp/${nobody}/80`]);
+    expect(silent.code).not.toBe(0);
+    await world.lab.delete('Service', 't/nobody');
+  });
+
   it('keeps each pod in a cgroup of its own under its node', async () => {
     const { stdout } = await world.lab.pod('server').exec(['cat', '/proc/self/cgroup']);
     expect(stdout).toContain(`0::/hadal-${world.lab.name}/b/pods/server.t\n`);
