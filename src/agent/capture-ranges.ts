@@ -14,7 +14,10 @@ export interface ClusterRanges {
  * What the kernel captures without a row: the cluster's ranges, and every address of the mesh outside of them. Addresses of
  * other networks are not ours to capture.
  */
-export function captureRanges(snapshot: MeshSnapshot, { pods, services, network }: ClusterRanges): CaptureRanges {
+export function captureRanges(
+  snapshot: MeshSnapshot,
+  { pods, services, network }: ClusterRanges,
+): CaptureRanges {
   const known = [...pods, ...services];
   const mesh = new Set<string>();
   const add = (text: string, length?: number) => {
@@ -29,7 +32,8 @@ export function captureRanges(snapshot: MeshSnapshot, { pods, services, network 
     for (const address of workload.addresses) add(address);
   }
   for (const service of snapshot.services.values()) {
-    for (const { network: of, address, length } of service.addresses) if (of === network) add(address, length);
+    for (const { network: of, address, length } of service.addresses)
+      if (of === network) add(address, length);
   }
   return { pods: pods.map(({ text }) => text), services: services.map(({ text }) => text), mesh: [...mesh] };
 }

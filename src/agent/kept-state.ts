@@ -1,5 +1,5 @@
-import { open, readFile, rename, rm } from 'node:fs/promises';
 import { mkdirSync } from 'node:fs';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -56,9 +56,11 @@ export class KeptState {
 
   /** Writes what waits to be written. Never rejects: a full disk must not end an agent. */
   flush(): Promise<void> {
-    this.#writing = this.#writing.then(() => this.#write()).catch((err: unknown) => {
-      this.#logger.error({ err, path: this.#path }, 'the mesh state could not be kept on disk');
-    });
+    this.#writing = this.#writing
+      .then(() => this.#write())
+      .catch((err: unknown) => {
+        this.#logger.error({ err, path: this.#path }, 'the mesh state could not be kept on disk');
+      });
     return this.#writing;
   }
 
@@ -95,7 +97,10 @@ interface KeptFile extends MeshResources {
 /** JSON leaves out what is undefined; the constructors put it back. */
 function fromFile(file: KeptFile): MeshResources {
   if (file.version !== version) {
-    throw new HadalError('ERR_KEPT_STATE', `version ${String(file.version)} is not ${version}, which this agent writes`);
+    throw new HadalError(
+      'ERR_KEPT_STATE',
+      `version ${String(file.version)} is not ${version}, which this agent writes`,
+    );
   }
   return Object.freeze({
     workloads: Object.freeze(file.workloads.map(createWorkload)),

@@ -39,7 +39,12 @@ export class MeshState implements Closeable {
   #timer: NodeJS.Timeout | undefined;
   #reading: Promise<void> = Promise.resolve();
   #seen = '';
-  #status: Omit<MeshStateStatus, 'path'> = { appliedAt: undefined, error: undefined, problems: [], rejected: 0 };
+  #status: Omit<MeshStateStatus, 'path'> = {
+    appliedAt: undefined,
+    error: undefined,
+    problems: [],
+    rejected: 0,
+  };
 
   constructor(options: MeshStateOptions) {
     this.#options = options;
@@ -71,7 +76,10 @@ export class MeshState implements Closeable {
     try {
       this.#watcher = watch(directory, { persistent: false }, () => this.#soon());
       this.#watcher.on('error', (err) => {
-        this.#options.logger.error({ err, directory }, 'the state file is not watched any more; restart the agent to apply changes');
+        this.#options.logger.error(
+          { err, directory },
+          'the state file is not watched any more; restart the agent to apply changes',
+        );
       });
     } catch (caught) {
       throw HadalError.from(caught, 'ERR_STATE_FILE', `watching ${directory}`);

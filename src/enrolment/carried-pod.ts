@@ -4,6 +4,7 @@ import type { Logger } from '../base/logger.ts';
 import type { CertificateUse, WorkloadCertificates } from '../identity/workload-certificates.ts';
 import type { BpfCapture } from '../kernel/capture.ts';
 import type { PodCapture } from '../kernel/pod-capture.ts';
+import { podSysctls } from '../kernel/pod-sysctls.ts';
 import { spiffeText } from '../model/spiffe-id.ts';
 import type { CaptureRouting, NativeNet, NetnsChange, NetnsWatch } from '../native/types.ts';
 import type { EnrolledPod } from '../routing/judgement.ts';
@@ -206,8 +207,9 @@ async function carryInSteps(
     () => parts.certificates.use(identity),
     (use) => use.close(),
   );
-  // Accepted sockets inherit the mark, and with it the way back to the agent.
-  steps.do('sysctl', () => native.writeSysctl(netnsFd, 'ipv4/tcp_fwmark_accept', '1'));
+  steps.do('sysctl', () => {
+    for (const { name, value } of podSysctls) native.writeSysctl(netnsFd, name, value);
+  });
   steps.do(
     'routing',
     () => native.addCaptureRouting(netnsFd, routing),

@@ -26,7 +26,6 @@ export interface EnrolmentCounts {
   readonly enrolled: number;
   readonly removed: number;
   readonly failed: number;
-  readonly routesRestored: number;
 }
 
 /** How often namespaces that vanished without `/cmddel` are looked for. */
@@ -43,11 +42,12 @@ export class Enrolment implements EnrolmentService {
   readonly #retries = new Map<string, Backoff>();
   readonly #ending = new AbortController();
   readonly #sweep: NodeJS.Timeout;
-  readonly #counts = { enrolled: 0, removed: 0, failed: 0, routesRestored: 0 };
+  readonly #counts = { enrolled: 0, removed: 0, failed: 0 };
+  readonly #restored = { rule: 0, route: 0 };
 
   constructor(parts: EnrolmentParts) {
     const onRestored: CarryingParts['onRestored'] = (pod, change) => {
-      this.#counts.routesRestored++;
+      this.#restored[change.what]++;
       parts.onRestored(pod, change);
     };
     this.#parts = { ...parts, onRestored };
@@ -62,6 +62,11 @@ export class Enrolment implements EnrolmentService {
       pending: this.#pending.size,
       ...this.#counts,
     };
+  }
+
+  /** Rules and routes of the capture that somebody removed and that were put back. */
+  restored(): Readonly<Record<'rule' | 'route', number>> {
+    return { ...this.#restored };
   }
 
   /** Carried and leaving pods. */

@@ -1,0 +1,124 @@
+import type { Closeable } from '../base/lifecycle.ts';
+import type { Logger } from '../base/logger.ts';
+import type { FlowReader, UntouchedFlow } from '../kernel/flows.ts';
+import { reasons } from '../model/reasons.gen.ts';
+import type { ConnectionParty } from '../telemetry/connection-entry.ts';
+import type { EdgeRegistry } from '../telemetry/edge-registry.ts';
+import { type FlowChannel, FlowLog, tunnelFlowFormat } from '../telemetry/flow-log.ts';
+import type { Tunnel } from '../tunnel/tunnel.ts';
+import type { KernelCapture } from './kernel-capture.ts';
+import type { PodHolder } from './pod-holder.ts';
+import { concatenated, untouchedFlowFormat } from './untouched-flows.ts';
+
+export interface AgentFlowsOptions {
+  readonly kernel: KernelCapture;
+  readonly edges: EdgeRegistry;
+  readonly pods: PodHolder;
+  readonly network: string;
+  readonly logger: Logger;
+}
+
+/** Names of pods that are gone, for the records of their last connections. */
+const mostNames = 4096;
+
+/** What the tunnel and the kernel report of connections, in one log; ends those that slipped through the capture. */
+export class AgentFlows implements Closeable {
+  readonly log: FlowLog;
+  readonly #options: AgentFlowsOptions;
+  readonly #reader: FlowReader;
+  readonly #fromTunnel: FlowChannel;
+  readonly #fromKernel: FlowChannel;
+  readonly #names = new Map<number, string>();
+  readonly #destroyed = new Map<number, number>();
+  #tunnel: Tunnel | undefined;
+
+  constructor(options: AgentFlowsOptions) {
+    this.#options = options;
+    const { kernel, edges } = options;
+    this.log = new FlowLog({
+      labels: (edge) => (edge === 0 ? undefined : edges.labels(edge)),
+      podName: (podIndex) => this.#podName(podIndex),
+      resolve: (address) => this.#resolve(address),
+    });
+    this.#reader = kernel.capture.openFlows({
+      onClosed: (records) => this.#fromKernel.append(records),
+      onSlipped: (flow) => this.#onSlipped(flow),
+    });
+    this.#fromTunnel = this.log.channel('tunnel', tunnelFlowFormat, {
+      readLive: async () => (await this.#tunnel?.readLiveFlows()) ?? new Uint8Array(),
+    });
+    this.#fromKernel = this.log.channel('kernel', untouchedFlowFormat(this.#reader), {
+      readLive: async () => this.#readKernelLive(),
+    });
+  }
+
+  /** Reason to count. */
+  get destroyed(): ReadonlyMap<number, number> {
+    return this.#destroyed;
+  }
+
+  connect(tunnel: Tunnel): void {
+    this.#tunnel = tunnel;
+  }
+
+  onTunnelFlows(records: Uint8Array, lost: number): void {
+    this.#fromTunnel.append(records);
+    if (lost > 0) this.#fromTunnel.addLost(lost);
+  }
+
+  /** Hears now what the kernel has to report; a rule was missing, and connections may have slipped through. */
+  flush(): void {
+    this.#reader.flush();
+  }
+
+  /** Brings the kernel's counters of untouched connections up to date with those that live. */
+  readKernelLive(): void {
+    this.#readKernelLive();
+  }
+
+  close(): void {
+    this.#reader.close();
+  }
+
+  #readKernelLive(): Uint8Array {
+    this.#reader.flush();
+    const pods = this.#options.pods.all().filter(({ state }) => state !== 'gone');
+    return concatenated(pods.map(({ netnsFd }) => this.#reader.readLive(netnsFd)));
+  }
+
+  #onSlipped(flow: UntouchedFlow): void {
+    const { kernel, pods, logger } = this.#options;
+    const pod = pods.at(flow.podIndex);
+    const { destinationAddress: address, destinationPort: port } = flow;
+    if (pod === undefined) return;
+    const destroyed = kernel.capture.sockets.destroy(pod.netnsFd, [flow.cookie]);
+    this.#destroyed.set(
+      reasons.SLIPPED_THROUGH,
+      (this.#destroyed.get(reasons.SLIPPED_THROUGH) ?? 0) + destroyed,
+    );
+    logger.warn(
+      { pod: pod.enrolled.uid, address, port, destroyed },
+      'a connection left the pod uncaptured and was ended',
+    );
+  }
+
+  #podName(podIndex: number): string | undefined {
+    const pod = this.#options.pods.at(podIndex);
+    if (pod === undefined) return this.#names.get(podIndex);
+    const name = `${pod.stored.namespace}/${pod.stored.name}`;
+    this.#names.delete(podIndex);
+    this.#names.set(podIndex, name);
+    const [oldest] = this.#names.keys();
+    if (this.#names.size > mostNames && oldest !== undefined) this.#names.delete(oldest);
+    return name;
+  }
+
+  #resolve(address: string): Pick<ConnectionParty, 'workload' | 'namespace'> | undefined {
+    const snapshot = this.#tunnel?.snapshot;
+    const { network } = this.#options;
+    const [workload] = snapshot?.workloadsAt(network, address) ?? [];
+    if (workload !== undefined) return { workload: workload.name, namespace: workload.namespace };
+    const [service] = snapshot?.servicesAt(network, address) ?? [];
+    return service === undefined ? undefined : { workload: service.name, namespace: service.namespace };
+  }
+}

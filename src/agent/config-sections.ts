@@ -1,0 +1,87 @@
+import { ConfigDump } from '../runtime/config-dump.ts';
+import { dumpPolicies, dumpServices, dumpWorkloads } from './mesh-dump.ts';
+import type { AgentParts } from './parts.ts';
+
+/** What `/config_dump` shows of a running agent. */
+export function configDump(parts: AgentParts): ConfigDump {
+  const { native, kernel, certificates, refusals, tunnel, enrolment, meshState } = parts;
+  return new ConfigDump()
+    .section('workloads', () => dumpWorkloads(tunnel.snapshot))
+    .section('services', () => dumpServices(tunnel.snapshot))
+    .section('policies', () => dumpPolicies(tunnel.snapshot))
+    .section('certificates', () => certificates.status())
+    .section('workloadState', () => workloadState(parts))
+    .section('tunnels', () => tunnel.describeTunnels())
+    .section('enrolment', () => ({ ...enrolment.counts(), pods: enrolment.list() }))
+    .section('decisions', () => ({
+      ...tunnel.decisionCounts(),
+      kernelRefusals: refusals.size,
+      totals: tunnel.readTotals(),
+    }))
+    .section('capture', () => dumpCapture(parts))
+    .section('meshState', () => meshState.status)
+    .section('config', () => dumpConfig(parts))
+    .section('version', () => ({
+      version: parts.version,
+      node: process.versions.node,
+      openssl: native.opensslVersion,
+      nghttp2: native.nghttp2Version,
+      libbpf: native.libbpfVersion,
+      symbols: native.symbolOrigins(),
+    }))
+    .section('kubelet', () => kernel.kubelet?.state ?? 'unknown');
+}
+
+async function workloadState({ enrolment, flows, config }: AgentParts): Promise<Record<string, unknown>> {
+  const { connections } = await flows.log.connections({ states: ['live'] });
+  const entries = enrolment.pods().map((pod) => {
+    const { uid, name, namespace, serviceAccount } = pod.stored;
+    const own = connections.filter((connection) => connection.pod === `${namespace}/${name}`);
+    const of = (direction: 'inbound' | 'outbound') =>
+      own
+        .filter((connection) => connection.direction === direction)
+        .map(({ source, destination, endpoint, path }) => ({
+          src: `${source.address}:${source.port}`,
+          originalDst: `${destination.address}:${destination.port}`,
+          actualDst: endpoint === undefined ? undefined : `${endpoint.address}:${endpoint.port}`,
+          protocol: path === 'tunnel' ? 'HBONE' : 'TCP',
+        }));
+    const state = {
+      state: pod.state === 'carried' ? 'Up' : pod.state,
+      connections: { inbound: of('inbound'), outbound: of('outbound') },
+      info: { name, namespace, trustDomain: config.trustDomain, serviceAccount },
+    };
+    return [uid, state] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+function dumpCapture({ kernel }: AgentParts): unknown {
+  const { capture, cgroupPath } = kernel;
+  const { reasons, faults } = capture.readCounters();
+  return {
+    pins: capture.pinDirectory,
+    cgroup: cgroupPath,
+    adopted: capture.adopted,
+    destroysBy: capture.sockets.destroysBy,
+    pods: capture
+      .pinnedPods()
+      .map(({ podIndex, netnsCookie }) => ({ podIndex, netnsCookie: String(netnsCookie) })),
+    ranges: capture.maps.ranges.entries().map(([key, { kind }]) => ({ ...key, kind })),
+    reasons: Object.fromEntries(reasons),
+    faults,
+  };
+}
+
+function dumpConfig({ config, sources }: AgentParts): unknown {
+  return Object.fromEntries(
+    (Object.keys(sources) as (keyof typeof sources)[]).map((name) => {
+      const value: unknown = config[name];
+      return [name, { value: Array.isArray(value) ? value.map(textOf) : value, source: sources[name] }];
+    }),
+  );
+}
+
+function textOf(value: unknown): unknown {
+  return typeof value === 'object' && value !== null && 'text' in value ? value.text : value;
+}

@@ -1,0 +1,103 @@
+import { join } from 'node:path';
+import type { AgentConfig } from '../config/agent-options.ts';
+import { KeptCertificates } from '../identity/kept-certificates.ts';
+import { SocketSigner } from '../identity/signing-client.ts';
+import { WorkloadCertificates } from '../identity/workload-certificates.ts';
+import { HBONE_PORT, MARK } from '../kernel/constants.gen.ts';
+import type { NativeAddon } from '../native/types.ts';
+import { judgeInbound } from '../routing/inbound.ts';
+import type { JudgementSettings } from '../routing/judgement.ts';
+import { judgeOutbound } from '../routing/outbound.ts';
+import { EdgeRegistry } from '../telemetry/edge-registry.ts';
+import type { Judge } from '../tunnel/decision-tables.ts';
+import { Tunnel } from '../tunnel/tunnel.ts';
+import { tunnelSettings } from '../tunnel/tunnel-settings.ts';
+import { AgentFlows } from './agent-flows.ts';
+import { startCapture } from './kernel-capture.ts';
+import { KernelRefusals } from './kernel-refusals.ts';
+import type { AgentScope, DataPath } from './parts.ts';
+import { PodHolder } from './pod-holder.ts';
+
+const edgeSweepMs = 60_000;
+
+/** A demo shows with it that its proof would fail: tunnels in the clear. No option, so that nobody takes it for one. */
+const plaintextTunnelsVariable = 'HADAL_TEST_PLAINTEXT_TUNNELS';
+
+/** Capture, certificates and the tunnel: all that connections pass through. */
+export async function startDataPath(scope: AgentScope, native: NativeAddon): Promise<DataPath> {
+  const { config, logs, lifecycle } = scope;
+  const kernel = startCapture({ native, config, logger: logs.scope('capture') });
+  lifecycle.own('capture', kernel.capture);
+  const edges = new EdgeRegistry();
+  const pods = new PodHolder();
+  const flows = new AgentFlows({ kernel, edges, pods, network: config.network, logger: logs.scope('flows') });
+  lifecycle.own('flows', flows);
+  lifecycle.own('enrolled pods', pods);
+
+  const certificates = new WorkloadCertificates({
+    signer: new SocketSigner(config.authoritySocket),
+    trustDomains: trustDomains(config),
+    kept: await KeptCertificates.open(join(config.runtimeDirectory, 'certificates'), logs.scope('identity')),
+    lifetimeMs: config.certificateLifetimeMs,
+    onIdentity: (identity) => tunnel.setIdentity(identity),
+    onGone: (identity) => tunnel.removeIdentity(identity),
+    logger: logs.scope('identity'),
+  });
+  lifecycle.own('certificates', certificates);
+
+  const judge = createJudge(config);
+  const refusals = new KernelRefusals(kernel.capture, logs.scope('capture'));
+  const tunnel: Tunnel = new Tunnel({
+    native,
+    settings: tunnelSettings(config, {
+      exemptMapFd: kernel.capture.exemptMapFd,
+      mark: MARK,
+      hbonePort: HBONE_PORT,
+      unsafePlaintextTunnels: process.env[plaintextTunnelsVariable] === '1',
+    }),
+    judge,
+    edges,
+    connectRefusals: refusals,
+    rowsPerPod: config.rowsPerPod,
+    onFlows: (records, lost) => flows.onTunnelFlows(records, lost),
+    onDrained: (podIndex) => pods.enrolment?.onDrained(podIndex),
+    logger: logs.scope('tunnel'),
+  });
+  flows.connect(tunnel);
+  lifecycle.onClose('tunnel', (force) => endTunnel(tunnel, config.drainDeadlineMs, force));
+  const sweep = setInterval(() => tunnel.removeEdges(edges.sweep([tunnel.readCounters()])), edgeSweepMs);
+  sweep.unref();
+  lifecycle.onClose('edge sweep', () => clearInterval(sweep));
+  return { native, kernel, edges, flows, pods, certificates, refusals, tunnel, judge };
+}
+
+export function trustDomains(config: AgentConfig): string[] {
+  return [config.trustDomain, ...config.trustDomainAliases];
+}
+
+function createJudge(config: AgentConfig): Judge {
+  const settings: JudgementSettings = {
+    node: config.nodeName,
+    network: config.network,
+    clusterId: config.clusterId,
+    hbonePort: HBONE_PORT,
+    illegalPorts: [HBONE_PORT],
+    allowUnknownDestinations: config.allowUnknownDestinations,
+    clusterRanges: [...config.podRanges, ...config.serviceRanges],
+    trustDomains: trustDomains(config),
+  };
+  return {
+    outbound: (snapshot, question) => judgeOutbound(snapshot, question, settings),
+    inbound: (snapshot, question) => judgeInbound(snapshot, question, settings),
+  };
+}
+
+/** Connections get until the deadline; `force` fires when it has passed for all parts together. */
+async function endTunnel(tunnel: Tunnel, deadlineMs: number, force: AbortSignal | undefined): Promise<void> {
+  const forced = new Promise<void>((resolve) => {
+    if (force?.aborted === true) resolve();
+    else force?.addEventListener('abort', () => resolve(), { once: true });
+  });
+  await Promise.race([tunnel.drain(deadlineMs), forced]);
+  tunnel.close();
+}

@@ -1,0 +1,51 @@
+import type { Lifecycle } from '../base/lifecycle.ts';
+import type { LogRoot } from '../base/logger.ts';
+import type { AgentConfiguration } from '../config/agent-config.ts';
+import type { AgentConfig } from '../config/agent-options.ts';
+import type { Enrolment } from '../enrolment/enrolment.ts';
+import type { OlderConnections } from '../enrolment/older-connections.ts';
+import type { WorkloadCertificates } from '../identity/workload-certificates.ts';
+import type { NativeAddon } from '../native/types.ts';
+import type { Readiness } from '../runtime/readiness.ts';
+import type { EdgeRegistry } from '../telemetry/edge-registry.ts';
+import type { Judge } from '../tunnel/decision-tables.ts';
+import type { Tunnel } from '../tunnel/tunnel.ts';
+import type { AgentFlows } from './agent-flows.ts';
+import type { KernelCapture } from './kernel-capture.ts';
+import type { KernelRefusals } from './kernel-refusals.ts';
+import type { MeshState } from './mesh-state.ts';
+import type { PodHolder } from './pod-holder.ts';
+
+/** What every part of an agent is started with. */
+export interface AgentScope {
+  readonly config: AgentConfig;
+  readonly sources: AgentConfiguration['sources'];
+  readonly version: string;
+  readonly logs: LogRoot;
+  readonly lifecycle: Lifecycle;
+  readonly readiness: Readiness;
+}
+
+/** What connections pass through. */
+export interface DataPath {
+  readonly native: NativeAddon;
+  readonly kernel: KernelCapture;
+  readonly edges: EdgeRegistry;
+  readonly flows: AgentFlows;
+  readonly pods: PodHolder;
+  readonly certificates: WorkloadCertificates;
+  readonly refusals: KernelRefusals;
+  readonly tunnel: Tunnel;
+  readonly judge: Judge;
+}
+
+export interface PodParts {
+  readonly enrolment: Enrolment;
+  /** Undefined when connections older than the enrolment are kept. */
+  readonly olderConnections: OlderConnections | undefined;
+}
+
+/** A running agent, for what only reads it: metrics, admin, status. */
+export interface AgentParts extends AgentScope, DataPath, PodParts {
+  readonly meshState: MeshState;
+}

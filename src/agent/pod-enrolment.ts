@@ -1,0 +1,56 @@
+import { join } from 'node:path';
+import { Enrolment } from '../enrolment/enrolment.ts';
+import { OlderConnections } from '../enrolment/older-connections.ts';
+import { PodStore } from '../enrolment/pod-store.ts';
+import { serveEnrolment } from '../enrolment/server.ts';
+import { MARK, MARK_MASK, ROUTE_TABLE, RULE_PRIORITY } from '../kernel/constants.gen.ts';
+import type { AgentScope, DataPath, PodParts } from './parts.ts';
+
+const routing = { mark: MARK, mask: MARK_MASK, table: ROUTE_TABLE, priority: RULE_PRIORITY };
+/** How long /cmdadd waits for a certificate at most; the pod is captured either way. */
+const longestCertificateWaitMs = 8_000;
+
+/** Knows the pods on disk; carries none yet. */
+export function startEnrolment({ config, logs }: AgentScope, path: DataPath): PodParts {
+  const { native, kernel, tunnel, certificates, flows, pods, judge } = path;
+  const logger = logs.scope('enrolment');
+  const { store, problem } = PodStore.open(join(config.dataDirectory, 'pods.json'));
+  if (problem !== undefined)
+    logger.error({ err: problem }, 'pods that were enrolled before are not known any more');
+  const { capture } = kernel;
+  const olderConnections =
+    config.olderConnections === 'keep'
+      ? undefined
+      : new OlderConnections({
+          native,
+          sockets: capture.sockets,
+          judge,
+          snapshot: () => tunnel.snapshot,
+          network: config.network,
+          logger,
+        });
+  const enrolment = new Enrolment({
+    native,
+    capture,
+    tunnel,
+    certificates,
+    store,
+    olderConnections,
+    routing,
+    clusterId: config.clusterId,
+    trustDomain: config.trustDomain,
+    certificateWaitMs: Math.min(config.enrolTimeoutMs, longestCertificateWaitMs),
+    onRestored: () => flows.flush(),
+    logger,
+  });
+  pods.enrolment = enrolment;
+  return { enrolment, olderConnections };
+}
+
+export async function serveEnrolmentSocket(
+  { config, logs, lifecycle }: AgentScope,
+  service: Enrolment,
+): Promise<void> {
+  const logger = logs.scope('enrolment');
+  lifecycle.own('enrolment socket', await serveEnrolment({ socketPath: config.cniSocket, service, logger }));
+}

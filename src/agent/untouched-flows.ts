@@ -1,0 +1,65 @@
+import { FLOW_OUTBOUND } from '../kernel/constants.gen.ts';
+import type { UntouchedCount } from '../kernel/counters.ts';
+import type { FlowReader, UntouchedFlow } from '../kernel/flows.ts';
+import type { Workload } from '../model/workload.ts';
+import { createLabels, partyOfWorkload, type TrafficLabels } from '../routing/labels.ts';
+import type { FlowFormat } from '../telemetry/flow-ring.ts';
+import type { LabelledTraffic } from '../telemetry/traffic-table.ts';
+import type { FlowRecord } from '../tunnel/flow-record.ts';
+
+/** Records of the capture as the flow log reads them. */
+export function untouchedFlowFormat(
+  reader: Pick<FlowReader, 'recordBytes' | 'decode'>,
+): FlowFormat<FlowRecord> {
+  return {
+    recordBytes: reader.recordBytes,
+    isLive: (records, at) => reader.decode(records.subarray(at, at + reader.recordBytes), 0).kind === 'live',
+    decode: (records, index) => toFlowRecord(reader.decode(records, index)),
+  };
+}
+
+function toFlowRecord(flow: UntouchedFlow): FlowRecord {
+  const { cookie: _cookie, kind, ...rest } = flow;
+  return {
+    ...rest,
+    kind: kind === 'slipped' ? 'refused' : kind,
+    endpointAddress: '',
+    endpointPort: 0,
+    connectMicroseconds: 0,
+  };
+}
+
+export function concatenated(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.byteLength;
+  }
+  return all;
+}
+
+/** What the capture left alone, under the labels of the pod whose connections they were. */
+export function untouchedTraffic(
+  counts: readonly UntouchedCount[],
+  workloadOf: (podIndex: number) => Workload | undefined,
+): LabelledTraffic[] {
+  const labels = new Map<string, TrafficLabels>();
+  return counts.map(({ podIndex, direction, opened, closed, failed, bytesSent, bytesReceived }) => {
+    const key = `${podIndex} ${direction}`;
+    const known = labels.get(key) ?? podLabels(workloadOf(podIndex), direction === FLOW_OUTBOUND);
+    labels.set(key, known);
+    return { labels: known, opened, closed, failed, bytesSent, bytesReceived };
+  });
+}
+
+function podLabels(workload: Workload | undefined, isSource: boolean): TrafficLabels {
+  const party = workload === undefined ? undefined : partyOfWorkload(workload);
+  return createLabels({
+    reporter: isSource ? 'source' : 'destination',
+    source: isSource ? party : undefined,
+    destination: isSource ? undefined : party,
+    service: undefined,
+    mutualTls: undefined,
+  });
+}
