@@ -16,6 +16,7 @@
 #define ALLOW 1
 #define REFUSE 0
 #define EPERM 1
+#define EADDRNOTAVAIL 99
 #define MAX_ERRNO 4095
 
 /* bpf_set_retval in connect hooks: 6.1. Without it every refusal is EPERM. */
@@ -46,8 +47,33 @@ static __always_inline int leave_alone(struct bpf_sock_addr* ctx, struct bpf_soc
   return ALLOW;
 }
 
+/*
+ * A socket bound to an address that is not the pod's (IPV6_FREEBIND, bind to 127.0.0.1): the agent would
+ * speak for somebody else, and even a refusal in the lookup would answer that somebody, through eth0.
+ */
+static __always_inline bool source_is_foreign(struct bpf_sock* sk, __u32 pod_index) {
+  struct hadal_address source;
+
+  if (sk->family == AF_INET) {
+    if (sk->src_ip4 == 0) return false;
+    source = address_from_ipv4(sk->src_ip4);
+  } else {
+    source.words[0] = sk->src_ip6[0];
+    source.words[1] = sk->src_ip6[1];
+    source.words[2] = sk->src_ip6[2];
+    source.words[3] = sk->src_ip6[3];
+    /* See sk_lookup.bpf.c. */
+    asm volatile("");
+    if (source.words[3] == 0 && source.words[0] == 0 && source.words[1] == 0) return false;
+  }
+  return !pod_owns(pod_index, &source);
+}
+
 static __always_inline int capture(struct bpf_sock_addr* ctx, struct bpf_sock* sk, __u32 pod_index) {
   __u32 mark = (sk->mark & ~HADAL_MARK_MASK) | HADAL_MARK;
+
+  if (source_is_foreign(sk, pod_index))
+    return refuse(pod_index, HADAL_REASON_SOURCE_NOT_REGISTERED, EADDRNOTAVAIL);
   if (bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) != 0)
     return refuse(pod_index, HADAL_REASON_MARK_FAILED, EPERM);
   count_for_pod(pod_index, HADAL_REASON_MARKED);

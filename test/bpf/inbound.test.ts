@@ -83,6 +83,18 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that arrives in
       expect(world.countOf(server, reasons.AGENT_DELIVERY)).toBe(before + 1);
     });
 
+    it('from the agent to a closed port is refused at once, and nothing of it leaves the pod', async () => {
+      const packets = await world.sniff(server);
+      const delivery = { transparent: true, mark: MARK, device: 'lo', exempt: world.exemptPin };
+      const result = await world.dial(
+        server,
+        { to: [of(server), 9], bind: [of(client), 0], ...delivery },
+        { asRoot: true, cgroup: world.cgroup },
+      );
+      expect(result).toMatchObject({ connected: false, error: 'ECONNREFUSED' });
+      expect(await packets()).toEqual({ count: 0, first: [] });
+    });
+
     it('from the agent without the device lo would come back to the agent', async () => {
       const delivery = { transparent: true, mark: MARK, exempt: world.exemptPin };
       const result = await world.dial(

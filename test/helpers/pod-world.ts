@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { findCgroupRoot } from '../../src/kernel/file-systems.ts';
+import { podSysctls } from '../../src/kernel/pod-sysctls.ts';
 
 const programs = join(dirname(fileURLToPath(import.meta.url)), 'programs');
 const python = '/usr/bin/python3';
@@ -36,6 +37,8 @@ export interface WorldPod {
   readonly ipv4: string;
   readonly ipv6: string;
   readonly cgroup: string;
+  /** The node's end of its veth. */
+  readonly device: string;
 }
 
 export interface Endpoint {
@@ -153,7 +156,7 @@ export class PodWorld {
     ip('-n', netns, 'route', 'add', 'default', 'via', `10.60.${index}.1`);
     ip('-n', netns, '-6', 'route', 'add', 'default', 'via', `fd60:${index}::1`);
     const cgroup = this.#makeCgroup(join(this.cgroup, name));
-    return { name, netns, ...this.#openNetns(netns), ipv4, ipv6, cgroup };
+    return { name, netns, ...this.#openNetns(netns), ipv4, ipv6, cgroup, device };
   }
 
   makeCgroup(name: string): string {
@@ -162,7 +165,7 @@ export class PodWorld {
 
   /** The rule of the mark and a local route for each interface, as enrolment sets them. */
   addCaptureRouting({ netns, ipv4 }: WorldPod, mark: number, table: number): void {
-    setSysctl(netns, 'net/ipv4/tcp_fwmark_accept', '1');
+    for (const { name, value } of podSysctls) setSysctl(netns, `net/${name}`, value);
     for (const family of ['-4', '-6']) {
       ip(
         '-n',
@@ -229,6 +232,22 @@ export class PodWorld {
     run: RunOptions = {},
   ): Promise<{ ports: Record<string, number>; stop: () => Promise<void> }> {
     return this.#serve(pod, { as: 'agent', ...options }, { asRoot: true, ...run });
+  }
+
+  /** Counts TCP packets that leave the pod by eth0, as its node sees them. */
+  async sniff(pod: WorldPod): Promise<() => Promise<{ readonly count: number; readonly first: string[] }>> {
+    const child = this.#spawn(
+      { ...pod, netns: this.node.netns },
+      'sniff.py',
+      { device: pod.device },
+      { asRoot: true },
+    );
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    await lines.next();
+    return async () => {
+      child.stdin.write('\n');
+      return JSON.parse(String((await lines.next()).value));
+    };
   }
 
   onDispose(undo: () => void | Promise<void>): void {

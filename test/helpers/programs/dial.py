@@ -69,7 +69,10 @@ def connect(sock, options):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, options["deviceAfter"].encode() + b"\0")
         sock.sendall(b"x")
     elif options.get("fastOpen") == "send":
+        # Python's own timeouts make the socket non-blocking, and sendto() would return before the handshake.
+        sock.settimeout(None)
         sock.sendto(b"x", MSG_FASTOPEN, to)
+        sock.settimeout(options.get("timeout", 3))
     else:
         sock.connect(to)
 
