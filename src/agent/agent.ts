@@ -97,7 +97,6 @@ async function startServers(parts: AgentParts, quit: () => void): Promise<void> 
   const logger = logs.scope('admin');
   const admin = await startAdminServer({
     node: config.nodeName,
-    node: config.nodeName,
     port: config.adminPort,
     socketPath: join(config.runtimeDirectory, 'admin.sock'),
     configDump: configDump(parts),
