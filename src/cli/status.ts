@@ -1,0 +1,88 @@
+import type { Command } from 'commander';
+import type { AgentStatus, PodStatus } from '../runtime/agent-status.ts';
+import { type AgentAnswer, askAgents, describeAddress } from './admin-client.ts';
+import { type AgentChoice, addAgentOptions, findAgents } from './agent-address.ts';
+import type { CommandContext } from './command-line.ts';
+import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
+import { formatDuration } from './quantities.ts';
+import { type Column, renderTable } from './table.ts';
+import { exitStatus } from './terminal.ts';
+
+const examples = `
+Ends with 1 when an agent does not answer or is not ready, or when a pod is not captured.
+
+Examples:
+  $ hadal status
+  $ hadal status --lab bookshop -o json
+`;
+
+interface Options extends AgentChoice {
+  readonly output: OutputFormat;
+}
+
+export function define(command: Command, { terminal, finish }: CommandContext): void {
+  addAgentOptions(command)
+    .addOption(outputOption('table', 'json'))
+    .addHelpText('after', examples)
+    .action(async (options: Options) => {
+      const agents = await findAgents(options, terminal);
+      const answers = await askAgents<AgentStatus>(agents, '/status');
+      if (options.output === 'json') terminal.out(jsonText({ agents: answers.map(toJson) }));
+      // What is known comes before what failed.
+      else terminal.out(answers.map((answer) => describe(answer, terminal.now())).join('\n'));
+      if (!answers.every(isInOrder)) finish(exitStatus.failed);
+    });
+}
+
+function toJson(answer: AgentAnswer<AgentStatus>): unknown {
+  return 'value' in answer
+    ? answer.value
+    : { address: describeAddress(answer.agent), error: answer.error.toJSON() };
+}
+
+function isInOrder(answer: AgentAnswer<AgentStatus>): boolean {
+  return 'value' in answer && problems(answer.value).length === 0;
+}
+
+function describe(answer: AgentAnswer<AgentStatus>, now: number): string {
+  if ('error' in answer)
+    return `agent of ${answer.agent.name}: ${answer.error.message} (${answer.error.code})\n`;
+  const status = answer.value;
+  const { node, version, pid, startedAt, mesh, pods } = status;
+  const wrong = problems(status);
+  const certificates = Object.entries(status.certificates)
+    .filter(([, count]) => count > 0)
+    .map(([state, count]) => `${count} ${state}`);
+  const lines = [
+    `agent of ${node}: ${status.ready ? 'ready' : 'not ready'} (version ${version}, process ${pid}, up ${formatDuration(now - Date.parse(startedAt))})`,
+    `  mesh          ${mesh.workloads} workloads, ${mesh.services} services, ${mesh.policies} policies`,
+    `  connections   ${status.connectionsOpen} open, in ${status.tunnelsOpen} tunnels`,
+    `  certificates  ${certificates.join(', ') || 'none'}`,
+    ...wrong.map((problem) => `  problem       ${problem}`),
+  ];
+  const table = pods.length === 0 ? '  no pods\n' : indent(renderTable(podColumns, pods));
+  return `${lines.join('\n')}\n${table}`;
+}
+
+const podColumns: readonly Column<PodStatus>[] = [
+  { title: 'POD', cell: ({ name }) => name },
+  { title: 'STATE', cell: ({ state }) => state },
+  { title: 'ADDRESSES', cell: ({ addresses }) => addresses.join(' ') },
+  { title: 'IDENTITY', cell: ({ identity }) => identity },
+];
+
+function problems({ pending, stateError, pods, certificates }: AgentStatus): string[] {
+  const bad = (certificates.failed ?? 0) + (certificates.overdue ?? 0);
+  return [
+    ...pending.map((name) => `waits for: ${name}`),
+    ...(stateError === undefined
+      ? []
+      : [`the mesh state was refused, the one before is in force: ${stateError}`]),
+    ...(bad === 0 ? [] : [`${bad} certificates could not be fetched or renewed: hadal certificates`]),
+    ...pods.filter(({ error }) => error !== undefined).map(({ name, error }) => `pod ${name}: ${error}`),
+  ];
+}
+
+function indent(text: string): string {
+  return text.replace(/^(?=.)/gm, '  ');
+}
