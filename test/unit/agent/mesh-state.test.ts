@@ -1,0 +1,150 @@
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { KeptState } from '../../../src/agent/kept-state.ts';
+import { MeshState } from '../../../src/agent/mesh-state.ts';
+import { silentLogger } from '../../../src/base/logger.ts';
+import { createAuthorization, createMatch } from '../../../src/model/authorization.ts';
+import { diffSnapshots } from '../../../src/model/diff.ts';
+import { createService } from '../../../src/model/service.ts';
+import { createSnapshot, type MeshResources } from '../../../src/model/snapshot.ts';
+import { createWorkload } from '../../../src/model/workload.ts';
+
+let directory: string;
+let path: string;
+let applied: MeshResources[];
+const open: MeshState[] = [];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'hadal-state-'));
+  path = join(directory, 'mesh.yaml');
+  applied = [];
+});
+
+afterEach(() => {
+  for (const state of open.splice(0)) state.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function workloads(...uids: string[]): string {
+  const list = uids
+    .map((uid) => `  - uid: ${uid}\n    namespace: shop\n    addresses: [10.0.0.1]\n`)
+    .join('');
+  return `workloads:\n${list}services: []\npolicies: []\n`;
+}
+
+/** As editors and publishers do it: a new file takes the place of the old. */
+function replace(text: string): void {
+  writeFileSync(`${path}.new`, text);
+  renameSync(`${path}.new`, path);
+}
+
+async function start(kept?: MeshResources): Promise<MeshState> {
+  const state = new MeshState({
+    path,
+    kept,
+    onState: (resources) => applied.push(resources),
+    logger: silentLogger,
+  });
+  open.push(state);
+  await state.start();
+  return state;
+}
+
+const uids = () => applied.at(-1)?.workloads.map(({ uid }) => uid);
+
+describe('the mesh state of a file', () => {
+  it('is applied at the start and after each change, by rename or in place', async () => {
+    replace(workloads('a'));
+    await start();
+    expect(uids()).toEqual(['a']);
+    replace(workloads('a', 'b'));
+    await vi.waitFor(() => expect(uids()).toEqual(['a', 'b']));
+    writeFileSync(path, workloads('c'));
+    await vi.waitFor(() => expect(uids()).toEqual(['c']));
+  });
+
+  it('stays as it was when the file breaks, and says where', async () => {
+    replace(workloads('a'));
+    const state = await start();
+    replace('workloads:\n  - uid: [\n');
+    await vi.waitFor(() => expect(state.status.error).toMatch(/line \d/));
+    expect(uids()).toEqual(['a']);
+    expect(state.status.rejected).toBe(1);
+    replace(workloads('b'));
+    await vi.waitFor(() => expect(uids()).toEqual(['b']));
+    expect(state.status.error).toBeUndefined();
+  });
+
+  it('keeps the last good version of a resource that breaks alone', async () => {
+    replace(workloads('a', 'b'));
+    const state = await start();
+    replace(
+      workloads('a', 'b', 'c').replace(
+        'uid: b\n    namespace: shop',
+        'uid: b\n    namespace: shop\n    status: SICK',
+      ),
+    );
+    await vi.waitFor(() => expect(uids()?.toSorted()).toEqual(['a', 'b', 'c']));
+    expect(state.status.problems).toHaveLength(1);
+    expect(state.status.problems[0]).toMatch(/workload b, line \d+: status/);
+  });
+
+  it('is what was kept while the file is missing or broken', async () => {
+    const kept = { workloads: [createWorkload({ uid: 'kept' })], services: [], policies: [] };
+    const state = await start(kept);
+    expect(uids()).toEqual(['kept']);
+    expect(state.status.error).toContain(path);
+    replace(workloads('a'));
+    await vi.waitFor(() => expect(uids()).toEqual(['a']));
+  });
+
+  it('is nothing without a file and without a kept one', async () => {
+    const state = await start();
+    expect(applied).toEqual([]);
+    expect(state.status.appliedAt).toBeUndefined();
+  });
+});
+
+describe('the kept state', () => {
+  const resources: MeshResources = {
+    workloads: [createWorkload({ uid: 'a', addresses: ['10.0.0.1', 'fd00::1'], waypoint: undefined })],
+    services: [
+      createService({
+        namespace: 'shop',
+        hostname: 'catalog.shop.svc',
+        addresses: [
+          { network: '', address: '10.96.0.1', length: undefined },
+          { network: '', address: '10.97.0.0', length: 16 },
+        ],
+      }),
+    ],
+    policies: [
+      createAuthorization({
+        namespace: 'shop',
+        name: 'deny',
+        rules: [{ clauses: [{ matches: [createMatch({ destinationPorts: [80] })] }] }],
+      }),
+    ],
+  };
+
+  it('comes back equal', async () => {
+    const kept = new KeptState(join(directory, 'data', 'mesh-state.json'), silentLogger, 1);
+    expect(await kept.read()).toBeUndefined();
+    kept.keep(resources);
+    await kept.close();
+    const again = await new KeptState(join(directory, 'data', 'mesh-state.json'), silentLogger).read();
+    expect(again).toEqual(resources);
+    expect(diffSnapshots(createSnapshot(resources), createSnapshot(again ?? resources)).keys.size).toBe(0);
+  });
+
+  it('that is cut off is refused with its path', async () => {
+    const file = join(directory, 'mesh-state.json');
+    writeFileSync(file, '{"version":1,"workloads":[');
+    await expect(new KeptState(file, silentLogger).read()).rejects.toMatchObject({
+      code: 'ERR_KEPT_STATE',
+      message: expect.stringContaining(file),
+    });
+  });
+});
