@@ -5,6 +5,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HadalError } from '../base/errors.ts';
+import type { NodeConnections } from '../runtime/admin-server.ts';
 import type { PodObject } from '../source/kubernetes/pod.ts';
 import { netnsPath } from './layout.ts';
 import type { LabNode } from './node.ts';
@@ -123,6 +124,23 @@ export class AgentProcess {
     });
   }
 
+  /** What the admin server answers, through its unix socket. */
+  async admin<T>(path: string, method: 'GET' | 'POST' = 'GET'): Promise<T> {
+    const answer = await call(join(this.#options.socket, '..', 'admin.sock'), path, method, '');
+    if (answer.status !== 200) throw this.#refused(path, answer);
+    return JSON.parse(answer.body) as T;
+  }
+
+  /** Live and just ended connections, as `hadal connections -o json` has them. */
+  async connections(query = ''): Promise<NodeConnections> {
+    return await this.admin<NodeConnections>(`/connections${query === '' ? '' : `?${query}`}`);
+  }
+
+  /** The text of 15020. */
+  async metrics(): Promise<string> {
+    return (await this.get(15020, '/metrics')).body;
+  }
+
   /** HTTP from inside the node: the agent's ports are open nowhere else. */
   async get(port: number, path: string, method = 'GET'): Promise<Answer> {
     const script = `exec 3<>/dev/tcp/127.0.0.1/${port} && printf '%s' "$0" >&3 && cat <&3`;
@@ -139,40 +157,35 @@ export class AgentProcess {
   }
 
   async #post(path: string, body: unknown): Promise<void> {
-    const answer = await postJson(this.#options.socket, path, body);
-    if (answer.status < 200 || answer.status > 299) {
-      throw new HadalError(
-        'ERR_LAB_AGENT',
-        `the agent of ${this.#node.name} answered ${path} with ${answer.status}: ${answer.body.trim()}`,
-      );
-    }
+    const answer = await call(this.#options.socket, path, 'POST', JSON.stringify(body));
+    if (answer.status < 200 || answer.status > 299) throw this.#refused(path, answer);
+  }
+
+  #refused(path: string, { status, body }: Answer): HadalError {
+    const message = `the agent of ${this.#node.name} answered ${path} with ${status}: ${body.trim()}`;
+    return new HadalError('ERR_LAB_AGENT', message);
   }
 }
 
-function postJson(socketPath: string, path: string, body: unknown): Promise<Answer> {
+function call(socketPath: string, path: string, method: string, text: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const text = JSON.stringify(body);
-    const call = request(
-      {
-        socketPath,
-        path,
-        method: 'POST',
-        timeout: requestTimeoutMs,
-        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
-      },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('end', () =>
-          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
-        );
-        response.on('error', reject);
-      },
-    );
-    call.on('timeout', () => call.destroy(new Error(`no answer within ${requestTimeoutMs} ms`)));
-    call.on('error', (cause) =>
+    const headers = {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(text),
+      host: 'localhost',
+    };
+    const sent = request({ socketPath, path, method, timeout: requestTimeoutMs, headers }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
+      );
+      response.on('error', reject);
+    });
+    sent.on('timeout', () => sent.destroy(new Error(`no answer within ${requestTimeoutMs} ms`)));
+    sent.on('error', (cause) =>
       reject(new HadalError('ERR_LAB_AGENT', `${path} on ${socketPath}: ${cause.message}`, { cause })),
     );
-    call.end(text);
+    sent.end(text);
   });
 }

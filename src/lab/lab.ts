@@ -99,6 +99,10 @@ export class Lab {
     return one;
   }
 
+  get outsideHosts(): readonly LabPod[] {
+    return [...this.#parts.outside.values()];
+  }
+
   /** A host beyond the cluster. */
   outsideHost(name: string): LabPod {
     return this.#parts.outside.get(name) ?? missing('outside host', name, this.#parts.outside.keys());
