@@ -132,15 +132,20 @@ export interface BpfLink {
 }
 
 export interface RingBufferOptions {
-  /** At most this long after an event JavaScript hears of it, in ms. Default 100. */
+  /** At most this long after an event JavaScript hears of it, in ms (0 to 60000); sooner when the ring fills. Default 100. */
   readonly intervalMs?: number;
-  /** At most this many bytes of records in one call. Default 1 MiB. */
+  /** A call ends with the record that reaches this many bytes. Default 1 MiB. */
   readonly maxBatchBytes?: number;
 }
 
 /** `records` is one buffer, each record at `offsets[i]` with `offsets[i + 1] - offsets[i]` bytes (one more offset than records). */
 export type RingBufferListener = (records: Uint8Array, offsets: Uint32Array) => void;
 
+/**
+ * The one consumer of a ringbuf map. It goes on until `close()`, also when nobody holds it. While JavaScript is busy nothing
+ * is read, so records wait (and programs find the ring full) in the kernel. Records submitted with BPF_RB_NO_WAKEUP come
+ * with the next one that wakes, or by `flush`.
+ */
 export interface RingBuffer {
   /** Reads what is there now, on this thread, through the listener. Returns the number of records. */
   flush(): number;
