@@ -98,12 +98,13 @@ export function list<T>(item: Parser<T>): Parser<readonly T[]> {
 
 const millisecondsPer = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const bytesPer = { '': 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
-const longestDelayMs = 2 ** 31 - 1;
+/** Whole days below the 2^31 ms that a timer can wait. */
+const longestDelayMs = 24 * 86_400_000;
 
 /** `500ms`, `20s`, `1m30s`; a bare 0 too, any other number without unit is refused. Milliseconds. */
 export function duration(leastMs: number, mostMs: number = longestDelayMs): Parser<number> {
   return (given) => {
-    const isDuration = /^(?:\d{1,9}(?:ms|s|m|h|d))+$/.test(given) || given === '0';
+    const isDuration = /^(?:\d{1,10}(?:ms|s|m|h|d))+$/.test(given) || given === '0';
     const parts = [...given.matchAll(/(\d+)(ms|s|m|h|d)/g)];
     const total = parts.reduce(
       (sum, [, count, unit]) => sum + Number(count) * millisecondsPer[unit as keyof typeof millisecondsPer],
