@@ -22,6 +22,7 @@ namespace {
 constexpr uint64_t kWake = 0;
 // While a ring waits for its interval to end, its fill is looked at this many times.
 constexpr int kLooksPerInterval = 8;
+constexpr std::chrono::nanoseconds kLongestLook = std::chrono::milliseconds(25);
 // From this share on a ring is read at once.
 constexpr size_t kFillingShare = 4;
 
@@ -238,7 +239,7 @@ int RingPoller::collect_due() {
       const auto left = entry.due - Clock::now();
       if (left.count() > 0 && !entry.ring->is_filling()) {
         sleep = std::min<std::chrono::nanoseconds>(
-            {sleep, left, entry.ring->settings().interval / kLooksPerInterval});
+            {sleep, left, entry.ring->settings().interval / kLooksPerInterval, kLongestLook});
         continue;
       }
       entry.is_due = false;
