@@ -25,3 +25,7 @@ if(bench_sources)
   set_target_properties(hadal-bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/Release)
   target_link_libraries(hadal-bench PRIVATE hadal_core)
 endif()
+
+# A bad link for the lab, where the kernel has no netem.
+add_executable(hadal-wire ${CMAKE_SOURCE_DIR}/native/lab/wire.cc)
+set_target_properties(hadal-wire PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/Release)

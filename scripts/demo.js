@@ -23,7 +23,7 @@ try {
       process.stderr.write(`[${((performance.now() - started) / 1000).toFixed(1).padStart(5)} s] ${line}\n`),
     paint: process.stdout.isTTY && !process.env.NO_COLOR ? colourPaint : plainPaint,
     interrupted,
-    ...(unsafe ? { agentEnv: { HADAL_TEST_UNSAFE_PLAINTEXT: unsafe } } : {}),
+    ...(unsafe ? { agentEnv: { HADAL_TEST_PLAINTEXT_TUNNELS: '1' } } : {}),
   });
 } catch (error) {
   process.stderr.write(`demo: ${error.message}\n`);

@@ -1,6 +1,6 @@
 /** The agent of one node: a process in the node's namespace and cgroup, and the socket through which pods join. */
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -82,10 +82,7 @@ export class AgentProcess {
     let last = 'no answer';
     while (Date.now() < deadline) {
       if (!this.isRunning) {
-        throw new HadalError(
-          'ERR_LAB_AGENT',
-          `the agent of ${this.#node.name} ended; its log: ${this.#options.log}`,
-        );
+        throw new HadalError('ERR_LAB_AGENT', `the agent of ${this.#node.name} ended: ${this.lastWords()}`);
       }
       const answer = await this.get(15021, '/healthz/ready').catch((error: Error) => ({
         status: 0,
@@ -95,10 +92,17 @@ export class AgentProcess {
       last = answer.body.trim();
       await sleep(50);
     }
+    const why = `${last}; ${this.lastWords()}`;
     throw new HadalError(
       'ERR_LAB_AGENT',
-      `the agent of ${this.#node.name} is not ready after ${timeoutMs} ms: ${last}; its log: ${this.#options.log}`,
+      `the agent of ${this.#node.name} is not ready after ${timeoutMs} ms: ${why}`,
     );
+  }
+
+  /** The end of its log, which goes with the lab. */
+  lastWords(lines = 6): string {
+    const log = existsSync(this.#options.log) ? readFileSync(this.#options.log, 'utf8').trim() : '';
+    return log === '' ? 'it said nothing' : `it said:\n${log.split('\n').slice(-lines).join('\n')}`;
   }
 
   /** Like a CNI plugin: returns when the pod is captured. */

@@ -12,6 +12,7 @@ import { type FabricCapture, startCapture } from './capture.ts';
 import { freezeCgroup } from './cgroup.ts';
 import type { Cluster, LabelledKind } from './cluster.ts';
 import type { Fabric } from './fabric.ts';
+import { type Impairment, impair } from './impairment.ts';
 import type { KubeProxy } from './kube-proxy.ts';
 import type { Kubelet } from './kubelet.ts';
 import type { LabLayout } from './layout.ts';
@@ -205,6 +206,12 @@ export class Lab {
     const cgroup = join(this.#parts.layout.cgroup, 'tools');
     const file = join(this.directory, `capture-${++this.#captures}.pcap`);
     return await startCapture({ ...this.#parts.fabric.tap, cgroup }, file, filter);
+  }
+
+  /** Delays what leaves each node and loses some of it; the function returned ends that. */
+  async impair(impairment: Impairment): Promise<() => Promise<void>> {
+    const cgroup = join(this.#parts.layout.cgroup, 'tools');
+    return await impair({ fabric: this.#parts.fabric, cgroup }, impairment);
   }
 
   /** Ends everything and leaves nothing behind. */

@@ -171,6 +171,29 @@ describeInLab('a lab without agents', { agents: false, manifests: withoutAgents 
     await world.lab.deletePod('brief');
   });
 
+  it('has a bad network between its nodes when asked, and a good one again after', async () => {
+    const [client, server] = [world.lab.pod('client'), world.lab.pod('server')];
+    const connectMs = async () => {
+      const timing = `const t = process.hrtime.bigint(); require('net').connect(8080, '${server.v4}').on('connect', () => { console.log(Number(process.hrtime.bigint() - t) / 1e6); process.exit(); });`;
+      return Number((await client.exec(['node', '-e', timing])).stdout);
+    };
+    const mend = await world.lab.impair({ delayMs: 20, lossPercent: 0 });
+    expect(await connectMs()).toBeGreaterThan(40);
+    await mend();
+    expect(await connectMs()).toBeLessThan(20);
+    const retransmitted = async () => {
+      const [names = '', values = ''] = (await client.exec(['grep', '^Tcp:', '/proc/net/snmp'])).stdout.split(
+        '\n',
+      );
+      return Number(values.split(' ')[names.split(' ').indexOf('RetransSegs')]);
+    };
+    const before = await retransmitted();
+    const mendAgain = await world.lab.impair({ delayMs: 0, lossPercent: 40 });
+    for (let round = 0; round < 4; round++) await dial(client, server.v6, 8080, 'x');
+    await mendAgain();
+    expect(await retransmitted()).toBeGreaterThan(before);
+  });
+
   it('sleeps and wakes as a whole', async () => {
     await world.lab.freeze();
     const asleep = dial(world.lab.pod('client'), world.lab.pod('server').v4, 8080);
