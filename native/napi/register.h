@@ -1,4 +1,5 @@
-// What the addon exports, one function per area; each area's file in native/napi adds its part of src/native/types.ts.
+// What the addon exports, one function per area; each area's file in native/napi adds its part of
+// src/native/types.ts.
 #pragma once
 
 #include <napi.h>
