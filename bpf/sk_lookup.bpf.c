@@ -7,19 +7,13 @@
 #include "lib/address.h"
 #include "lib/counters.h"
 #include "lib/kernel.h"
+#include "lib/listeners.h"
 #include "lib/pods.h"
 #include "lib/tuples.h"
 
 const volatile __u32 pod_index = 0;
 const volatile __u32 worker_count = 1;
 const volatile __u16 hbone_port = HADAL_HBONE_PORT;
-
-struct {
-  __uint(type, BPF_MAP_TYPE_SOCKMAP);
-  __uint(max_entries, HADAL_LISTENER_KINDS* HADAL_MAX_WORKERS);
-  __type(key, __u32);
-  __type(value, __u64);
-} listeners SEC(".maps");
 
 static __always_inline int pass(__u32 reason) {
   count_for_pod(pod_index, reason);
@@ -47,13 +41,13 @@ static __always_inline __u32 hash_client(const struct hadal_tuple* tuple) {
 /* Our listener and no other of its SO_REUSEPORT group, which a process of the pod could have joined. */
 static __always_inline int steer(struct bpf_sk_lookup* ctx, __u32 kind, __u32 reason, __u32 hash) {
   for (__u32 i = 0; i < HADAL_MAX_WORKERS; i++) {
-    __u32 slot;
+    struct hadal_listener_key key = {.pod_index = pod_index, .kind = kind};
     struct bpf_sock* listener;
     long error;
 
     if (i >= worker_count) break;
-    slot = kind * HADAL_MAX_WORKERS + (hash + i) % worker_count;
-    listener = bpf_map_lookup_elem(&listeners, &slot);
+    key.worker = (hash + i) % worker_count;
+    listener = bpf_map_lookup_elem(&listeners, &key);
     if (!listener) continue;
     error = bpf_sk_assign(ctx, listener, BPF_SK_LOOKUP_F_NO_REUSEPORT);
     bpf_sk_release(listener);

@@ -9,6 +9,7 @@
 #include "lib/address.h"
 #include "lib/counters.h"
 #include "lib/kernel.h"
+#include "lib/listeners.h"
 #include "lib/pods.h"
 #include "lib/rows.h"
 #include "lib/sockets.h"
@@ -17,6 +18,7 @@
 #define REFUSE 0
 #define EPERM 1
 #define EADDRNOTAVAIL 99
+#define ECONNREFUSED 111
 #define MAX_ERRNO 4095
 
 /* bpf_set_retval in connect hooks: 6.1. Without it every refusal is EPERM. */
@@ -69,9 +71,14 @@ static __always_inline bool source_is_foreign(struct bpf_sock* sk, __u32 pod_ind
   return !pod_owns(pod_index, &source);
 }
 
-static __always_inline int capture(struct bpf_sock_addr* ctx, struct bpf_sock* sk, __u32 pod_index) {
+static __always_inline int capture(struct bpf_sock_addr* ctx, struct bpf_sock* sk,
+                                   const struct hadal_pod* pod) {
+  __u32 pod_index = pod->pod_index;
   __u32 mark = (sk->mark & ~HADAL_MARK_MASK) | HADAL_MARK;
 
+  /* The lookup would drop its SYN, and over IPv4 no RST tells: connect() would hang until it times out. */
+  if (!has_listener(pod_index, HADAL_LISTENER_OUTBOUND, pod->worker_count))
+    return refuse(pod_index, HADAL_REASON_NO_LISTENER, ECONNREFUSED);
   if (source_is_foreign(sk, pod_index))
     return refuse(pod_index, HADAL_REASON_SOURCE_NOT_REGISTERED, EADDRNOTAVAIL);
   if (bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) != 0)
@@ -136,9 +143,9 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx,
       return leave_alone(ctx, sk, pod_index, HADAL_REASON_ROW_UNTOUCHED);
     if (row->verdict == HADAL_VERDICT_REFUSE)
       return refuse(pod_index, row->reason ? row->reason : HADAL_REASON_ROW_REFUSED, row->error);
-    return capture(ctx, sk, pod_index);
+    return capture(ctx, sk, pod);
   }
-  if (in_ranges(destination)) return capture(ctx, sk, pod_index);
+  if (in_ranges(destination)) return capture(ctx, sk, pod);
   return leave_alone(ctx, sk, pod_index, HADAL_REASON_OUTSIDE_MESH);
 }
 

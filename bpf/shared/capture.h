@@ -23,7 +23,7 @@ struct hadal_pod {
   __u32 pod_index;
   __u32 flags;
   __u32 flow_limit; /* connections tracked at once */
-  __u32 reserved;
+  __u32 worker_count;
 };
 HADAL_LAYOUT(struct hadal_pod, 16);
 
@@ -32,6 +32,15 @@ struct hadal_pod_address_key {
   struct hadal_address address;
 };
 HADAL_LAYOUT(struct hadal_pod_address_key, 20);
+
+/* listeners: a pod's listeners by HADAL_LISTENER_... and worker. A listener that is closed takes its entry
+ * with it. */
+struct hadal_listener_key {
+  __u32 pod_index;
+  __u16 kind;
+  __u16 worker;
+};
+HADAL_LAYOUT(struct hadal_listener_key, 8);
 
 /* outbound_rows: what TypeScript decided for (source pod, destination, port). */
 enum hadal_verdict {

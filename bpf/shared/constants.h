@@ -16,12 +16,10 @@
 
 #define HADAL_HBONE_PORT 15008
 
-/* Slots of the listeners sock map: kind * HADAL_MAX_WORKERS + worker, so that another worker count fits the
- * pinned map. */
+/* The three listeners that each worker has in each pod. */
 #define HADAL_LISTENER_OUTBOUND 0
 #define HADAL_LISTENER_HBONE 1
 #define HADAL_LISTENER_PLAINTEXT 2
-#define HADAL_LISTENER_KINDS 3
 #define HADAL_MAX_WORKERS 64
 
 #endif

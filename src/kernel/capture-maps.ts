@@ -1,6 +1,6 @@
 /** The maps that all programs of one agent share, typed. */
 import { HadalError } from '../base/errors.ts';
-import type { BpfMap, BtfType } from '../native/types.ts';
+import type { BpfMap, BpfObject, BtfType } from '../native/types.ts';
 import { type StructCodec, structCodec } from './codec.ts';
 import { TypedMap } from './typed-map.ts';
 
@@ -13,6 +13,13 @@ export interface PodEntry {
   readonly podIndex: number;
   readonly flags: number;
   readonly flowLimit: number;
+  readonly workerCount: number;
+}
+
+export interface ListenerKey {
+  readonly podIndex: number;
+  readonly kind: number;
+  readonly worker: number;
 }
 
 export interface RowKey extends PodAddressKey {
@@ -73,13 +80,15 @@ export class CaptureMaps {
   readonly rows: TypedMap<RowKey, RowEntry>;
   readonly ranges: TypedMap<RangeKey, RangeEntry>;
   readonly pod: StructCodec<PodEntry>;
+  readonly listener: StructCodec<ListenerKey>;
   readonly kubelet: StructCodec<KubeletEntry>;
   readonly tuple: StructCodec<Tuple>;
   readonly counterKey: StructCodec<CounterKey>;
   readonly untouchedKey: StructCodec<UntouchedKey>;
   readonly untouchedCounters: StructCodec<UntouchedCounters>;
 
-  constructor(maps: ReadonlyMap<string, BpfMap>) {
+  /** `object` tells the types that no map tells. */
+  constructor(maps: ReadonlyMap<string, BpfMap>, object: BpfObject) {
     this.#maps = maps;
     const addresses = this.map('pod_addresses');
     this.podAddresses = new TypedMap(
@@ -99,7 +108,17 @@ export class CaptureMaps {
       structCodec<RangeKey>(keyType(ranges), ['prefixLength', 'address']),
       structCodec<RangeEntry>(valueType(ranges), ['kind']),
     );
-    this.pod = structCodec<PodEntry>(valueType(this.map('pods')), ['podIndex', 'flags', 'flowLimit']);
+    this.pod = structCodec<PodEntry>(valueType(this.map('pods')), [
+      'podIndex',
+      'flags',
+      'flowLimit',
+      'workerCount',
+    ]);
+    this.listener = structCodec<ListenerKey>(object.type('hadal_listener_key'), [
+      'podIndex',
+      'kind',
+      'worker',
+    ]);
     this.kubelet = structCodec<KubeletEntry>(valueType(this.map('kubelet')), [
       'hostNetnsCookie',
       'cgroupId',

@@ -74,7 +74,7 @@ export class BpfCapture {
     this.#objectDirectory = objectDirectory;
     this.#pins = pins;
     this.#programs = programs;
-    this.maps = new CaptureMaps(programs.maps);
+    this.maps = new CaptureMaps(programs.maps, programs.iterators);
     this.sockets = new PodSockets(options.native, programs.iterators, programs.destroyer);
   }
 

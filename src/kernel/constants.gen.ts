@@ -9,7 +9,6 @@ export const HBONE_PORT = 15008;
 export const LISTENER_OUTBOUND = 0;
 export const LISTENER_HBONE = 1;
 export const LISTENER_PLAINTEXT = 2;
-export const LISTENER_KINDS = 3;
 export const MAX_WORKERS = 64;
 export const POD_CAPTURE_OUTBOUND = 1;
 export const POD_TRACK_FLOWS = 2;

@@ -1,8 +1,8 @@
-/** One pod's part of the capture: its sk_lookup instance, the sock map of its listeners, its addresses and its entry. */
+/** One pod's part of the capture: its sk_lookup instance, its listeners, its addresses and its entry. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
-import type { BpfLink, BpfMap, NativeBpf, PodListeners } from '../native/types.ts';
+import type { BpfLink, BpfMap, BpfObject, NativeBpf, PodListeners } from '../native/types.ts';
 import type { CaptureMaps } from './capture-maps.ts';
 import { integerBytes } from './codec.ts';
 import {
@@ -42,8 +42,7 @@ export interface PodCaptureParts {
 export class PodCapture {
   readonly pod: PinnedPod;
   readonly #parts: PodCaptureParts;
-  #listeners: BpfMap;
-  #link: BpfLink;
+  readonly #link: BpfLink;
   #isCapturing: boolean;
 
   /**
@@ -60,16 +59,13 @@ export class PodCapture {
       );
     }
     setAddresses(parts.maps, podIndex, addresses);
-    const { listeners, link } = openOrLoad(parts, settings);
-    const pod = new PodCapture(parts, { podIndex, netnsCookie }, listeners, link);
-    pod.setListeners(settings.listeners);
-    return pod;
+    setListeners(parts.maps, podIndex, settings.listeners);
+    return new PodCapture(parts, { podIndex, netnsCookie }, openOrLoad(parts, settings));
   }
 
-  private constructor(parts: PodCaptureParts, pod: PinnedPod, listeners: BpfMap, link: BpfLink) {
+  private constructor(parts: PodCaptureParts, pod: PinnedPod, link: BpfLink) {
     this.#parts = parts;
     this.pod = pod;
-    this.#listeners = listeners;
     this.#link = link;
     this.#isCapturing = parts.maps.map('pods').get(integerBytes(pod.netnsCookie, 8)) !== undefined;
   }
@@ -80,19 +76,7 @@ export class PodCapture {
 
   /** New listeners take the slots of the old ones; connections that wait in the old ones' queues stay there. */
   setListeners(listeners: PodListeners): void {
-    const exempt = this.#parts.maps.map('exempt');
-    const kinds = [
-      [LISTENER_OUTBOUND, listeners.outbound],
-      [LISTENER_HBONE, listeners.hbone],
-      [LISTENER_PLAINTEXT, listeners.plaintext],
-    ] as const;
-    for (const [kind, descriptors] of kinds) {
-      descriptors.forEach((fd, worker) => {
-        // Accepted sockets inherit it: sockops then knows them for the agent's.
-        exempt.setForSocket(fd, integerBytes(1, 4));
-        this.#listeners.setSocket(integerBytes(kind * MAX_WORKERS + worker, 4), fd);
-      });
-    }
+    setListeners(this.#parts.maps, this.pod.podIndex, listeners);
   }
 
   setAddresses(addresses: readonly string[]): void {
@@ -122,12 +106,16 @@ export class PodCapture {
   /** Lets go of the descriptors; what is pinned stays in force. */
   close(): void {
     this.#link.close();
-    this.#listeners.close();
   }
 
   #setEntry(flags: number, flowLimit: number): void {
     const { podIndex, netnsCookie } = this.pod;
-    const value = this.#parts.maps.pod.encode({ podIndex, flags, flowLimit });
+    const value = this.#parts.maps.pod.encode({
+      podIndex,
+      flags,
+      flowLimit,
+      workerCount: this.#parts.workers,
+    });
     this.#parts.maps.map('pods').set(integerBytes(netnsCookie, 8), value);
   }
 }
@@ -140,6 +128,10 @@ export function forgetPod(pins: Pins, maps: CaptureMaps, pod: PinnedPod): void {
   if (entry !== undefined && maps.pod.decode(entry).podIndex === pod.podIndex) pods.delete(cookie);
   removeDirectory(pins.podDirectory(pod));
   setAddresses(maps, pod.podIndex, []);
+  const listeners = maps.map('listeners');
+  for (const key of listeners.keys()) {
+    if (maps.listener.decode(key).podIndex === pod.podIndex) listeners.delete(key);
+  }
   maps.rows.replace([], ({ podIndex }) => podIndex === pod.podIndex);
   maps.map('pod_budgets').delete(integerBytes(pod.podIndex, 4));
   for (const name of ['pod_counts', 'untouched_counts'] as const) {
@@ -158,27 +150,37 @@ function setAddresses(maps: CaptureMaps, podIndex: number, addresses: readonly s
   );
 }
 
-function openOrLoad(
-  parts: PodCaptureParts,
-  settings: PodCaptureSettings,
-): { listeners: BpfMap; link: BpfLink } {
+function setListeners(maps: CaptureMaps, podIndex: number, listeners: PodListeners): void {
+  const [map, exempt] = [maps.map('listeners'), maps.map('exempt')];
+  const kinds = [
+    [LISTENER_OUTBOUND, listeners.outbound],
+    [LISTENER_HBONE, listeners.hbone],
+    [LISTENER_PLAINTEXT, listeners.plaintext],
+  ] as const;
+  for (const [kind, descriptors] of kinds) {
+    descriptors.forEach((fd, worker) => {
+      // Accepted sockets inherit it: sockops then knows them for the agent's.
+      exempt.setForSocket(fd, integerBytes(1, 4));
+      map.setSocket(maps.listener.encode({ podIndex, kind, worker }), fd);
+    });
+  }
+}
+
+function openOrLoad(parts: PodCaptureParts, settings: PodCaptureSettings): BpfLink {
   const { native, pins } = parts;
   const directory = pins.podDirectory(settings);
-  const pinned = existsSync(directory) ? native.openPinnedMap(join(directory, 'listeners')) : undefined;
-  const object = loadLookup(parts, settings, pinned);
+  const path = join(directory, 'link');
+  const object = loadLookup(parts, settings);
   try {
     const program = object.program('hadal_sk_lookup');
-    if (pinned !== undefined && updateLink(native, join(directory, 'link'), program)) {
-      return { listeners: pinned, link: native.openPinnedLink(join(directory, 'link')) };
+    if (!updateLink(native, path, program)) {
+      removeDirectory(directory);
+      createDirectory(directory, (temporary) => {
+        const link = program.attachNetns(settings.netnsFd);
+        link.pin(join(temporary, 'link'));
+        link.close();
+      });
     }
-    removeDirectory(directory);
-    createDirectory(directory, (temporary) => {
-      object.map('listeners').pin(join(temporary, 'listeners'));
-      const link = program.attachNetns(settings.netnsFd);
-      link.pin(join(temporary, 'link'));
-      link.close();
-    });
-    pinned?.close();
   } catch (cause) {
     throw HadalError.from(
       cause,
@@ -186,23 +188,20 @@ function openOrLoad(
       `attaching to the network namespace of pod ${settings.podIndex}`,
     );
   } finally {
-    // Program and maps live on through link and pins; a pod costs two descriptors instead of a dozen.
+    // Program and maps live on through the link; a pod costs one descriptor instead of a dozen.
     object.close();
   }
-  return {
-    listeners: native.openPinnedMap(join(directory, 'listeners')),
-    link: native.openPinnedLink(join(directory, 'link')),
-  };
+  return native.openPinnedLink(path);
 }
 
-function loadLookup(parts: PodCaptureParts, { podIndex }: PodCaptureSettings, listeners: BpfMap | undefined) {
+function loadLookup(parts: PodCaptureParts, { podIndex }: PodCaptureSettings): BpfObject {
   const object = parts.native.openObject(parts.objectPath);
   try {
     object.setReadOnly('pod_index', podIndex);
     object.setReadOnly('worker_count', parts.workers);
     object.setReadOnly('hbone_port', parts.hbonePort);
     for (const name of object.mapNames) {
-      const shared = name === 'listeners' ? listeners : parts.sharedMaps.get(name);
+      const shared = parts.sharedMaps.get(name);
       if (shared !== undefined) object.reuseMap(name, shared);
     }
     object.load();

@@ -221,7 +221,7 @@ function onlyProgram(object: BpfObject): BpfProgram {
 
 /** libbpf's own maps (`connect4.rodata`) belong to one object and have a dot in their name. */
 function sharedNames(object: BpfObject): string[] {
-  return object.mapNames.filter((name) => !name.includes('.') && name !== 'listeners');
+  return object.mapNames.filter((name) => !name.includes('.'));
 }
 
 function openPinned(native: NativeBpf, path: string): BpfMap | undefined {

@@ -29,7 +29,7 @@ const noListeners = { outbound: [], hbone: [], plaintext: [] };
 
 export class CaptureWorld extends PodWorld {
   readonly bpffs = join(tmpdir(), this.name);
-  readonly workers: number;
+  workers: number;
   readonly #ranges: CaptureRanges;
   #capture: BpfCapture | undefined;
   #podIndex = 0;
@@ -65,11 +65,11 @@ export class CaptureWorld extends PodWorld {
   }
 
   /** Another agent over the same pins. */
-  startCapture(): BpfCapture {
+  startCapture(cgroupPath = this.cgroup, instance = 'test'): BpfCapture {
     return BpfCapture.start({
       native: nativeAddon(),
-      instance: 'test',
-      cgroupPath: this.cgroup,
+      instance,
+      cgroupPath,
       workers: this.workers,
       bpffs: this.bpffs,
     });
@@ -77,10 +77,6 @@ export class CaptureWorld extends PodWorld {
 
   get exemptPin(): string {
     return join(this.capture.pinDirectory, 'maps', 'exempt');
-  }
-
-  listenersPin({ podIndex, netnsCookie }: { podIndex: number; netnsCookie: bigint }): string {
-    return join(this.capture.pinDirectory, 'pods', `${podIndex}-${netnsCookie}`, 'listeners');
   }
 
   /** Attaches a pod, without rule, routes or listeners. */
@@ -114,7 +110,8 @@ export class CaptureWorld extends PodWorld {
     return this.serveAgent(
       pod,
       {
-        listeners: this.listenersPin(pod),
+        listeners: join(this.capture.pinDirectory, 'maps', 'listeners'),
+        podIndex: pod.podIndex,
         exempt: this.exemptPin,
         workers,
         ...(options.reusePort === undefined ? {} : { reusePort: options.reusePort }),

@@ -225,10 +225,10 @@ export class PodWorld {
     return this.#serve(pod, { as: 'app', ...options }, run);
   }
 
-  /** The three listeners of an agent in a pod; `podPins` holds the sock map, `exempt` is the pinned sk_storage map. */
+  /** The three listeners of an agent in a pod; `listeners` is the pinned sock map, `exempt` is the pinned sk_storage map. */
   serveAgent(
     pod: WorldPod,
-    options: { listeners: string; exempt: string; workers: number[]; reusePort?: boolean },
+    options: { listeners: string; podIndex: number; exempt: string; workers: number[]; reusePort?: boolean },
     run: RunOptions = {},
   ): Promise<{ ports: Record<string, number>; stop: () => Promise<void> }> {
     return this.#serve(pod, { as: 'agent', ...options }, { asRoot: true, ...run });

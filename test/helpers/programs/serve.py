@@ -12,7 +12,6 @@ import kernel_maps
 
 IP_TRANSPARENT = 19
 IPV6_TRANSPARENT = 75
-MAX_WORKERS = 64
 
 
 def endpoint(name):
@@ -73,9 +72,8 @@ def serve_agent(options):
         for worker in options["workers"]:
             listener = listen(0, reuse_port=options.get("reusePort", False), transparent=True)
             kernel_maps.exempt(options["exempt"], listener)
-            kernel_maps.update(
-                sock_map, struct.pack("<I", kind * MAX_WORKERS + worker), struct.pack("<Q", listener.fileno())
-            )
+            key = struct.pack("<IHH", options["podIndex"], kind, worker)
+            kernel_maps.update(sock_map, key, struct.pack("<Q", listener.fileno()))
             ports[name] = listener.getsockname()[1]
             who = f"{name}/{worker}"
             threading.Thread(target=accept_all, args=(listener, who), daemon=True).start()
