@@ -11,23 +11,23 @@ enum class FlowDirection : uint8_t { outbound = 1, inbound = 2 };
 enum class FlowPath : uint8_t { tunnel = 1, plaintext = 2, untouched = 3, node_local = 4 };
 
 struct FlowRecord {
-  uint64_t flow_id;           // unique per agent process: worker in the top byte
-  uint64_t opened_unix_us;    // wall clock
+  uint64_t flow_id;         // unique per agent process: worker in the top byte
+  uint64_t opened_unix_us;  // wall clock
   uint64_t duration_us;
-  uint64_t bytes_sent;        // source towards destination, as applications count
+  uint64_t bytes_sent;  // source towards destination, as applications count
   uint64_t bytes_received;
   uint8_t source_address[16];       // IPv4-mapped
   uint8_t destination_address[16];  // what the application dialled (outbound) or was dialled as (inbound)
   uint8_t endpoint_address[16];     // where it went: endpoint (outbound) or delivery target (inbound)
   uint32_t pod_index;
   uint32_t edge;
-  uint32_t rtt_us;             // of the connection that crosses the nodes
-  uint32_t retransmits;        // of that connection, while this flow lived
-  uint32_t connect_us;         // accept to first byte possible
+  uint32_t rtt_us;       // of the connection that crosses the nodes
+  uint32_t retransmits;  // of that connection, while this flow lived
+  uint32_t connect_us;   // accept to first byte possible
   uint16_t source_port;
   uint16_t destination_port;
   uint16_t endpoint_port;
-  uint16_t reason;             // bpf/shared/reasons.h
+  uint16_t reason;  // bpf/shared/reasons.h
   FlowKind kind;
   FlowDirection direction;
   FlowPath path;

@@ -1,0 +1,156 @@
+// Two agents, two pods, real sockets: what an application sees through the tunnel.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include "bpf/shared/reasons.h"
+#include "native/net/socket.h"
+#include "native/test/support/sockets.h"
+#include "native/test/support/test_agent.h"
+
+namespace hadal::test {
+namespace {
+
+constexpr const char* kClientId = "spiffe://cluster.local/ns/shop/sa/front";
+constexpr const char* kServerId = "spiffe://cluster.local/ns/shop/sa/catalog";
+
+net::SocketAddress address(const std::string& text) { return *net::SocketAddress::parse(text); }
+
+class Relay : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string missing = missing_for_pod_world(); !missing.empty()) {
+      GTEST_SKIP() << missing;
+    }
+    world = std::make_unique<PodWorld>();
+    tunnel::Settings settings;
+    settings.mark = kMark;
+    adjust(settings);
+    near = std::make_unique<TestAgent>(settings);
+    far = std::make_unique<TestAgent>(settings);
+    near->decide_outbound = tunnel_to(world->server.v4, {world->server.v4, 0}, kServerId);
+    near->decide_inbound = allow_to(world->client.v4);
+    far->decide_inbound = allow_to(world->server.v4);
+    near->enrol(1, world->client, ca.issue(kClientId));
+    far->enrol(2, world->server, ca.issue(kServerId));
+  }
+
+  virtual void adjust(tunnel::Settings& /*settings*/) {}
+
+  [[nodiscard]] UniqueFd dial(uint16_t port) const {
+    return connect_in(world->client.netns_fd.get(), address("10.99.0.5:" + std::to_string(port)));
+  }
+  [[nodiscard]] UniqueFd serve(uint16_t port) const {
+    return listen_in(world->server.netns_fd.get(), {world->server.v4, port});
+  }
+
+  CertificateAuthority ca{"test"};
+  std::unique_ptr<PodWorld> world;
+  std::unique_ptr<TestAgent> near;
+  std::unique_ptr<TestAgent> far;
+};
+
+TEST_F(Relay, carries_bytes_both_ways_and_shows_both_ends_the_real_addresses) {
+  const UniqueFd listener = serve(8080);
+  const UniqueFd client = dial(8080);
+  write_all(client.get(), "hello");
+  const UniqueFd server = accept_from(listener.get());
+  EXPECT_EQ(read_up_to(server.get(), 5), "hello");
+  write_all(server.get(), "hello yourself");
+  EXPECT_EQ(read_up_to(client.get(), 14), "hello yourself");
+
+  EXPECT_EQ(net::peer_address(client.get())->text(), "10.99.0.5:8080");
+  EXPECT_EQ(net::peer_address(server.get())->text(), net::local_address(client.get())->text());
+}
+
+TEST_F(Relay, carries_a_half_close_each_way) {
+  const UniqueFd listener = serve(8080);
+  const UniqueFd client = dial(8080);
+  write_all(client.get(), "question");
+  shutdown(client.get(), SHUT_WR);
+  const UniqueFd server = accept_from(listener.get());
+  EXPECT_EQ(read_up_to(server.get(), 100), "question");
+  write_all(server.get(), "answer");
+  shutdown(server.get(), SHUT_WR);
+  EXPECT_EQ(read_up_to(client.get(), 100), "answer");
+}
+
+TEST_F(Relay, carries_ten_million_bytes_exactly_and_counts_them) {
+  const std::string forth = pattern(10'000'007, 1);
+  const std::string back = pattern(10'000'007, 2);
+  const UniqueFd listener = serve(8080);
+  UniqueFd client = dial(8080);
+  UniqueFd server = accept_from(listener.get());
+  std::thread sender([&] {
+    write_all(client.get(), forth);
+    shutdown(client.get(), SHUT_WR);
+  });
+  std::thread answerer([&] {
+    write_all(server.get(), back);
+    shutdown(server.get(), SHUT_WR);
+  });
+  std::string received_back;
+  std::thread reader([&] { received_back = read_up_to(client.get(), back.size() + 1); });
+  EXPECT_TRUE(read_up_to(server.get(), forth.size() + 1) == forth);
+  sender.join();
+  answerer.join();
+  reader.join();
+  EXPECT_TRUE(received_back == back);
+  const auto ended = [](const tunnel::FlowRecord& flow) { return flow.kind == tunnel::FlowKind::closed; };
+  for (TestAgent* agent : {near.get(), far.get()}) {
+    const auto flow = agent->wait_for_flow(ended);
+    ASSERT_TRUE(flow);
+    EXPECT_EQ(flow->bytes_sent, forth.size());
+    EXPECT_EQ(flow->bytes_received, back.size());
+    EXPECT_EQ(flow->reason, HADAL_REASON_NONE);
+  }
+  EXPECT_EQ(near->core().counters().edges[7].bytes_sent, forth.size());
+  EXPECT_EQ(far->core().counters().edges[8].bytes_received, back.size());
+}
+
+TEST_F(Relay, carries_a_reset_of_the_client_as_a_reset) {
+  const UniqueFd listener = serve(8080);
+  UniqueFd client = dial(8080);
+  write_all(client.get(), "x");
+  const UniqueFd server = accept_from(listener.get());
+  EXPECT_EQ(read_up_to(server.get(), 1), "x");
+  net::reset_on_close(client.get());
+  client.reset();
+  EXPECT_EQ(read_error(server.get()), ECONNRESET);
+}
+
+TEST_F(Relay, carries_a_reset_of_the_server_as_a_reset) {
+  const UniqueFd listener = serve(8080);
+  const UniqueFd client = dial(8080);
+  write_all(client.get(), "x");
+  UniqueFd server = accept_from(listener.get());
+  EXPECT_EQ(read_up_to(server.get(), 1), "x");
+  net::reset_on_close(server.get());
+  server.reset();
+  EXPECT_EQ(read_error(client.get()), ECONNRESET);
+}
+
+TEST_F(Relay, resets_the_client_when_nobody_listens) {
+  const UniqueFd client = dial(8081);
+  EXPECT_EQ(read_error(client.get()), ECONNRESET);
+  const auto flow = near->wait_for_flow(
+      [](const tunnel::FlowRecord& record) { return record.kind == tunnel::FlowKind::refused; });
+  ASSERT_TRUE(flow);
+  EXPECT_EQ(flow->reason, HADAL_REASON_TUNNEL_REFUSED);
+}
+
+TEST_F(Relay, asks_once_per_row_and_opens_one_tunnel_for_many_first_connections) {
+  const UniqueFd listener = serve(8080);
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(dial(8080));
+  }
+  for (int i = 0; i < 20; ++i) {
+    const UniqueFd server = accept_from(listener.get());
+  }
+  EXPECT_EQ(near->question_count(), 1U);
+  EXPECT_EQ(far->question_count(), 1U);
+  EXPECT_EQ(near->core().totals().tunnels_opened, 1U);
+}
+
+}  // namespace
+}  // namespace hadal::test

@@ -1,0 +1,126 @@
+#include "native/tls/tls_channel.h"
+
+#include <cerrno>
+
+#include "bpf/shared/reasons.h"
+#include "native/tls/wire_bio.h"
+
+namespace hadal::tls {
+
+std::unique_ptr<TlsChannel> TlsChannel::client(
+    Wire& wire, std::shared_ptr<const Credentials> credentials,
+    std::shared_ptr<const std::vector<std::string>> expected_identities) {
+  SSL_CTX* context = credentials->client();
+  std::unique_ptr<TlsChannel> channel(new TlsChannel(std::move(credentials), context, wire));
+  if (channel->ssl_ == nullptr) {
+    return nullptr;
+  }
+  channel->peer_.expected_identities = std::move(expected_identities);
+  SSL_set_connect_state(channel->ssl_.get());
+  return channel;
+}
+
+std::unique_ptr<TlsChannel> TlsChannel::server(Wire& wire, std::shared_ptr<const Credentials> credentials) {
+  SSL_CTX* context = credentials->server();
+  std::unique_ptr<TlsChannel> channel(new TlsChannel(std::move(credentials), context, wire));
+  if (channel->ssl_ == nullptr) {
+    return nullptr;
+  }
+  channel->peer_.credentials = channel->credentials_.get();
+  SSL_set_accept_state(channel->ssl_.get());
+  return channel;
+}
+
+TlsChannel::TlsChannel(std::shared_ptr<const Credentials> credentials, SSL_CTX* context, Wire& wire)
+    : credentials_(std::move(credentials)), ssl_(SSL_new(context)) {
+  BIO* bio = ssl_ != nullptr ? new_wire_bio(wire) : nullptr;
+  if (bio == nullptr) {
+    ssl_.reset();
+    return;
+  }
+  SSL_set_bio(ssl_.get(), bio, bio);
+  SSL_set_app_data(ssl_.get(), &peer_);
+}
+
+Channel::Progress TlsChannel::handshake() {
+  const int result = SSL_do_handshake(ssl_.get());
+  if (result == 1) {
+    const unsigned char* protocol = nullptr;
+    unsigned int length = 0;
+    SSL_get0_alpn_selected(ssl_.get(), &protocol, &length);
+    if (length != 2 || protocol[0] != 'h' || protocol[1] != '2') {
+      failure_reason_ = HADAL_REASON_NO_ALPN;
+      failure_detail_ = "the peer did not agree on h2";
+      return Progress::failed;
+    }
+    return Progress::done;
+  }
+  const int error = SSL_get_error(ssl_.get(), result);
+  if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+    return Progress::waiting;
+  }
+  record_failure(error);
+  return Progress::failed;
+}
+
+Channel::ReadOutcome TlsChannel::read(std::span<uint8_t> into) {
+  size_t got = 0;
+  const int result = SSL_read_ex(ssl_.get(), into.data(), into.size(), &got);
+  if (result == 1) {
+    return {ReadStatus::bytes, got};
+  }
+  const int error = SSL_get_error(ssl_.get(), result);
+  if (error == SSL_ERROR_WANT_READ) {
+    return {ReadStatus::drained, 0};
+  }
+  if (error == SSL_ERROR_ZERO_RETURN) {
+    return {ReadStatus::ended, 0};
+  }
+  record_failure(error);
+  return {ReadStatus::failed, 0};
+}
+
+bool TlsChannel::write(std::span<const uint8_t> plaintext) {
+  size_t written = 0;
+  const int result = SSL_write_ex(ssl_.get(), plaintext.data(), plaintext.size(), &written);
+  if (result == 1) {
+    return true;
+  }
+  record_failure(SSL_get_error(ssl_.get(), result));
+  return false;
+}
+
+void TlsChannel::end() {
+  if (SSL_is_init_finished(ssl_.get()) == 1) {
+    SSL_shutdown(ssl_.get());
+    (void)take_openssl_errors();
+  }
+}
+
+Channel::Agreement TlsChannel::agreement() const {
+  SSL* ssl = ssl_.get();
+  const char* group = SSL_group_to_name(ssl, static_cast<int>(SSL_get_negotiated_group(ssl)));
+  return {.version = SSL_get_version(ssl),
+          .cipher = SSL_get_cipher_name(ssl),
+          .group = group != nullptr ? group : ""};
+}
+
+void TlsChannel::record_failure(int ssl_error) {
+  const int error_number = errno;
+  failure_reason_ = HADAL_REASON_TLS_HANDSHAKE;
+  if (peer_.reason != 0) {
+    failure_reason_ = peer_.reason;
+    failure_detail_ = peer_.detail;
+    (void)take_openssl_errors();
+  } else if (ssl_error == SSL_ERROR_SYSCALL && error_number != 0) {
+    failure_detail_ = std::strerror(error_number);
+    (void)take_openssl_errors();
+  } else {
+    failure_detail_ = take_openssl_errors();
+  }
+  if (failure_detail_.find("no application protocol") != std::string::npos) {
+    failure_reason_ = HADAL_REASON_NO_ALPN;
+  }
+}
+
+}  // namespace hadal::tls

@@ -1,0 +1,251 @@
+#include "native/tunnel/pod.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "bpf/shared/reasons.h"
+#include "native/net/socket.h"
+#include "native/tunnel/worker.h"
+
+namespace hadal::tunnel {
+namespace {
+
+const net::IpAddress& loopback_of(const net::IpAddress& family_of) {
+  static const net::IpAddress v4 = *net::IpAddress::parse("127.0.0.1");
+  static const net::IpAddress v6 = *net::IpAddress::parse("::1");
+  return family_of.is_v4() ? v4 : v6;
+}
+
+int family_of(const net::IpAddress& address) { return address.is_v4() ? AF_INET : AF_INET6; }
+
+bool bind_to(int fd, const net::SocketAddress& local) {
+  const net::Sockaddr address(local);
+  return bind(fd, address.get(), address.length) == 0;
+}
+
+/// 0 when connected or on the way.
+int start_connect(int fd, const net::SocketAddress& to) {
+  const net::Sockaddr address(to);
+  return connect(fd, address.get(), address.length) == 0 || errno == EINPROGRESS ? 0 : errno;
+}
+
+}  // namespace
+
+Pod::Pod(Worker& worker, const PodSettings& settings, UniqueFd netns, ListenerFds listeners,
+         std::shared_ptr<PodLoad> load)
+    : worker_(worker),
+      index_(settings.pod_index),
+      identity_(settings.identity),
+      addresses_(settings.addresses),
+      netns_(std::move(netns)),
+      load_(std::move(load)),
+      outbound_(worker, *this, ListenerKind::outbound, std::move(listeners.outbound)),
+      hbone_(worker, *this, ListenerKind::hbone, std::move(listeners.hbone)),
+      plaintext_(worker, *this, ListenerKind::plaintext, std::move(listeners.plaintext)),
+      stock_(worker.settings(), netns_.get()),
+      pool_(worker, *this) {}
+
+bool Pod::owns(const net::IpAddress& address) const {
+  return std::ranges::find(addresses_, address) != addresses_.end();
+}
+
+bool Pod::is_own_listener(uint16_t port) const {
+  return port == outbound_.port() || port == hbone_.port() || port == plaintext_.port();
+}
+
+bool Pod::admits_connection() const {
+  return load_->connections.load(std::memory_order_relaxed) <= worker_.settings().limits.connections_per_pod;
+}
+
+bool Pod::may_park(size_t rows) const {
+  const LimitSettings& limits = worker_.settings().limits;
+  return rows < limits.rows_per_pod && load_->parked.load(std::memory_order_relaxed) < limits.parked_per_pod;
+}
+
+bool Pod::ask_outbound(const net::SocketAddress& destination, const net::IpAddress& source, Parked& parked,
+                       net::Timed& timed) {
+  if (const auto found = outbound_rows_.find(destination); found != outbound_rows_.end()) {
+    worker_.count_row_hit();
+    // A copy: the row may be replaced while the connection starts.
+    const std::shared_ptr<const OutboundRow> row = found->second;
+    parked.on_outbound_row(row);
+    return true;
+  }
+  if (!may_park(outbound_rows_.size())) {
+    return false;
+  }
+  parked.count_parked(*load_);
+  worker_.question_deadlines().arm(timed, worker_.loop().now_ns());
+  if (outbound_questions_.park(destination, parked)) {
+    worker_.ask(OutboundQuestion{.pod_index = index_, .destination = destination, .source = source});
+  }
+  return true;
+}
+
+bool Pod::ask_inbound(InboundQuestion&& question, Parked& parked, net::Timed& timed) {
+  const std::string key = question.key.packed();
+  if (const auto found = inbound_rows_.find(key); found != inbound_rows_.end()) {
+    worker_.count_row_hit();
+    const std::shared_ptr<const InboundRow> row = found->second;
+    parked.on_inbound_row(row);
+    return true;
+  }
+  if (!may_park(inbound_rows_.size())) {
+    return false;
+  }
+  parked.count_parked(*load_);
+  worker_.question_deadlines().arm(timed, worker_.loop().now_ns());
+  if (inbound_questions_.park(key, parked)) {
+    worker_.ask(std::move(question));
+  }
+  return true;
+}
+
+void Pod::put(const std::shared_ptr<const OutboundRow>& row) {
+  outbound_rows_[row->destination] = row;
+  ParkedList waiting;
+  outbound_questions_.take(row->destination, waiting);
+  while (Parked* parked = waiting.front()) {
+    parked->unpark();
+    parked->on_outbound_row(row);
+  }
+}
+
+void Pod::put(const std::shared_ptr<const InboundRow>& row) {
+  const std::string key = row->key.packed();
+  inbound_rows_[key] = row;
+  ParkedList waiting;
+  inbound_questions_.take(key, waiting);
+  while (Parked* parked = waiting.front()) {
+    parked->unpark();
+    parked->on_inbound_row(row);
+  }
+}
+
+void Pod::count_question_timeout() { worker_.count_question_timeout(); }
+
+UniqueFd Pod::dial(const net::SocketAddress& destination) {
+  UniqueFd fd = stock_.take(SocketUse::dial, family_of(destination.address), worker_.loop().now_ns());
+  if (!fd.valid()) {
+    return {};
+  }
+  // Policy at the other end sees this address.
+  const auto main = std::ranges::find_if(addresses_, [&](const net::IpAddress& address) {
+    return address.is_v4() == destination.address.is_v4();
+  });
+  if (main != addresses_.end() && !bind_to(fd.get(), {*main, 0})) {
+    return {};
+  }
+  if (const int error = start_connect(fd.get(), destination); error != 0) {
+    errno = error;
+    return {};
+  }
+  return fd;
+}
+
+UniqueFd Pod::deliver(const net::SocketAddress& client, const net::SocketAddress& upstream, bool loopback) {
+  net::SocketAddress target = upstream;
+  net::SocketAddress source = client;
+  if (loopback) {
+    target.address = loopback_of(upstream.address);
+    source = {target.address, 0};
+  }
+  // The pod to itself by its own address, and families that do not match, connect as themselves.
+  const bool keep = worker_.settings().keep_source_address &&
+                    source.address.is_v4() == target.address.is_v4() && source.address != target.address;
+  while (true) {
+    UniqueFd fd = stock_.take(SocketUse::delivery, family_of(target.address), worker_.loop().now_ns());
+    if (!fd.valid()) {
+      return {};
+    }
+    bool bound = !keep;
+    if (keep && source.port != 0) {
+      bound = bind_to(fd.get(), source);
+    }
+    if (!bound) {
+      source.port = 0;
+      bound = bind_to(fd.get(), source);
+    }
+    const int error = bound ? start_connect(fd.get(), target) : errno;
+    if (error == 0) {
+      return fd;
+    }
+    // The client's port may be in TIME_WAIT towards this very target: any other port will do.
+    if (error != EADDRNOTAVAIL || source.port == 0) {
+      errno = error;
+      return {};
+    }
+    source.port = 0;
+  }
+}
+
+int Pod::connect_progress(int fd) {
+  // A second connect() looks at the state and not at the address.
+  const sockaddr_storage any{.ss_family = AF_INET, .__ss_padding = {}, .__ss_align = 0};
+  return connect(fd, reinterpret_cast<const sockaddr*>(&any), sizeof(sockaddr_in6)) == 0 ? 0 : errno;
+}
+
+void Pod::enter(Flow& flow) {
+  flows_.push_back(flow);
+  ++flow_count_;
+  load_->connections.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Pod::leave(Flow& flow) {
+  flow.net::ListHook<PodFlowTag>::unlink();
+  --flow_count_;
+  load_->connections.fetch_sub(1, std::memory_order_relaxed);
+  check_drained();
+}
+
+void Pod::enter(Tunnel& tunnel) {
+  tunnels_.push_back(tunnel);
+  ++tunnel_count_;
+}
+
+void Pod::leave(Tunnel& tunnel) {
+  tunnel.net::ListHook<PodTunnelTag>::unlink();
+  --tunnel_count_;
+  check_drained();
+}
+
+void Pod::maintain(int64_t now_ns) {
+  tunnels_.for_each([&](Tunnel& tunnel) { tunnel.maintain(now_ns); });
+  pool_.prune();
+  outbound_questions_.prune();
+  inbound_questions_.prune();
+  stock_.trim(now_ns);
+}
+
+void Pod::close_listeners() {
+  outbound_.close();
+  hbone_.close();
+  plaintext_.close();
+}
+
+void Pod::retire(bool keep_connections, uint16_t reason) {
+  retired_ = true;
+  tell_drained_ = keep_connections;
+  close_listeners();
+  if (!keep_connections) {
+    flows_.for_each([&](Flow& flow) { flow.abort(reason); });
+    tunnels_.for_each([&](Tunnel& tunnel) { tunnel.fail(reason, "the pod was removed"); });
+  } else {
+    tunnels_.for_each([](Tunnel& tunnel) { tunnel.announce_shutdown(); });
+    pool_.retire_all();
+  }
+  check_drained();
+}
+
+void Pod::check_drained() {
+  if (!retired_ || flow_count_ > 0) {
+    return;
+  }
+  if (tunnel_count_ > 0) {
+    tunnels_.for_each([](Tunnel& tunnel) { tunnel.fail(HADAL_REASON_NONE, "the pod was removed"); });
+    return;
+  }
+  worker_.release(*this, tell_drained_);
+}
+
+}  // namespace hadal::tunnel

@@ -1,0 +1,117 @@
+// One enrolled pod on one worker: its listeners, decision tables, connections and tunnels.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "native/base/unique_fd.h"
+#include "native/net/address.h"
+#include "native/net/event_loop.h"
+#include "native/tunnel/events.h"
+#include "native/tunnel/flow.h"
+#include "native/tunnel/listener.h"
+#include "native/tunnel/questions.h"
+#include "native/tunnel/rows.h"
+#include "native/tunnel/settings.h"
+#include "native/tunnel/socket_stock.h"
+#include "native/tunnel/tunnel.h"
+#include "native/tunnel/tunnel_pool.h"
+
+namespace hadal::tunnel {
+
+/// Listeners of one worker inside the pod's namespace.
+struct ListenerFds {
+  UniqueFd outbound;
+  UniqueFd hbone;
+  UniqueFd plaintext;
+};
+
+class Pod : public net::Disposable {
+ public:
+  Pod(Worker& worker, const PodSettings& settings, UniqueFd netns, ListenerFds listeners,
+      std::shared_ptr<PodLoad> load);
+
+  [[nodiscard]] uint32_t index() const { return index_; }
+  [[nodiscard]] const std::string& identity() const { return identity_; }
+  [[nodiscard]] TunnelPool& pool() { return pool_; }
+  void set_addresses(std::vector<net::IpAddress> addresses) { addresses_ = std::move(addresses); }
+  [[nodiscard]] bool owns(const net::IpAddress& address) const;
+  [[nodiscard]] bool is_own_listener(uint16_t port) const;
+
+  // Decision tables. A miss parks the connection and asks TypeScript, unless a quota is used up.
+  /// False when a quota forbids to wait.
+  [[nodiscard]] bool ask_outbound(const net::SocketAddress& destination, const net::IpAddress& source,
+                                  Parked& parked, net::Timed& timed);
+  [[nodiscard]] bool ask_inbound(InboundQuestion&& question, Parked& parked, net::Timed& timed);
+  void put(const std::shared_ptr<const OutboundRow>& row);
+  void put(const std::shared_ptr<const InboundRow>& row);
+  void remove_outbound(const net::SocketAddress& destination) { outbound_rows_.erase(destination); }
+  void remove_inbound(const InboundKey& key) { inbound_rows_.erase(key.packed()); }
+  void count_question_timeout();
+
+  /// A socket on its way out of the pod from its own address; connecting. Invalid with errno set.
+  [[nodiscard]] UniqueFd dial(const net::SocketAddress& destination);
+  /// A socket on its way to the application, with the client's address and, if free, port.
+  [[nodiscard]] UniqueFd deliver(const net::SocketAddress& client, const net::SocketAddress& upstream,
+                                 bool loopback);
+  /// How far a connect() is: 0 when it stands, EALREADY while it is on its way, else why it failed. Over lo
+  /// it has usually ended when it returns, so asking saves a turn.
+  [[nodiscard]] static int connect_progress(int fd);
+
+  // Membership; quotas.
+  [[nodiscard]] bool admits_connection() const;
+  void enter(Flow& flow);
+  void leave(Flow& flow);
+  void enter(Tunnel& tunnel);
+  void leave(Tunnel& tunnel);
+  [[nodiscard]] size_t flow_count() const { return flow_count_; }
+
+  template <typename Visit>
+  void for_each_flow(Visit visit) {
+    flows_.for_each(visit);
+  }
+  template <typename Visit>
+  void for_each_tunnel(Visit visit) {
+    tunnels_.for_each(visit);
+  }
+
+  /// Once a second.
+  void maintain(int64_t now_ns);
+  void close_listeners();
+  /// Gone from the worker's tables; it ends with its last connection.
+  void retire(bool keep_connections, uint16_t reason);
+  [[nodiscard]] bool retired() const { return retired_; }
+
+ private:
+  [[nodiscard]] bool may_park(size_t rows) const;
+  void check_drained();
+
+  Worker& worker_;
+  uint32_t index_;
+  std::string identity_;
+  std::vector<net::IpAddress> addresses_;
+  UniqueFd netns_;
+  std::shared_ptr<PodLoad> load_;
+  Listener outbound_;
+  Listener hbone_;
+  Listener plaintext_;
+  SocketStock stock_;
+  TunnelPool pool_;
+  std::unordered_map<net::SocketAddress, std::shared_ptr<const OutboundRow>, net::SocketAddressHash>
+      outbound_rows_;
+  std::unordered_map<std::string, std::shared_ptr<const InboundRow>, TextHash, std::equal_to<>> inbound_rows_;
+  Questions<net::SocketAddress, net::SocketAddressHash> outbound_questions_;
+  Questions<std::string, TextHash> inbound_questions_;
+  net::IntrusiveList<Flow, PodFlowTag> flows_;
+  net::IntrusiveList<Tunnel, PodTunnelTag> tunnels_;
+  size_t flow_count_ = 0;
+  size_t tunnel_count_ = 0;
+  bool retired_ = false;
+  bool tell_drained_ = false;
+};
+
+}  // namespace hadal::tunnel

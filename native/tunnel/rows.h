@@ -1,0 +1,71 @@
+// Rows of the decision tables: what TypeScript decided about a connection, ready to be repeated. Immutable
+// and shared by all workers; each worker has tables of its own that point here.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "native/net/address.h"
+
+namespace hadal::tunnel {
+
+enum class EndpointPath : uint8_t { tunnel, plaintext };
+
+struct OutboundEndpoint {
+  uint32_t edge = 0;
+  uint32_t weight = 1;
+  EndpointPath path = EndpointPath::tunnel;
+  net::SocketAddress destination;
+  std::string authority;
+  std::shared_ptr<const std::vector<std::string>> peer_identities;
+  std::string forwarded_host;
+  std::string baggage;
+};
+
+struct OutboundRow {
+  uint32_t pod_index = 0;
+  net::SocketAddress destination;
+  uint16_t reason = 0;
+  uint32_t refusal_edge = 0;
+  std::vector<OutboundEndpoint> endpoints;
+
+  /// `random` is uniform over its whole range. Null when there is no endpoint.
+  [[nodiscard]] const OutboundEndpoint* pick(uint64_t random) const;
+};
+
+enum class InboundChannel : uint8_t { hbone, plaintext };
+
+struct InboundKey {
+  uint32_t pod_index = 0;
+  InboundChannel channel = InboundChannel::hbone;
+  net::IpAddress peer_address;
+  std::string peer_identity;
+  std::string authority;
+  std::string forwarded_host;
+
+  /// One string that tells keys of a pod apart.
+  [[nodiscard]] std::string packed() const;
+};
+
+struct InboundRow {
+  InboundKey key;
+  uint16_t reason = 0;
+  uint16_t status = 401;
+  uint32_t edge = 0;
+  net::SocketAddress upstream;
+  std::optional<net::SocketAddress> proxy_destination;
+  bool loopback = false;
+  std::string baggage;
+};
+
+/// Transparent hash, so that a lookup needs no std::string of its own.
+struct TextHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+};
+
+}  // namespace hadal::tunnel

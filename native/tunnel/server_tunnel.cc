@@ -1,0 +1,44 @@
+#include "native/tunnel/server_tunnel.h"
+
+#include "bpf/shared/reasons.h"
+#include "native/tls/clear_channel.h"
+#include "native/tls/tls_channel.h"
+#include "native/tunnel/inbound_flow.h"
+#include "native/tunnel/pod.h"
+#include "native/tunnel/worker.h"
+
+namespace hadal::tunnel {
+
+void ServerTunnel::accept(Worker& worker, Pod& pod, UniqueFd fd, const net::SocketAddress& peer) {
+  const auto credentials = worker.credentials(pod.identity());
+  if (credentials == nullptr && !worker.settings().unsafe_plaintext_tunnels) {
+    worker.log(LogLevel::warn, pod.index(),
+               "refused a tunnel from " + peer.text() + ": no certificate for " + pod.identity());
+    net::reset_on_close(fd.get());
+    return;
+  }
+  // Owned by itself until fail(), which hands it to the loop for disposal.
+  auto* tunnel = new ServerTunnel(worker, pod, std::move(fd), peer);
+  if (worker.settings().unsafe_plaintext_tunnels) {
+    tunnel->set_channel(std::make_unique<tls::ClearChannel>(tunnel->wire(), ""));
+  } else {
+    tunnel->set_channel(tls::TlsChannel::server(tunnel->wire(), credentials));
+  }
+  worker.count_tunnel_opened();
+  tunnel->start(State::handshaking);
+}
+
+h2::Stream* ServerTunnel::on_new_stream() {
+  if (!pod_.admits_connection()) {
+    return nullptr;
+  }
+  return InboundFlow::begin(worker_, pod_, *this);
+}
+
+void ServerTunnel::on_dead(uint16_t reason, const std::string& detail) {
+  if (reason != HADAL_REASON_NONE) {
+    worker_.log(LogLevel::info, pod_.index(), "tunnel from " + peer().text() + " ended: " + detail);
+  }
+}
+
+}  // namespace hadal::tunnel

@@ -1,0 +1,270 @@
+#include "native/tunnel/stream_flow.h"
+
+#include <algorithm>
+
+#include "bpf/shared/reasons.h"
+#include "native/h2/record_writer.h"
+#include "native/tunnel/pod.h"
+#include "native/tunnel/tunnel.h"
+#include "native/tunnel/worker.h"
+
+namespace hadal::tunnel {
+namespace {
+
+constexpr uint8_t kMaxSlots = Worker::kSlots;
+
+}  // namespace
+
+bool StreamFlow::adopt(UniqueFd fd) {
+  socket_.open(std::move(fd));
+  return worker_.loop().watch_socket(socket_.fd(), *this);
+}
+
+void StreamFlow::attach_to(Tunnel& tunnel) {
+  tunnel_ = &tunnel;
+  tunnel.add_stream(*this);
+  worker_.streams_open().add(1);
+}
+
+void StreamFlow::on_ready(uint32_t events) {
+  if (done_) {
+    return;
+  }
+  socket_.input().on_ready(events);
+  if (!relaying_) {
+    on_socket_event(events);
+    return;
+  }
+  if ((events & EPOLLERR) != 0 && net::pending_error(socket_.fd()) != 0) {
+    break_off(socket_reset_reason());
+    return;
+  }
+  if ((events & EPOLLOUT) != 0) {
+    write_kept();
+  }
+  read_socket();
+}
+
+void StreamFlow::on_resume() {
+  if (!done_ && relaying_) {
+    read_socket();
+  }
+}
+
+void StreamFlow::start_relay() {
+  relaying_ = true;
+  disarm();
+  count_opened();
+  socket_.hold_writes(false);
+  write_kept();
+  read_socket();
+}
+
+// Application to tunnel. As much as fits one batch of slots, then others get their turn.
+void StreamFlow::read_socket() {
+  if (done_ || socket_ended_ || !socket_.input().readable() || stream_closed()) {
+    return;
+  }
+  if (read_once()) {
+    worker_.loop().resume_later(*this);
+  }
+}
+
+// True when there may be more to read.
+bool StreamFlow::read_once() {
+  const size_t room = tunnel_->room(*this);
+  if (room == 0) {
+    tunnel_->wait_for_room(*this);
+    return false;
+  }
+  const std::span<uint8_t> slots = worker_.slots();
+  std::array<iovec, kMaxSlots> parts;
+  size_t wanted = 0;
+  int count = 0;
+  for (; count < slots_ && wanted < room; ++count) {
+    uint8_t* slot = slots.data() + static_cast<size_t>(count) * h2::kRecordBytes;
+    const size_t size = std::min(h2::kSlotPayloadBytes, room - wanted);
+    parts[static_cast<size_t>(count)] = {.iov_base = slot + h2::kFrameHeaderBytes, .iov_len = size};
+    wanted += size;
+  }
+  const net::SocketInput::Outcome outcome = socket_.input().read(socket_.fd(), parts.data(), count, wanted);
+  if (outcome.status == net::SocketInput::Status::failed) {
+    break_off(socket_reset_reason());
+    return false;
+  }
+  if (outcome.status == net::SocketInput::Status::ended) {
+    socket_ended_ = true;
+    tunnel_->session().end(*this);
+    settle();
+    return false;
+  }
+  if (outcome.bytes == 0) {
+    return false;
+  }
+  if (!tunnel_->session().send(*this, {.base = slots.data(), .bytes = outcome.bytes})) {
+    tunnel_->fail(HADAL_REASON_INTERNAL, "payload was left behind");
+    return false;
+  }
+  count_from_socket(outcome.bytes);
+  if (outcome.bytes == wanted && count == slots_) {
+    slots_ = std::min<uint8_t>(kMaxSlots, static_cast<uint8_t>(slots_ * 2));
+  } else if (outcome.bytes < wanted / 4) {
+    slots_ = std::max<uint8_t>(1, slots_ / 2);
+  }
+  return socket_.input().readable();
+}
+
+void StreamFlow::on_stream_activity() {
+  if (done_) {
+    return;
+  }
+  if (!relaying_) {
+    on_headers();
+    return;
+  }
+  relay_received();
+}
+
+void StreamFlow::relay_received() {
+  deliver();
+  if (done_) {
+    return;
+  }
+  if (stream_closed() && (close_code() != NGHTTP2_NO_ERROR || !received_end())) {
+    on_stream_reset();
+    return;
+  }
+  settle();
+  if (!done_) {
+    read_socket();
+  }
+}
+
+// Tunnel to application.
+void StreamFlow::deliver() {
+  std::vector<iovec>& parts = worker_.parts();
+  const size_t size = take_received(parts);
+  if (size == 0) {
+    return;
+  }
+  if (socket_.writes_ended()) {
+    session()->consume(*this, size);
+    return;
+  }
+  size_t written = 0;
+  const AppSocket::Write outcome = socket_.write(parts, size, written);
+  if (outcome == AppSocket::Write::failed) {
+    session()->consume(*this, size);
+    break_off(socket_reset_reason());
+    return;
+  }
+  if (written > 0) {
+    count_to_socket(written);
+    session()->consume(*this, written);
+  }
+}
+
+void StreamFlow::write_kept() {
+  if (socket_.kept_bytes() == 0) {
+    return;
+  }
+  size_t written = 0;
+  const AppSocket::Write outcome = socket_.write_kept(written);
+  if (written > 0) {
+    count_to_socket(written);
+    if (session() != nullptr) {
+      session()->consume(*this, written);
+    }
+  }
+  if (outcome == AppSocket::Write::failed) {
+    break_off(socket_reset_reason());
+    return;
+  }
+  settle();
+}
+
+// Half-closes travel once everything before them has; the flow is over when both have.
+void StreamFlow::settle() {
+  if (soft_reset_) {
+    if (socket_.end_writes()) {
+      finish();
+    }
+    return;
+  }
+  if (received_end() && !socket_.end_writes()) {
+    return;
+  }
+  if (received_end() && socket_ended_ && stream_closed()) {
+    finish();
+  }
+}
+
+// Between our agents an RST_STREAM is the far application's RST. Others also reset streams that merely ended:
+// to them it is an end of file, as long as it carries one of the two codes that they use for it.
+void StreamFlow::on_stream_reset() {
+  const bool soft = close_code() == NGHTTP2_NO_ERROR || close_code() == NGHTTP2_CANCEL;
+  if (!soft || tunnel_->peer_is_hadal()) {
+    break_off(stream_reset_reason());
+    return;
+  }
+  soft_reset_ = true;
+  settle();
+}
+
+void StreamFlow::finish() {
+  if (done_) {
+    return;
+  }
+  done_ = true;
+  count_ended(HADAL_REASON_NONE);
+  leave_stream(NGHTTP2_NO_ERROR);
+  socket_.close();
+  worker_.loop().dispose(std::unique_ptr<net::Disposable>(this));
+}
+
+void StreamFlow::break_off(uint16_t reason) {
+  if (done_) {
+    return;
+  }
+  done_ = true;
+  count_ended(reason);
+  leave_stream(NGHTTP2_CANCEL);
+  socket_.abort();
+  worker_.loop().dispose(std::unique_ptr<net::Disposable>(this));
+}
+
+void StreamFlow::leave_stream(uint32_t code) {
+  disarm();
+  static_cast<net::ListHook<TunnelStreamTag>&>(*this).unlink();
+  static_cast<net::Resumable&>(*this).unlink();
+  if (session() != nullptr) {
+    session()->consume(*this, socket_.kept_bytes());
+    session()->detach(*this, code);
+  }
+  if (Tunnel* left = std::exchange(tunnel_, nullptr); left != nullptr) {
+    worker_.streams_open().subtract(1);
+    if (left->state() == Tunnel::State::ready) {
+      left->on_stream_left();
+    }
+  }
+}
+
+void StreamFlow::abort(uint16_t reason) { break_off(reason); }
+
+void StreamFlow::on_tunnel_lost(uint16_t reason) {
+  if (relaying_) {
+    break_off(reason);
+  } else {
+    on_lost_before_relay(reason);
+  }
+}
+
+bool StreamFlow::measure_path(net::PathQuality& quality) {
+  if (tunnel_ == nullptr) {
+    return false;
+  }
+  quality = tunnel_->path_quality();
+  return true;
+}
+
+}  // namespace hadal::tunnel
