@@ -4,7 +4,12 @@
  */
 import type { EdgeCounters } from '../native/types.ts';
 import { edgeColumns } from '../native/types.ts';
-import { type TrafficLabels, trafficLabelNames } from '../routing/labels.ts';
+import {
+  labelsKey,
+  type TrafficLabelName,
+  type TrafficLabels,
+  trafficLabelNames,
+} from '../routing/labels.ts';
 import type { EdgeAllotter } from '../tunnel/rows.ts';
 
 export interface EdgeRegistryOptions {
@@ -12,6 +17,8 @@ export interface EdgeRegistryOptions {
   readonly maxEdges?: number;
   /** An edge without rows and traffic is forgotten after this. Default 15 minutes. */
   readonly idleMs?: number;
+  /** Edges of one source and destination that differ only in what the source says of itself. Default 64. */
+  readonly maxVariants?: number;
   /** Labels of forgotten edges that flow records may still name. Default 4,096. */
   readonly maxForgotten?: number;
   readonly now?: () => number;
@@ -20,8 +27,20 @@ export interface EdgeRegistryOptions {
 /** Counts what no other edge has room for; its labels are all `unknown`. */
 export const overflowEdge = 0;
 
+/**
+ * What a peer says of itself in `baggage`: good for dashboards, but a peer that varies it must not use up everybody's room.
+ * Its principal and address are proven; this is not.
+ */
+const toldBySource: readonly TrafficLabelName[] = trafficLabelNames.filter(
+  (name) => name.startsWith('source_') && name !== 'source_principal',
+);
+/** Kubernetes' own names are no longer. */
+const maxLabelLength = 256;
+
 interface Edge {
   readonly number: number;
+  /** Edges with the same group differ in `toldBySource` alone; '' for labels that nobody told. */
+  readonly group: string;
   readonly labels: TrafficLabels;
   readonly key: string;
   /** Rows that name it. */
@@ -39,12 +58,20 @@ export class EdgeRegistry implements EdgeAllotter {
   readonly #options: Required<EdgeRegistryOptions>;
   readonly #byKey = new Map<string, Edge>();
   readonly #byNumber = new Map<number, Edge>();
+  readonly #variants = new Map<string, number>();
   readonly #forgotten = new Map<number, TrafficLabels>();
   #last = overflowEdge;
   #overflowed = 0;
 
   constructor(options: EdgeRegistryOptions = {}) {
-    this.#options = { maxEdges: 20_000, idleMs: 900_000, maxForgotten: 4_096, now: Date.now, ...options };
+    this.#options = {
+      maxEdges: 20_000,
+      maxVariants: 64,
+      idleMs: 900_000,
+      maxForgotten: 4_096,
+      now: Date.now,
+      ...options,
+    };
   }
 
   get size(): number {
@@ -57,12 +84,26 @@ export class EdgeRegistry implements EdgeAllotter {
   }
 
   allot(labels: TrafficLabels): number {
-    const key = edgeKey(labels);
-    const known = this.#byKey.get(key);
+    const known = this.#byKey.get(labelsKey(labels));
     if (known !== undefined) {
       known.rows += 1;
       return known.number;
     }
+    const short = bounded(labels);
+    const plain = untold(short);
+    const group = labels.reporter === 'destination' ? labelsKey(plain) : '';
+    const isFull = group !== '' && (this.#variants.get(group) ?? 0) >= this.#options.maxVariants;
+    return isFull ? this.#share(plain, '') : this.#share(short, group);
+  }
+
+  #share(labels: TrafficLabels, group: string): number {
+    const known = this.#byKey.get(labelsKey(labels));
+    if (known === undefined) return this.#add(labels, group);
+    known.rows += 1;
+    return known.number;
+  }
+
+  #add(labels: TrafficLabels, group: string): number {
     if (this.#byNumber.size >= this.#options.maxEdges) {
       this.#overflowed += 1;
       return overflowEdge;
@@ -70,13 +111,15 @@ export class EdgeRegistry implements EdgeAllotter {
     this.#last += 1;
     const edge: Edge = {
       number: this.#last,
+      group,
       labels: Object.freeze({ ...labels }),
-      key,
+      key: labelsKey(labels),
       rows: 1,
       lastSum: 0,
       quietSince: this.#options.now(),
     };
-    this.#byKey.set(key, edge);
+    if (group !== '') this.#variants.set(group, (this.#variants.get(group) ?? 0) + 1);
+    this.#byKey.set(edge.key, edge);
     this.#byNumber.set(edge.number, edge);
     return edge.number;
   }
@@ -126,16 +169,14 @@ export class EdgeRegistry implements EdgeAllotter {
     if (edge === undefined) return;
     this.#byNumber.delete(number);
     this.#byKey.delete(edge.key);
+    const variants = (this.#variants.get(edge.group) ?? 0) - 1;
+    if (variants > 0) this.#variants.set(edge.group, variants);
+    else this.#variants.delete(edge.group);
     this.#forgotten.set(number, edge.labels);
     const [oldest] = this.#forgotten.keys();
     if (this.#forgotten.size > this.#options.maxForgotten && oldest !== undefined)
       this.#forgotten.delete(oldest);
   }
-}
-
-/** Equal for equal labels alone. */
-export function edgeKey(labels: TrafficLabels): string {
-  return trafficLabelNames.map((name) => labels[name]).join('\0');
 }
 
 function sumUp(counters: readonly EdgeCounters[]): { sums: Map<number, number>; open: Map<number, number> } {
@@ -152,4 +193,18 @@ function sumUp(counters: readonly EdgeCounters[]): { sums: Map<number, number>; 
     });
   }
   return { sums, open };
+}
+
+function untold(labels: TrafficLabels): TrafficLabels {
+  return { ...labels, ...Object.fromEntries(toldBySource.map((name) => [name, 'unknown'])) };
+}
+
+/** The same object when nothing is too long. */
+function bounded(labels: TrafficLabels): TrafficLabels {
+  const long = trafficLabelNames.filter((name) => labels[name].length > maxLabelLength);
+  if (long.length === 0) return labels;
+  return {
+    ...labels,
+    ...Object.fromEntries(long.map((name) => [name, labels[name].slice(0, maxLabelLength)])),
+  };
 }

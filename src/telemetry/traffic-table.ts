@@ -1,8 +1,8 @@
 /** Counters of edges with their labels, added up over tunnel and kernel: the samples of the traffic metrics. */
 import { reasonDetails } from '../model/reasons.gen.ts';
 import { type EdgeCounters, edgeColumns } from '../native/types.ts';
-import type { TrafficLabels } from '../routing/labels.ts';
-import { type EdgeRegistry, edgeKey, overflowEdge } from './edge-registry.ts';
+import { labelsKey, type TrafficLabels } from '../routing/labels.ts';
+import { type EdgeRegistry, overflowEdge } from './edge-registry.ts';
 import { responseFlags } from './response-flags.ts';
 import { unknownLabels } from './unknown-labels.ts';
 
@@ -70,10 +70,10 @@ export class TrafficTable {
   #addLabelled(byEdge: Map<number, TrafficRow>, labelled: readonly LabelledTraffic[]): TrafficRow[] {
     const byKey = new Map<string, TrafficRow>();
     for (const [edge, row] of byEdge)
-      byKey.set(edgeKey(this.#edges.countedLabels(edge) ?? unknownLabels), row);
+      byKey.set(labelsKey(this.#edges.countedLabels(edge) ?? unknownLabels), row);
     const extra: TrafficRow[] = [];
     for (const traffic of labelled) {
-      const key = edgeKey(traffic.labels);
+      const key = labelsKey(traffic.labels);
       let row = byKey.get(key);
       if (row === undefined) {
         row = this.#emptyRow(traffic.labels);

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import { connect } from 'node:net';
@@ -149,13 +150,10 @@ it('serves one path and one method', async () => {
 
 it('outlives clients that send no HTTP, or go away in the middle', async () => {
   const { socketPath, signer } = await start();
-  await new Promise<void>((resolve) => {
-    connect(socketPath, function () {
-      this.end('\x16\x03\x01 this is not HTTP\r\n\r\n');
-    })
-      .on('error', () => {})
-      .on('close', () => resolve());
-  });
+  const noise = connect(socketPath);
+  noise.on('error', () => {});
+  noise.end('\x16\x03\x01 this is not HTTP\r\n\r\n');
+  await once(noise, 'close');
   const half = connect(socketPath);
   half.on('error', () => {});
   half.write(`POST ${signingPath} HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{"csr`, () =>
