@@ -268,9 +268,17 @@ export class DecisionTables {
     throw new Error(`a judgement of kind ${judgement.kind} for a question of kind ${question.kind}`);
   }
 
+  /**
+   * Rows that carry are derived again and switched in place. Refusals are forgotten: the next connection asks, so that
+   * thousands of them, which a scan leaves behind, make no change of the mesh slow.
+   */
   #rederive(entries: Iterable<LedgerEntry<Decision>>): void {
     const batch = new Batch();
-    for (const { value } of entries) {
+    for (const { key, refused, value } of entries) {
+      if (refused) {
+        this.#drop(this.#ledgerOf(value), key, batch);
+        continue;
+      }
       const question = asQuestion(value);
       this.#record(question, this.#judge(question), batch);
     }

@@ -204,7 +204,8 @@ describe('an outbound question', () => {
       ports: [...catalogService.ports, { servicePort: 81, targetPort: 8081, appProtocol: 'UNKNOWN' }],
     });
     decisions.setSnapshot(mesh({ services: [wider] }));
-    expect(written.kernel.size).toBe(0);
+    expect(written.kernel.size + written.outbound.size + written.edges.size).toBe(0);
+    decisions.ask([outbound('10.96.0.1', 81)]);
     expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.NONE }]);
   });
 
@@ -305,6 +306,8 @@ describe('a change of the mesh', () => {
     decisions.setSnapshot(mesh({ policies: [deny] }));
     expect([...written.inbound.values()]).toMatchObject([{ reason: reasons.POLICY_DENIED, status: 401 }]);
     decisions.setSnapshot(mesh());
+    expect(written.inbound.size).toBe(0);
+    decisions.ask([inbound()]);
     expect([...written.inbound.values()]).toMatchObject([{ reason: reasons.NONE, status: 200 }]);
   });
 });
@@ -337,6 +340,7 @@ describe('the bookkeeping', () => {
     decisions.ask([inbound({ authority: '10.0.1.77:8080' })]);
     expect([...written.inbound.values()]).toMatchObject([{ reason: reasons.IP_MISMATCH, status: 400 }]);
     decisions.setPod(1, { ...front, addresses: ['10.0.1.1', '10.0.1.77'] });
+    decisions.ask([inbound({ authority: '10.0.1.77:8080' })]);
     expect([...written.inbound.values()]).toMatchObject([{ reason: reasons.NONE, status: 200 }]);
   });
 
