@@ -1,0 +1,57 @@
+import { constants } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import { KernelRefusals } from '../../../src/agent/kernel-refusals.ts';
+import { silentLogger } from '../../../src/base/logger.ts';
+import type { RowEntry, RowKey } from '../../../src/kernel/capture-maps.ts';
+import { VERDICT_REFUSE } from '../../../src/kernel/constants.gen.ts';
+
+class Rows {
+  readonly rows = new Map<string, RowEntry>();
+  full = false;
+
+  putRows(rows: readonly (readonly [RowKey, RowEntry])[]): void {
+    if (this.full) throw new Error('E2BIG');
+    for (const [key, row] of rows) this.rows.set(JSON.stringify(key), row);
+  }
+
+  removeRows(keys: readonly RowKey[]): void {
+    for (const key of keys) this.rows.delete(JSON.stringify(key));
+  }
+}
+
+const key = (port: number, podIndex = 1) => ({ podIndex, address: '10.96.0.1', port });
+
+describe('refusals in the kernel', () => {
+  it('make connect() fail with ECONNREFUSED until they are lifted', () => {
+    const rows = new Rows();
+    const refusals = new KernelRefusals(rows, silentLogger);
+    refusals.refuse(key(81), 122, 7);
+    expect([...rows.rows]).toEqual([
+      [
+        JSON.stringify(key(81)),
+        { verdict: VERDICT_REFUSE, reason: 122, error: constants.errno.ECONNREFUSED, edge: 7 },
+      ],
+    ]);
+    refusals.lift(key(81));
+    refusals.lift(key(81));
+    expect(rows.rows.size + refusals.size).toBe(0);
+  });
+
+  it('of one pod that scans leave room for the others', () => {
+    const rows = new Rows();
+    const refusals = new KernelRefusals(rows, silentLogger);
+    for (let port = 1; port <= 5000; port++) refusals.refuse(key(port), 122, 7);
+    refusals.refuse(key(1, 2), 122, 7);
+    expect(refusals.size).toBe(4097);
+    for (let port = 1; port <= 5000; port++) refusals.lift(key(port));
+    expect(rows.rows.size).toBe(1);
+  });
+
+  it('that find no room are the tunnel’s to make', () => {
+    const rows = new Rows();
+    rows.full = true;
+    const refusals = new KernelRefusals(rows, silentLogger);
+    refusals.refuse(key(81), 122, 7);
+    expect(refusals.size).toBe(0);
+  });
+});
