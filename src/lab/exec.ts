@@ -23,9 +23,12 @@ export async function labExec(options: LabExecOptions): Promise<number> {
     throw new HadalError('ERR_LAB_POD', `pod ${pod.namespace}/${pod.name} of lab ${lab.name} is not running`);
   }
   const place = { cgroup: pod.cgroup, netns: pod.netns, mountsOf: pod.pause.pid };
+  // A parser that passes options through hands the `--` over as well.
+  const argv = options.argv[0] === '--' ? options.argv.slice(1) : options.argv;
+  if (argv.length === 0) throw new HadalError('ERR_USAGE', 'no program to run; put it after --');
   const [program = 'sh', ...args] = placed(
     options.asRoot === true ? place : { ...place, uid: pod.uid },
-    options.argv,
+    argv,
   );
   const env = {
     PATH: podPath,
