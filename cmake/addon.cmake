@@ -15,7 +15,7 @@ add_library(hadal MODULE native/addon.cc ${napi_sources})
 set_target_properties(hadal PROPERTIES PREFIX "" SUFFIX ".node"
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/Release)
 target_compile_definitions(hadal PRIVATE NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEPTIONS
-  NODE_ADDON_API_DISABLE_DEPRECATED)
+  NODE_ADDON_API_DISABLE_DEPRECATED NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)
 target_include_directories(hadal SYSTEM PRIVATE ${CMAKE_JS_INC} ${node_headers})
 target_link_libraries(hadal PRIVATE hadal_core)
 

@@ -35,7 +35,11 @@ napi_value callback(napi_env env, Body body) noexcept {
   try {
     return body();
   } catch (const Napi::Error& error) {
-    error.ThrowAsJavaScriptException();
+    // An environment that is being terminated takes no exceptions, and making one throws again.
+    try {
+      napi_throw(env, error.Value());
+    } catch (...) {
+    }
   } catch (const std::bad_alloc&) {
     napi_throw_error(env, "ERR_NATIVE", "out of memory in native code");
   } catch (const std::exception& error) {

@@ -71,12 +71,16 @@ void ScriptChannel::run(Napi::Env env) {
   }
   for (Task& task : tasks) {
     const Napi::HandleScope scope(env);
+    // The outer net: an environment that is being terminated refuses even to make the exception.
     try {
-      task(env);
-    } catch (const Napi::Error& error) {
-      napi_fatal_exception(env, error.Value());  // Rule 5
-    } catch (const std::exception& error) {
-      napi_fatal_exception(env, Napi::Error::New(env, error.what()).Value());
+      try {
+        task(env);
+      } catch (const Napi::Error& error) {
+        napi_fatal_exception(env, error.Value());  // Rule 5
+      } catch (const std::exception& error) {
+        napi_fatal_exception(env, Napi::Error::New(env, error.what()).Value());
+      }
+    } catch (...) {
     }
   }
 }

@@ -36,7 +36,7 @@ function load(path: string): NativeAddon {
 
 function adviceFor(cause: unknown): string {
   const message = cause instanceof Error ? cause.message : String(cause);
-  const library = /(lib[\w.+-]+\.so[\d.]*): cannot open shared object file/.exec(message)?.[1];
+  const library = /(lib[\w.+-]+): cannot open shared object file/.exec(message)?.[1];
   if (library !== undefined) {
     const debianPackage = debianPackages[library];
     return debianPackage === undefined
