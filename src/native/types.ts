@@ -13,10 +13,27 @@
 
 /** One type of a BPF object, as its BTF describes it; sizes and offsets in bytes, bit fields in bits. */
 export type BtfType =
-  | { readonly kind: 'int'; readonly name: string; readonly size: number; readonly signed: boolean; readonly bool: boolean }
-  | { readonly kind: 'enum'; readonly name: string; readonly size: number; readonly signed: boolean; readonly values: Readonly<Record<string, number>> }
+  | {
+      readonly kind: 'int';
+      readonly name: string;
+      readonly size: number;
+      readonly signed: boolean;
+      readonly bool: boolean;
+    }
+  | {
+      readonly kind: 'enum';
+      readonly name: string;
+      readonly size: number;
+      readonly signed: boolean;
+      readonly values: Readonly<Record<string, number>>;
+    }
   | { readonly kind: 'array'; readonly size: number; readonly length: number; readonly element: BtfType }
-  | { readonly kind: 'struct' | 'union'; readonly name: string; readonly size: number; readonly members: readonly BtfMember[] }
+  | {
+      readonly kind: 'struct' | 'union';
+      readonly name: string;
+      readonly size: number;
+      readonly members: readonly BtfMember[];
+    }
   | { readonly kind: 'opaque'; readonly name: string; readonly size: number };
 
 export interface BtfMember {
@@ -187,7 +204,12 @@ export type NetnsChange =
   /** All addresses of the namespace, `lo` included: once at the start, then whenever they differ. Tentative ones are left out. */
   | { readonly kind: 'addresses'; readonly addresses: readonly InterfaceAddress[] }
   /** A rule or route of the capture was missing and was put back, `afterMs` after the loss was noticed. */
-  | { readonly kind: 'restored'; readonly what: 'rule' | 'route'; readonly detail: string; readonly afterMs: number }
+  | {
+      readonly kind: 'restored';
+      readonly what: 'rule' | 'route';
+      readonly detail: string;
+      readonly afterMs: number;
+    }
   /** A repair failed; it is tried again every second, and told again only when the message differs. */
   | { readonly kind: 'failed'; readonly message: string };
 
@@ -232,7 +254,11 @@ export interface NativeNet {
   /** Removes the rule, then empties the table. Idempotent. Close the watch first, or it puts them back. */
   removeCaptureRouting(netnsFd: number, routing: CaptureRouting): void;
   /** One thread watches all. `netnsFd` is duplicated. Without `routing` it only tells addresses. */
-  watchNetns(netnsFd: number, routing: CaptureRouting | undefined, listener: (change: NetnsChange) => void): NetnsWatch;
+  watchNetns(
+    netnsFd: number,
+    routing: CaptureRouting | undefined,
+    listener: (change: NetnsChange) => void,
+  ): NetnsWatch;
   tcpSockets(netnsFd: number): TcpSocketEntry[];
   /** SOCK_DESTROY (4.5, CONFIG_INET_DIAG_DESTROY). False when the socket is gone already. */
   destroyTcpSocket(netnsFd: number, socket: TcpSocketEntry): boolean;
@@ -388,7 +414,11 @@ export interface TunnelEvents {
   readonly flowsLost: number;
   /** Pods removed with `keepConnections` whose last connection has ended. */
   readonly drainedPods: readonly number[];
-  readonly log: readonly { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string; readonly podIndex?: number }[];
+  readonly log: readonly {
+    readonly level: 'debug' | 'info' | 'warn' | 'error';
+    readonly message: string;
+    readonly podIndex?: number;
+  }[];
 }
 
 /** Columns of one edge in `EdgeCounters.values`, summed over workers. */

@@ -44,7 +44,8 @@ describe('the loader of the addon', () => {
   it('names a symbol that this Node lacks', () => {
     const path = join(fixture.directory(), 'hadal.node');
     execFileSync('gcc', ['-shared', '-fPIC', '-o', path, '-Wl,-z,now', '-x', 'c', '-'], {
-      input: 'void napi_of_the_future(void); void* napi_register_module_v1(void) { napi_of_the_future(); return 0; }',
+      input:
+        'void napi_of_the_future(void); void* napi_register_module_v1(void) { napi_of_the_future(); return 0; }',
     });
     expect(loadFrom(path)).toContain('symbol napi_of_the_future is missing in Node v24.');
   });

@@ -8,7 +8,8 @@ import type { BpfObject } from '../../src/native/types.ts';
 import { KernelFixture, kernelTestsUnavailable, runChild } from './fixture.ts';
 
 const slot = (number: number): Uint8Array => new Uint8Array(Uint32Array.of(number).buffer);
-const descriptorOf = (server: Server): number => (server as unknown as { _handle: { fd: number } })._handle.fd;
+const descriptorOf = (server: Server): number =>
+  (server as unknown as { _handle: { fd: number } })._handle.fd;
 
 describe.skipIf(kernelTestsUnavailable)('an attached BPF program', () => {
   const fixture = new KernelFixture();
@@ -117,7 +118,9 @@ describe.skipIf(kernelTestsUnavailable)('an attached BPF program', () => {
     expect(() => program.attachCgroup('/tmp')).toThrow(/is not in a cgroup v2 file system/);
     expect(() => program.attachNetns(0)).toThrow(/its type is for other places/);
     expect(() => object.program('steer').attachNetns(0)).toThrow(/cannot attach program steer/);
-    expect(() => object.program('steer').attachCgroup(fixture.cgroup())).toThrow(/its type is for other places/);
+    expect(() => object.program('steer').attachCgroup(fixture.cgroup())).toThrow(
+      /its type is for other places/,
+    );
     expect(() => program.attachSockMap(object.map('listeners'))).toThrow(/its type is for other places/);
     expect(() => program.attachIterator()).toThrow(/its type is for other places/);
   });
@@ -125,7 +128,7 @@ describe.skipIf(kernelTestsUnavailable)('an attached BPF program', () => {
   it('decides about the connections of its network namespace until it is closed', async () => {
     const { name, path } = fixture.netns();
     const netns = addon.openNetns(path);
-    const listener = listenIn(name, '127.0.0.1')
+    const listener = listenIn(name, '127.0.0.1');
     try {
       const port = await new Promise<string>((resolve) =>
         listener.stdout.once('data', (chunk) => resolve(String(chunk).trim())),
@@ -136,7 +139,9 @@ describe.skipIf(kernelTestsUnavailable)('an attached BPF program', () => {
         'ECONNREFUSED\n',
       );
       link.close();
-      expect((await runChild('connect.mjs', [`127.0.0.1:${port}`], { netns: name })).stdout).toBe('connected\n');
+      expect((await runChild('connect.mjs', [`127.0.0.1:${port}`], { netns: name })).stdout).toBe(
+        'connected\n',
+      );
     } finally {
       listener.kill();
       addon.closeFd(netns);
@@ -167,7 +172,7 @@ describe.skipIf(kernelTestsUnavailable)('an attached BPF program', () => {
     const here = (server.address() as { port: number }).port;
     expect(ports(link.readIterator())).toContain(here);
     expect(ports(link.readIterator({ netnsFd: netns }))).toEqual([]);
-    const listener = listenIn(name, '::1')
+    const listener = listenIn(name, '::1');
     try {
       const there = await new Promise<number>((resolve) =>
         listener.stdout.once('data', (chunk) => resolve(Number(chunk))),

@@ -16,7 +16,8 @@ const value = (number: number): Uint8Array => {
 };
 const slot = (number: number): Uint8Array => new Uint8Array(Uint32Array.of(number).buffer);
 const pack = (parts: Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts));
-const descriptorOf = (server: Server): number => (server as unknown as { _handle: { fd: number } })._handle.fd;
+const descriptorOf = (server: Server): number =>
+  (server as unknown as { _handle: { fd: number } })._handle.fd;
 
 describe.skipIf(kernelTestsUnavailable)('a BPF map', () => {
   const fixture = new KernelFixture();
@@ -130,9 +131,9 @@ describe.skipIf(kernelTestsUnavailable)('a BPF map', () => {
   it('works where the kernel has no batch calls for its type', () => {
     const ranges = object.map('ranges');
     const prefix = (...address: number[]): Uint8Array => Uint8Array.of(32, 0, 0, 0, ...address);
-    expect(
-      ranges.setBatch(pack([prefix(10, 0, 0, 1), prefix(10, 0, 0, 2)]), pack([slot(1), slot(2)])),
-    ).toBe(2);
+    expect(ranges.setBatch(pack([prefix(10, 0, 0, 1), prefix(10, 0, 0, 2)]), pack([slot(1), slot(2)]))).toBe(
+      2,
+    );
     expect(ranges.entries()).toHaveLength(2);
     expect(ranges.deleteBatch(pack([prefix(10, 0, 0, 1), prefix(10, 0, 0, 9), prefix(10, 0, 0, 2)]))).toBe(2);
   });

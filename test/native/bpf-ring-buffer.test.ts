@@ -141,6 +141,8 @@ describe.skipIf(kernelTestsUnavailable)('a ring buffer', () => {
     expect(() => addon.openRingBuffer(pairs, () => {})).toThrow('map pairs is no ringbuf, its type is hash');
     expect(() => addon.openRingBuffer(events, 5 as never)).toThrow('listener must be a function');
     expect(() => addon.openRingBuffer(events, () => {}, { intervalMs: -1 })).toThrow('options.intervalMs');
-    expect(() => addon.openRingBuffer(events, () => {}, { maxBatchBytes: 0 })).toThrow('options.maxBatchBytes');
+    expect(() => addon.openRingBuffer(events, () => {}, { maxBatchBytes: 0 })).toThrow(
+      'options.maxBatchBytes',
+    );
   });
 });

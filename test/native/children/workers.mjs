@@ -9,7 +9,10 @@ if (isMainThread) {
   const endings = ['return', 'terminate', 'exit', 'throw', 'close'];
   const started = Array.from({ length: 15 }, (_, i) => {
     const ending = endings[i % endings.length];
-    const worker = new Worker(new URL(import.meta.url), { argv: [objectPath, netnsPath], workerData: ending });
+    const worker = new Worker(new URL(import.meta.url), {
+      argv: [objectPath, netnsPath],
+      workerData: ending,
+    });
     return new Promise((resolve) => {
       worker.on('message', () => {
         if (ending === 'terminate') setTimeout(() => worker.terminate(), i * 3);
