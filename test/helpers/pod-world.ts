@@ -61,6 +61,8 @@ export interface DialResult {
   readonly remote?: Endpoint;
   readonly mark?: number;
   readonly answer?: Answer;
+  /** Length of the line in which the answer came. */
+  readonly greetingBytes?: number;
   readonly received?: number;
   readonly md5Keys?: number;
   readonly seconds: number;

@@ -84,7 +84,7 @@ def read_line(sock):
         if not piece:
             raise ConnectionError("closed before it said who answers")
         line += piece
-    return json.loads(line)
+    return json.loads(line), len(line)
 
 
 def carry(sock, count):
@@ -129,7 +129,7 @@ def dial(options):
         result["remote"] = endpoint(sock.getpeername())
         result["mark"] = sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK)
         if not options.get("udp"):
-            result["answer"] = read_line(sock)
+            result["answer"], result["greetingBytes"] = read_line(sock)
             if options.get("bytes"):
                 result["received"] = carry(sock, options["bytes"])
     except OSError as error:
