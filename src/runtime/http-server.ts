@@ -156,35 +156,30 @@ const gzipFrom = 1_024;
 
 async function send(request: IncomingMessage, response: ServerResponse, reply: HttpAnswer): Promise<void> {
   const { status = 200, contentType, body, headers = {} } = reply;
+  const isText = typeof body === 'string';
+  const compress = takesGzip(request) && (!isText || body.length >= gzipFrom);
   response.writeHead(status, {
     'content-type': contentType,
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
     ...headers,
-    ...framing(request, body),
+    ...(compress ? { 'content-encoding': 'gzip', vary: 'accept-encoding' } : {}),
+    ...(isText && !compress ? { 'content-length': Buffer.byteLength(body) } : {}),
   });
   if (request.method === 'HEAD') {
     response.end();
-    return;
-  }
-  if (response.getHeader('content-encoding') === 'gzip') {
-    await pipeline(
-      typeof body === 'string' ? Readable.from([body]) : body,
-      createGzip({ level: 1 }),
-      response,
-    );
-  } else if (typeof body === 'string') {
+    if (!isText) body.destroy();
+  } else if (compress) {
+    await pipeline(isText ? Readable.from([body]) : body, createGzip({ level: 1 }), response);
+  } else if (isText) {
     response.end(body);
   } else {
     await pipeline(body, response);
   }
 }
 
-function framing(request: IncomingMessage, body: string | Readable): Record<string, string | number> {
-  const gzip = /\bgzip\b(?!\s*;\s*q=0(?:\.0+)?\b)/.test(String(request.headers['accept-encoding'] ?? ''));
-  if (typeof body !== 'string') return gzip ? { 'content-encoding': 'gzip' } : {};
-  if (gzip && body.length >= gzipFrom) return { 'content-encoding': 'gzip', vary: 'accept-encoding' };
-  return { 'content-length': Buffer.byteLength(body) };
+function takesGzip(request: IncomingMessage): boolean {
+  return /\bgzip\b(?!\s*;\s*q=0(?:\.0+)?\b)/.test(String(request.headers['accept-encoding'] ?? ''));
 }
 
 export function plain(status: number, body: string): HttpAnswer {
