@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HadalError } from '../base/errors.ts';
 import { type Cidr, parseCidr } from '../model/cidr.ts';
-import type { NativeBpf, NativeNet } from '../native/types.ts';
+import type { BpfObject, NativeBpf, NativeNet } from '../native/types.ts';
 import { CaptureMaps, type RowEntry, type RowKey } from './capture-maps.ts';
 import { HBONE_PORT, RANGE_MESH, RANGE_PODS, RANGE_SERVICES } from './constants.gen.ts';
 import { type CaptureCounters, readCounters } from './counters.ts';
@@ -81,6 +81,11 @@ export class BpfCapture {
   /** Whether pinned state of an earlier agent was taken over. */
   get adopted(): boolean {
     return this.#programs.adopted;
+  }
+
+  /** The object of the iterators, which also tells the types of their records. */
+  get iterators(): BpfObject {
+    return this.#programs.iterators;
   }
 
   get pinDirectory(): string {

@@ -94,11 +94,19 @@ export class CaptureWorld extends PodWorld {
   }
 
   /** A pod with everything that enrolment does. */
-  async addEnrolledPod(
+  addEnrolledPod(
     name: string,
     options: { listeners?: boolean; reusePort?: boolean } = {},
   ): Promise<EnrolledPod> {
-    const pod = this.attach(this.addPod(name));
+    return this.enrol(this.addPod(name), options);
+  }
+
+  /** The same for a pod that runs already. */
+  async enrol(
+    running: WorldPod,
+    options: { listeners?: boolean; reusePort?: boolean } = {},
+  ): Promise<EnrolledPod> {
+    const pod = this.attach(running);
     if (options.listeners !== false) await this.startListeners(pod, options);
     this.addCaptureRouting(pod, MARK, ROUTE_TABLE);
     pod.capture.captureOutbound();
