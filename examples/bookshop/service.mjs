@@ -4,14 +4,20 @@ import http from 'node:http';
 const name = process.env.SERVICE;
 const latencies = new Map();
 
-/** Serves `routes`: path to a function that returns what becomes the JSON answer. */
+/** Serves `routes`: path to a function that returns what becomes the JSON answer. `/` means the first of them. */
 export function serve(routes, port = 80) {
   const server = http.createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://shop');
     const ask = request.headers['x-ask'];
     request.resume();
     try {
-      const route = { '/stats': stats, '/health': () => ({ ok: true }), ...routes }[pathname];
+      const known = {
+        '/': Object.values(routes)[0],
+        '/stats': stats,
+        '/health': () => ({ ok: true }),
+        ...routes,
+      };
+      const route = known[pathname];
       if (route === undefined) return void response.writeHead(404).end();
       const answer = await route({
         note: ask?.split(' ').pop(),
