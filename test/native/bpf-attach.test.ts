@@ -8,9 +8,6 @@ import type { BpfObject } from '../../src/native/types.ts';
 import { KernelFixture, kernelTestsUnavailable, runChild } from './fixture.ts';
 
 const slot = (number: number): Uint8Array => new Uint8Array(Uint32Array.of(number).buffer);
-const descriptorOf = (server: Server): number =>
-  (server as unknown as { _handle: { fd: number } })._handle.fd;
-
 describe.skipIf(kernelTestsUnavailable)('an attached BPF program', () => {
   const fixture = new KernelFixture();
   const addon = nativeAddon();

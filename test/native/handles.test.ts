@@ -70,13 +70,13 @@ describe.skipIf(kernelTestsUnavailable)('a native handle', () => {
 
   it('is made by the addon alone, and its methods belong to its own kind', () => {
     const { object, map, program } = openAll();
-    const Map = map.constructor as new () => object;
-    expect(() => new Map()).toThrow('BpfMap is made by the addon');
-    expect(() => new (class extends Map {})()).toThrow('BpfMap is made by the addon');
-    for (const wrong of [program, object, {}, Object.create(map), undefined, 5, Map.prototype]) {
+    const Made = map.constructor as new () => object;
+    expect(() => new Made()).toThrow('BpfMap is made by the addon');
+    expect(() => new (class extends Made {})()).toThrow('BpfMap is made by the addon');
+    for (const wrong of [program, object, {}, Object.create(map), undefined, 5, Made.prototype]) {
       expect(() => map.get.call(wrong as never, new Uint8Array(20))).toThrow(TypeError);
     }
-    const getFd = Object.getOwnPropertyDescriptor(Map.prototype, 'fd')?.get as () => number;
+    const getFd = Object.getOwnPropertyDescriptor(Made.prototype, 'fd')?.get as () => number;
     expect(() => getFd.call(program)).toThrow(TypeError);
     expect(getFd.call(map)).toBe(map.fd);
     object.close();

@@ -89,14 +89,14 @@ describe.skipIf(kernelTestsUnavailable)('a network namespace', () => {
     expect(addon.readSysctl(netns, 'ipv4/tcp_fwmark_accept')).toBe('0');
     expect(addon.readSysctl(here, 'ipv4/tcp_fwmark_accept')).toBe(before);
     expect(() => addon.readSysctl(netns, 'ipv4/nope')).toThrow('cannot open sysctl net/ipv4/nope');
-    for (const escape of [
+    for (const outside of [
       '../kernel/hostname',
       '/etc/passwd',
       'ipv4/../../kernel/hostname',
       '',
       'ipv4/a b',
     ]) {
-      expect(() => addon.readSysctl(netns, escape)).toThrow(
+      expect(() => addon.readSysctl(netns, outside)).toThrow(
         expect.objectContaining({ code: 'ERR_NET_SYSCTL' }),
       );
     }
