@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
+import { HadalError } from '../base/errors.ts';
 import type { CertificateStatus } from '../identity/workload-certificates.ts';
-import { askAgents } from './admin-client.ts';
+import type { AgentStatus } from '../runtime/agent-status.ts';
+import { askAgent } from './admin-client.ts';
 import { type AgentChoice, addAgentOptions, findAgents } from './agent-address.ts';
 import type { CommandContext } from './command-line.ts';
 import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
@@ -28,17 +30,10 @@ export function define(command: Command, { terminal, finish }: CommandContext): 
     .addHelpText('after', examples)
     .action(async (options: Options) => {
       const agents = await findAgents(options, terminal);
-      const answers = await askAgents<{ certificates: CertificateStatus[] }>(
-        agents,
-        '/config_dump?section=certificates',
-      );
+      const answers = await Promise.all(agents.map(ask));
       const failures = answers.flatMap((answer) => ('error' in answer ? [answer.error] : []));
       if (failures.length === answers.length && failures[0] !== undefined) throw failures[0];
-      const rows = answers.flatMap((answer) =>
-        'value' in answer
-          ? answer.value.certificates.map((status) => ({ node: answer.agent.name, ...status }))
-          : [],
-      );
+      const rows = answers.flatMap((answer) => ('rows' in answer ? answer.rows : []));
       if (options.output === 'json') {
         terminal.out(jsonText({ certificates: rows, errors: failures.map((error) => error.toJSON()) }));
       } else {
@@ -47,6 +42,20 @@ export function define(command: Command, { terminal, finish }: CommandContext): 
       }
       if (failures.length > 0) finish(exitStatus.failed);
     });
+}
+
+async function ask(
+  agent: AgentAddress,
+): Promise<{ readonly rows: readonly Row[] } | { readonly error: HadalError }> {
+  try {
+    const [{ node }, { certificates }] = await Promise.all([
+      askAgent<AgentStatus>(agent, '/status'),
+      askAgent<{ certificates: CertificateStatus[] }>(agent, '/config_dump?section=certificates'),
+    ]);
+    return { rows: certificates.map((status) => ({ node, ...status })) };
+  } catch (error) {
+    return { error: HadalError.from(error) };
+  }
 }
 
 function columns(now: number): Column<Row>[] {

@@ -118,7 +118,12 @@ function newConnections(connections: NodeConnection[], told: Set<string>): NodeC
   });
   told.clear();
   for (const key of stillLive) told.add(key);
-  return fresh.sort(newestFirst).reverse();
+  return fresh.sort((a, b) => toldAt(a) - toldAt(b));
+}
+
+/** When there was something to tell: a live connection when it began, others when they ended. */
+function toldAt({ time, durationMs, state }: NodeConnection): number {
+  return Date.parse(time) + (state === 'live' ? 0 : durationMs);
 }
 
 function query(options: Options, parts: Readonly<Record<string, string | undefined>>): string {

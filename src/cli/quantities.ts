@@ -30,3 +30,8 @@ export function formatDuration(ms: number): string {
 function two(value: number): string {
   return String(value).padStart(2, '0');
 }
+
+/** `1 policy`, `2 policies`. */
+export function formatCount(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}

@@ -4,7 +4,7 @@ import { type AgentAnswer, askAgents, describeAddress } from './admin-client.ts'
 import { type AgentChoice, addAgentOptions, findAgents } from './agent-address.ts';
 import type { CommandContext } from './command-line.ts';
 import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
-import { formatDuration } from './quantities.ts';
+import { formatCount, formatDuration } from './quantities.ts';
 import { type Column, renderTable } from './table.ts';
 import { exitStatus } from './terminal.ts';
 
@@ -55,8 +55,8 @@ function describe(answer: AgentAnswer<AgentStatus>, now: number): string {
     .map(([state, count]) => `${count} ${state}`);
   const lines = [
     `agent of ${node}: ${status.ready ? 'ready' : 'not ready'} (version ${version}, process ${pid}, up ${formatDuration(now - Date.parse(startedAt))})`,
-    `  mesh          ${mesh.workloads} workloads, ${mesh.services} services, ${mesh.policies} policies`,
-    `  connections   ${status.connectionsOpen} open, in ${status.tunnelsOpen} tunnels`,
+    `  mesh          ${formatCount(mesh.workloads, 'workload')}, ${formatCount(mesh.services, 'service')}, ${formatCount(mesh.policies, 'policy', 'policies')}`,
+    `  connections   ${status.connectionsOpen} open, ${formatCount(status.tunnelsOpen, 'tunnel')}`,
     `  certificates  ${certificates.join(', ') || 'none'}`,
     ...wrong.map((problem) => `  problem       ${problem}`),
   ];
@@ -78,7 +78,9 @@ function problems({ pending, stateError, pods, certificates }: AgentStatus): str
     ...(stateError === undefined
       ? []
       : [`the mesh state was refused, the one before is in force: ${stateError}`]),
-    ...(bad === 0 ? [] : [`${bad} certificates could not be fetched or renewed: hadal certificates`]),
+    ...(bad === 0
+      ? []
+      : [`${formatCount(bad, 'certificate')} could not be fetched or renewed: hadal certificates`]),
     ...pods.filter(({ error }) => error !== undefined).map(({ name, error }) => `pod ${name}: ${error}`),
   ];
 }
