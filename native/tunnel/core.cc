@@ -88,6 +88,7 @@ Result<PodListeners> TunnelCore::add_pod(const PodSettings& settings) {
   PodListeners fds;
   const auto shared = std::make_shared<const PodSettings>(settings);
   auto load = std::make_shared<PodLoad>();
+  load->workers = settings_->workers;
   std::vector<AddPod> commands;
   for (ListenerFds& of_worker : *listeners) {
     UniqueFd netns = UniqueFd::duplicate(settings.netns_fd);

@@ -39,7 +39,7 @@ class EventSink {
   virtual void on_questions(std::vector<Question>&& questions) = 0;
   virtual void on_flows(std::vector<FlowRecord>&& flows) = 0;
   virtual void on_log(LogLine&& line) = 0;
-  /// The last connection of a pod that was removed with its connections kept has ended on this worker.
+  /// The last connection of a pod that was removed with its connections kept has ended.
   virtual void on_pod_drained(uint32_t pod_index) = 0;
 
  protected:

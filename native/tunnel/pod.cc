@@ -245,7 +245,8 @@ void Pod::check_drained() {
     tunnels_.for_each([](Tunnel& tunnel) { tunnel.fail(HADAL_REASON_NONE, "the pod was removed"); });
     return;
   }
-  worker_.release(*this, tell_drained_);
+  const bool last = load_->workers.fetch_sub(1) == 1;
+  worker_.release(*this, last && tell_drained_);
 }
 
 }  // namespace hadal::tunnel

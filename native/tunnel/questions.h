@@ -21,6 +21,8 @@ struct ParkedTag;
 struct PodLoad {
   std::atomic<uint32_t> connections{0};
   std::atomic<uint32_t> parked{0};
+  /// Workers that still carry something of it.
+  std::atomic<uint32_t> workers{0};
 };
 
 class Parked : public net::ListHook<ParkedTag> {
