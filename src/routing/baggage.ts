@@ -68,7 +68,7 @@ export function parseBaggage(header: string): Baggage {
 
 /** Percent-encodes what may not stand in a baggage value (W3C Baggage, 3.3.1): the header must not be breakable by a name. */
 function escapeValue(value: string): string {
-  return value.toWellFormed().replace(/[^A-Za-z0-9!#$&'()*+./:<>?@[\]^_`{|}~-]/gu, (char) => {
+  return value.replace(/[^A-Za-z0-9!#$&'()*+./:<>?@[\]^_`{|}~-]/gu, (char) => {
     return [...Buffer.from(char)]
       .map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)
       .join('');

@@ -115,13 +115,14 @@ const someMesh: fc.Arbitrary<MeshResources> = fc.record({
   policies: fc.array(policy, { maxLength: 3 }),
 });
 
-/** The mesh again with one kind of resource partly taken from another mesh: what a later state may look like. */
+/** The mesh again with one resource replaced, added or taken away: what a later state may look like. */
 const twoMeshes = fc
-  .tuple(someMesh, someMesh, pick('workloads', 'services', 'policies'), fc.nat(4))
-  .map(
-    ([old, other, kind, from]) =>
-      [old, { ...old, [kind]: [...old[kind].slice(from), ...other[kind].slice(0, 1)] }] as const,
-  );
+  .tuple(someMesh, someMesh, pick('workloads', 'services', 'policies'), fc.nat(4), fc.boolean())
+  .map(([old, other, kind, at, isReplaced]) => {
+    const kept: unknown[] = [...old[kind]];
+    kept.splice(at, 1, ...(isReplaced ? other[kind].slice(at, at + 1) : []));
+    return [old, { ...old, [kind]: kept }] as const;
+  });
 
 const destination = fc.tuple(pick(...addresses, '10.0.0.9'), pick(80, 80, 81, 82, 15_008));
 
