@@ -4,51 +4,10 @@
  * that the capture left alone are reported when they end. Runs for every TCP socket below the node's cgroup,
  * so it leaves early.
  */
-#include "lib/flows.h"
+#include "lib/flow_reports.h"
 #include "lib/pods.h"
 #include "lib/rows.h"
 #include "lib/tuples.h"
-
-struct {
-  __uint(type, BPF_MAP_TYPE_RINGBUF);
-  __uint(max_entries, 1 << 20);
-} flows SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, 4096);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, __u32);
-  __type(value, struct hadal_pod_budget);
-} pod_budgets SEC(".maps");
-
-struct ends {
-  struct hadal_address local;
-  struct hadal_address remote;
-  __u16 local_port;
-  __u16 remote_port;
-};
-
-static __always_inline void read_ends(struct bpf_sock_ops* ctx, struct ends* ends) {
-  if (ctx->family == AF_INET) {
-    ends->local = address_from_ipv4(ctx->local_ip4);
-    ends->remote = address_from_ipv4(ctx->remote_ip4);
-  } else {
-    ends->local.words[0] = ctx->local_ip6[0];
-    ends->local.words[1] = ctx->local_ip6[1];
-    ends->local.words[2] = ctx->local_ip6[2];
-    ends->local.words[3] = ctx->local_ip6[3];
-    ends->remote.words[0] = ctx->remote_ip6[0];
-    ends->remote.words[1] = ctx->remote_ip6[1];
-    ends->remote.words[2] = ctx->remote_ip6[2];
-    ends->remote.words[3] = ctx->remote_ip6[3];
-    /* Else clang merges the last load of both branches into one of a computed offset, which the verifier
-     * refuses. */
-    asm volatile("");
-  }
-  ends->local_port = ctx->local_port;
-  ends->remote_port = bpf_ntohl(ctx->remote_port);
-}
 
 static __always_inline void client_tuple(const struct ends* ends, struct hadal_tuple* tuple) {
   tuple->client = ends->local;
@@ -66,53 +25,6 @@ static __always_inline void server_tuple(const struct ends* ends, struct hadal_t
 
 static __always_inline void hear_of_states(struct bpf_sock_ops* ctx) {
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
-}
-
-static __always_inline void write_flow(struct bpf_sock_ops* ctx, const struct socket_state* state,
-                                       const struct tcp_sock* tcp, const struct ends* ends, __u64 now,
-                                       __u8 kind) {
-  struct hadal_flow* flow = bpf_ringbuf_reserve(&flows, sizeof(*flow), 0);
-  if (!flow) {
-    count_fault(HADAL_FAULT_FLOWS_LOST);
-    return;
-  }
-  __builtin_memset(flow, 0, sizeof(*flow));
-  describe_flow(flow, state, tcp, now);
-  flow->cookie = bpf_get_socket_cookie(ctx);
-  flow->local_address = ends->local;
-  flow->remote_address = ends->remote;
-  flow->local_port = ends->local_port;
-  flow->remote_port = ends->remote_port;
-  flow->kind = kind;
-  bpf_ringbuf_submit(flow, 0);
-}
-
-/* One pod's connections must not push another's out of the shared memory. */
-static __always_inline bool take_flow_slot(const struct hadal_pod* pod) {
-  __u32 pod_index = pod->pod_index;
-  struct hadal_pod_budget* budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
-  if (!budget) {
-    struct hadal_pod_budget zero = {};
-    bpf_map_update_elem(&pod_budgets, &pod_index, &zero, BPF_NOEXIST);
-    budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
-    if (!budget) return false;
-  }
-  if (budget->flows_tracked >= pod->flow_limit) return false;
-  __sync_fetch_and_add(&budget->flows_tracked, 1);
-  return true;
-}
-
-/* Gives the slot back; false when the pod has reported enough for this second. */
-static __always_inline bool return_flow_slot(__u32 pod_index, __u64 now) {
-  struct hadal_pod_budget* budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
-  if (!budget) return true;
-  if (budget->flows_tracked > 0) __sync_fetch_and_add(&budget->flows_tracked, -1);
-  if (now - budget->window_ns > 1000000000ull) {
-    budget->window_ns = now;
-    budget->window_records = 0;
-  }
-  budget->window_records += 1; /* two CPUs may lose one: a bound, not a count */
-  return budget->window_records <= HADAL_FLOW_RECORDS_PER_SECOND;
 }
 
 /* Captured connections come back by a local route. When the rule or route was flushed this SYN leaves the

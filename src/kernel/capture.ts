@@ -40,7 +40,7 @@ export interface CaptureRanges {
   readonly mesh: readonly string[];
 }
 
-const packagedObjects = fileURLToPath(new URL('../../build/bpf', import.meta.url));
+export const packagedObjects = fileURLToPath(new URL('../../build/bpf', import.meta.url));
 
 export class BpfCapture {
   readonly maps: CaptureMaps;

@@ -166,7 +166,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that arrives in
     // Same uid as the agent's listeners, as a pod that runs as root would have.
     await world.serve(
       pod,
-      { ports: [ports['plaintext'] ?? 0], reusePort: true, who: 'stranger' },
+      { ports: [ports.plaintext ?? 0], reusePort: true, who: 'stranger' },
       { asRoot: true },
     );
     const results = await world.dialAll(client, { to: [pod.ipv4, 8080], repeat: 40 });
