@@ -44,6 +44,12 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./certificates.ts'),
   },
   {
+    name: 'check',
+    group: 'Look:',
+    summary: 'whether this machine can run an agent, requirement by requirement',
+    load: () => import('./check.ts'),
+  },
+  {
     name: 'lab',
     group: 'Try:',
     summary: 'a whole mesh on this machine, in network namespaces',
@@ -59,6 +65,7 @@ const commands: readonly CommandEntry[] = [
 
 const examples = `
 Examples:
+  $ hadal check                             can this machine run an agent?
   $ hadal lab up examples/bookshop --keep   a mesh of two nodes on this machine
   $ hadal connections --follow              who talks to whom
   $ hadal help connections                  all about one command

@@ -9,6 +9,7 @@ const helps = [
   ['connections', '--help'],
   ['status', '--help'],
   ['certificates', '--help'],
+  ['check', '--help'],
   ['lab', '--help'],
   ['lab', 'up', '--help'],
   ['lab', 'status', '--help'],
