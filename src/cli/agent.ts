@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { readAgentConfig } from '../config/agent-config.ts';
 import { type AgentConfig, agentOptions } from '../config/agent-options.ts';
-import type { CommandContext } from './command-line.ts';
+import type { CommandContext } from './command-module.ts';
 
 const examples = `
 Every option is also an environment variable, HADAL_NODE_NAME for --node-name; the command line wins.

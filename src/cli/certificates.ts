@@ -4,7 +4,7 @@ import type { CertificateStatus } from '../identity/workload-certificates.ts';
 import type { AgentStatus } from '../runtime/agent-status.ts';
 import { askAgent } from './admin-client.ts';
 import { type AgentAddress, type AgentChoice, addAgentOptions, findAgents } from './agent-address.ts';
-import type { CommandContext } from './command-line.ts';
+import type { CommandContext } from './command-module.ts';
 import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
 import { formatDuration } from './quantities.ts';
 import { type Column, renderTable } from './table.ts';

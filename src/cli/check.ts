@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { readAgentConfig } from '../config/agent-config.ts';
 import type { Requirement } from '../kernel/requirements.ts';
-import type { CommandContext } from './command-line.ts';
+import type { CommandContext } from './command-module.ts';
 import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
 import { formatCount } from './quantities.ts';
 import { exitStatus } from './terminal.ts';

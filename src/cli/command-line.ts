@@ -1,20 +1,9 @@
 /** Finds the command, loads its file, runs it and makes an exit status of how it ended. */
 import { Command, CommanderError } from 'commander';
 import { HadalError } from '../base/errors.ts';
+import { type CommandContext, type CommandModule, configure } from './command-module.ts';
 import { packageVersion } from './package-version.ts';
 import { exitStatus, type Terminal } from './terminal.ts';
-
-/** A command's own file: it declares arguments, options and the action. */
-export interface CommandModule {
-  /** The action sets `process.exitCode`'s value through `finish`. */
-  define(command: Command, context: CommandContext): void;
-}
-
-export interface CommandContext {
-  readonly terminal: Terminal;
-  /** The exit status, when it is not 0. */
-  readonly finish: (status: number) => void;
-}
 
 interface CommandEntry {
   readonly name: string;
@@ -116,19 +105,6 @@ async function build(args: readonly string[], context: CommandContext): Promise<
 function wantedCommand(args: readonly string[]): string | undefined {
   const words = args.filter((word) => !word.startsWith('-'));
   return words[0] === 'help' ? words[1] : words[0];
-}
-
-/** Also for subcommands: settings are not handed down to a command that exists already. */
-export function configure(command: Command, terminal: Terminal): Command {
-  return command
-    .exitOverride()
-    .configureOutput({
-      writeOut: terminal.out,
-      writeErr: terminal.err,
-      getOutHelpWidth: () => 100,
-      getErrHelpWidth: () => 100,
-    })
-    .configureHelp({ showGlobalOptions: false });
 }
 
 function sentence(summary: string): string {

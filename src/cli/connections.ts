@@ -5,7 +5,7 @@ import type { NodeConnections } from '../runtime/admin-server.ts';
 import type { ConnectionEntry, ConnectionParty } from '../telemetry/connection-entry.ts';
 import { askAgent, askAgents } from './admin-client.ts';
 import { type AgentAddress, type AgentChoice, addAgentOptions, findAgents } from './agent-address.ts';
-import type { CommandContext } from './command-line.ts';
+import type { CommandContext } from './command-module.ts';
 import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
 import { formatBytes, formatDuration } from './quantities.ts';
 import { type Column, renderRow, renderTable, renderTitles } from './table.ts';

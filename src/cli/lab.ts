@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type CommandContext, configure } from './command-line.ts';
+import { type CommandContext, configure } from './command-module.ts';
 import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
 
 const examples = `

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { AgentStatus, PodStatus } from '../runtime/agent-status.ts';
 import { type AgentAnswer, askAgents, describeAddress } from './admin-client.ts';
 import { type AgentChoice, addAgentOptions, findAgents } from './agent-address.ts';
-import type { CommandContext } from './command-line.ts';
+import type { CommandContext } from './command-module.ts';
 import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
 import { formatCount, formatDuration } from './quantities.ts';
 import { type Column, renderTable } from './table.ts';

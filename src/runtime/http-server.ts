@@ -3,15 +3,15 @@
  * read: no route needs one.
  */
 
-import { chmod, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
+import { describeAddress, type ListenAddress, listen } from './listen.ts';
 
 export interface HttpRequest {
   readonly method: string;
@@ -34,10 +34,6 @@ export interface Route {
   readonly path: string;
   readonly handle: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
 }
-
-export type ListenAddress =
-  | { readonly host?: string; readonly port: number }
-  | { readonly socketPath: string };
 
 export interface HttpServerOptions {
   /** Named in messages: `the admin server`. */
@@ -196,49 +192,6 @@ function isLoopbackHost(host: string): boolean {
   return name === 'localhost' || name === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(name);
 }
 
-async function listen(server: Server, name: string, address: ListenAddress): Promise<void> {
-  const where = 'port' in address ? `${address.host ?? '*'}:${address.port}` : address.socketPath;
-  try {
-    await listenOnce(server, address);
-  } catch (caught) {
-    const error = HadalError.from(caught, 'ERR_LISTEN', `${name} cannot listen on ${where}`);
-    const isStale =
-      error.systemCode === 'EADDRINUSE' && 'socketPath' in address && !(await answers(address.socketPath));
-    if (!isStale) throw error;
-    // Left over by a process that was killed.
-    await unlink(address.socketPath);
-    await listenOnce(server, address);
-  }
-  if ('socketPath' in address) await chmod(address.socketPath, 0o600);
-}
-
-function listenOnce(server: Server, address: ListenAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    const listening = () => {
-      server.off('error', reject);
-      resolve();
-    };
-    if ('port' in address)
-      server.listen(
-        { port: address.port, ...(address.host === undefined ? {} : { host: address.host }) },
-        listening,
-      );
-    else server.listen(address.socketPath, listening);
-  });
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path, () => done(true));
-    const done = (result: boolean) => {
-      socket.destroy();
-      resolve(result);
-    };
-    socket.on('error', () => done(false));
-  });
-}
-
 function closeServer(server: Server, force: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const end = () => server.closeAllConnections();
@@ -250,12 +203,4 @@ function closeServer(server: Server, force: AbortSignal | undefined): Promise<vo
     server.closeIdleConnections();
     if (force?.aborted === true || force === undefined) end();
   });
-}
-
-function describeAddress(address: AddressInfo | string | null): string {
-  if (typeof address === 'string') return `unix:${address}`;
-  if (address === null) return '';
-  return address.family === 'IPv6'
-    ? `[${address.address}]:${address.port}`
-    : `${address.address}:${address.port}`;
 }
