@@ -14,7 +14,6 @@ namespace {
 
 // Shown by `ip route` as "proto 72"; the kernel leaves numbers above 4 to user space.
 constexpr uint8_t kProtocol = 72;
-constexpr uint32_t kMainMetric = 1;
 constexpr uint8_t kFamilies[] = {AF_INET, AF_INET6};
 
 std::string family_name(uint8_t family) { return family == AF_INET ? "IPv4" : "IPv6"; }
@@ -138,7 +137,7 @@ RouteEntry wanted_route(uint8_t family, const LinkEntry& link, uint32_t main, ui
                    .destination_bits = 0,
                    .destination = std::nullopt,
                    .table = table,
-                   .metric = link.index == main ? kMainMetric : link.index + kMainMetric,
+                   .metric = link.index,
                    .interface_index = link.index,
                    .preferred_source = std::nullopt};
   if (family == AF_INET) {
@@ -202,15 +201,12 @@ class Synchronization {
     return {};
   }
 
-  Result<void> sync_routes(uint8_t family, std::vector<RouteEntry> wanted,
+  Result<void> sync_routes(uint8_t family, const std::vector<RouteEntry>& wanted,
                            const std::vector<LinkEntry>& links) {
     auto found = dump_routes(socket_, family, routing_.table);
     if (!found) {
       return std::unexpected(std::move(found.error()));
     }
-    // The main interface's last: its metric may belong to another interface, which gets its new route first.
-    std::ranges::stable_partition(wanted,
-                                  [](const RouteEntry& route) { return route.metric != kMainMetric; });
     for (const RouteEntry& route : wanted) {
       const auto link = std::ranges::find(links, route.interface_index, &LinkEntry::index);
       const std::string name = family_name(family) + " route of " + link->name;

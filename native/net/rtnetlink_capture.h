@@ -6,8 +6,10 @@
 // takes the destination for a local address); so IPv4 routes name the pod's address, IPv6 selects a source by
 // itself.
 //
-// Routes to one destination differ by metric. The pod's main interface comes first, since an unbound socket
-// takes the first route and with it that route's source.
+// Routes to one destination differ by metric, which is the interface's index. So lo's comes first, with the
+// main interface's address as source, and an unbound socket takes it: a packet shows the interface of its
+// route when it comes back, and the agent's sockets towards the application, bound to lo, see no answer that
+// shows another.
 #pragma once
 
 #include <cstdint>
