@@ -34,7 +34,8 @@ class UniqueFd {
     fd_ = fd;
   }
 
-  /// A second descriptor of the same file with close-on-exec; invalid (errno set) when the process has none left.
+  /// A second descriptor of the same file with close-on-exec; invalid (errno set) when the process has none
+  /// left.
   [[nodiscard]] static UniqueFd duplicate(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
  private:

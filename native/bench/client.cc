@@ -43,7 +43,10 @@ struct Work {
 class Client {
  public:
   explicit Client(const ClientOptions& options)
-      : options_(options), target_(parse_target(options.host, options.port)), gate_(options.connections + 1), work_(options.connections) {}
+      : options_(options),
+        target_(parse_target(options.host, options.port)),
+        gate_(options.connections + 1),
+        work_(options.connections) {}
 
   int run() {
     for (int i = 0; i < options_.connections; i++) threads_.emplace_back([this, i] { work_thread(i); });
@@ -55,7 +58,8 @@ class Client {
     std::fflush(stdout);
     for (std::string command; std::getline(std::cin, command);) {
       unsigned milliseconds = 0;
-      if (std::sscanf(command.c_str(), "run %u", &milliseconds) != 1) die("unknown command '" + command + "'; use: run MILLISECONDS");
+      if (std::sscanf(command.c_str(), "run %u", &milliseconds) != 1)
+        die("unknown command '" + command + "'; use: run MILLISECONDS");
       slice(milliseconds);
     }
     std::_Exit(0);
@@ -80,8 +84,8 @@ class Client {
       if (work.failures > 0) std::fprintf(stderr, "hadal-bench: %s\n", work.failure.c_str());
       sum.latencies.merge(work.latencies);
     }
-    std::printf("{\"operations\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"ns\":%" PRIu64 ",\"start\":%" PRIu64 ",\"failures\":%" PRIu64
-                ",\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f}\n",
+    std::printf("{\"operations\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"ns\":%" PRIu64 ",\"start\":%" PRIu64
+                ",\"failures\":%" PRIu64 ",\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f}\n",
                 sum.operations, sum.bytes, end - start, start, sum.failures, sum.latencies.quantile_us(0.50),
                 sum.latencies.quantile_us(0.90), sum.latencies.quantile_us(0.99));
     std::fflush(stdout);
@@ -89,7 +93,8 @@ class Client {
 
   void work_thread(int index) {
     Work& work = work_[static_cast<size_t>(index)];
-    std::vector<char> buffer(options_.load == Load::round_trip ? static_cast<size_t>(options_.message_bytes) : kBulkBytes, 'h');
+    std::vector<char> buffer(
+        options_.load == Load::round_trip ? static_cast<size_t>(options_.message_bytes) : kBulkBytes, 'h');
     const int fd = warm_up(work, buffer);
     gate_.arrive_and_wait();
     for (;;) {

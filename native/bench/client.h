@@ -20,7 +20,8 @@ struct ClientOptions {
  * Connects everything, warms it by 100 exchanges, prints `{"ready":N}`, then obeys stdin until it ends:
  * `run MS` works for MS milliseconds and prints one line
  * `{"operations":N,"bytes":B,"ns":T,"start":T0,"failures":F,"p50":us,"p90":us,"p99":us}`.
- * `bytes` counts what was received for downloads, what was sent for uploads. The process sleeps between slices.
+ * `bytes` counts what was received for downloads, what was sent for uploads. The process sleeps between
+ * slices.
  */
 int run_client(const ClientOptions& options);
 

@@ -13,14 +13,17 @@ namespace {
 
 constexpr const char* kUsage =
     "usage: hadal-bench server PORT\n"
-    "       hadal-bench client rr|connections|upload|download|idle ADDRESS PORT [CONNECTIONS [MESSAGE_BYTES]]\n"
-    "PORT echoes, PORT + 1 discards, PORT + 2 sends. Commands on stdin, answers on stdout, one JSON object a line.\n";
+    "       hadal-bench client rr|connections|upload|download|idle ADDRESS PORT [CONNECTIONS "
+    "[MESSAGE_BYTES]]\n"
+    "PORT echoes, PORT + 1 discards, PORT + 2 sends. Commands on stdin, answers on stdout, one JSON object a "
+    "line.\n";
 
 int number(const char* text, int min, int max, const char* what) {
   char* end = nullptr;
   const long value = std::strtol(text, &end, 10);
   if (*text == '\0' || *end != '\0' || value < min || value > max) {
-    hadal::bench::die(std::string(what) + " '" + text + "' is not a number from " + std::to_string(min) + " to " + std::to_string(max));
+    hadal::bench::die(std::string(what) + " '" + text + "' is not a number from " + std::to_string(min) +
+                      " to " + std::to_string(max));
   }
   return static_cast<int>(value);
 }

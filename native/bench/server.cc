@@ -38,7 +38,8 @@ std::atomic<bool> source_on{false};
 
 class ServerThread {
  public:
-  explicit ServerThread(uint16_t port) : epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  explicit ServerThread(uint16_t port)
+      : epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
     for (int i = 0; i < 3; i++) {
       listeners_[i] = listen_on(static_cast<uint16_t>(port + i));
       watch(listeners_[i], EPOLLIN, EPOLL_CTL_ADD);

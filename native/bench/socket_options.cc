@@ -44,7 +44,8 @@ Target parse_target(const std::string& host, uint16_t port) {
 
 static void set_flag(int fd, int level, int option) {
   const int on = 1;
-  if (setsockopt(fd, level, option, &on, sizeof on) != 0) die(std::string("setsockopt: ") + std::strerror(errno));
+  if (setsockopt(fd, level, option, &on, sizeof on) != 0)
+    die(std::string("setsockopt: ") + std::strerror(errno));
 }
 
 int connect_to(const Target& target) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 // One of everything that the bindings handle; test/native compiles it when it runs.
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <stdbool.h>
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_endian.h>
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -80,27 +80,27 @@ struct {
 } ranges SEC(".maps");
 
 static void count(__u32 slot, __u32 by) {
-  __u32 *value = bpf_map_lookup_elem(&counters, &slot);
+  __u32* value = bpf_map_lookup_elem(&counters, &slot);
   if (value) *value += by;
 }
 
 SEC("cgroup/connect4")
-int on_connect(struct bpf_sock_addr *ctx) {
+int on_connect(struct bpf_sock_addr* ctx) {
   if (!enabled || paint != RED || small < 0 || tag[3] != 0 || wide != 0) return 1;
   count(0, step);
   return 1;
 }
 
 SEC("cgroup/connect4")
-int on_connect_other(struct bpf_sock_addr *ctx) {
+int on_connect_other(struct bpf_sock_addr* ctx) {
   count(1, step);
   return 1;
 }
 
 SEC("sk_lookup")
-int steer(struct bpf_sk_lookup *ctx) {
+int steer(struct bpf_sk_lookup* ctx) {
   __u32 slot = 0;
-  struct bpf_sock *sk = bpf_map_lookup_elem(&listeners, &slot);
+  struct bpf_sock* sk = bpf_map_lookup_elem(&listeners, &slot);
   if (!sk) return SK_DROP;
   long error = bpf_sk_assign(ctx, sk, 0);
   bpf_sk_release(sk);
@@ -108,8 +108,8 @@ int steer(struct bpf_sk_lookup *ctx) {
 }
 
 SEC("tc")
-int read_packet(struct __sk_buff *ctx) {
-  __u32 *out = bpf_ringbuf_reserve(&events, 8, 0);
+int read_packet(struct __sk_buff* ctx) {
+  __u32* out = bpf_ringbuf_reserve(&events, 8, 0);
   if (out) {
     out[0] = ctx->len;
     out[1] = ctx->mark;
@@ -122,7 +122,7 @@ int read_packet(struct __sk_buff *ctx) {
 }
 
 SEC("sk_msg")
-int pass_message(struct sk_msg_md *ctx) {
+int pass_message(struct sk_msg_md* ctx) {
   count(2, 1);
   return SK_PASS;
 }
@@ -135,17 +135,17 @@ struct sock_common {
 
 struct seq_file;
 struct bpf_iter_meta {
-  struct seq_file *seq;
+  struct seq_file* seq;
 } __attribute__((preserve_access_index));
 
 struct bpf_iter__tcp {
-  struct bpf_iter_meta *meta;
-  struct sock_common *sk_common;
+  struct bpf_iter_meta* meta;
+  struct sock_common* sk_common;
 } __attribute__((preserve_access_index));
 
 SEC("iter/tcp")
-int list_tcp(struct bpf_iter__tcp *ctx) {
-  struct sock_common *sk = ctx->sk_common;
+int list_tcp(struct bpf_iter__tcp* ctx) {
+  struct sock_common* sk = ctx->sk_common;
   __u16 port;
   if (!sk) return 0;
   port = sk->skc_num;

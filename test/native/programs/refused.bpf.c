@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // The verifier must refuse this: it follows a pointer that may be NULL.
-#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -13,13 +13,11 @@ struct {
 } table SEC(".maps");
 
 SEC("tc")
-int fine(struct __sk_buff *ctx) {
-  return 0;
-}
+int fine(struct __sk_buff* ctx) { return 0; }
 
 SEC("tc")
-int careless(struct __sk_buff *ctx) {
+int careless(struct __sk_buff* ctx) {
   __u32 key = 0;
-  __u64 *value = bpf_map_lookup_elem(&table, &key);
+  __u64* value = bpf_map_lookup_elem(&table, &key);
   return (int)*value;
 }
