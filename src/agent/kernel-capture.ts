@@ -5,7 +5,7 @@ import type { Logger } from '../base/logger.ts';
 import type { AgentConfig } from '../config/agent-options.ts';
 import { BpfCapture } from '../kernel/capture.ts';
 import { HBONE_PORT } from '../kernel/constants.gen.ts';
-import { ensureBpffs, findCgroupRoot, readMounts } from '../kernel/file-systems.ts';
+import { ensureBpffs, findCgroupRoot } from '../kernel/file-systems.ts';
 import { type KubeletRegistration, usualKubeletCgroups } from '../kernel/kubelet.ts';
 import type { NativeAddon } from '../native/types.ts';
 
@@ -38,7 +38,7 @@ export function startCapture({ native, config, logger }: KernelCaptureOptions): 
     cgroupPath,
     workers: config.workers,
     hbonePort: HBONE_PORT,
-    bpffs: bpffsAt(config.bpffs),
+    bpffs: ensureBpffs(config.bpffs),
   });
   try {
     const kubelet = registerKubelet(native, config, cgroupPath, capture);
@@ -58,17 +58,6 @@ export function startCapture({ native, config, logger }: KernelCaptureOptions): 
     capture.close();
     throw error;
   }
-}
-
-function bpffsAt(path: string): string {
-  const isMounted = readMounts().some((mount) => mount.type === 'bpf' && mount.path === path);
-  if (isMounted) return path;
-  const found = ensureBpffs();
-  if (found === path) return path;
-  throw new HadalError(
-    'ERR_KERNEL_BPFFS',
-    `${path} is no BPF file system; one is mounted at ${found}: set HADAL_BPFFS to it, or mount -t bpf bpf ${path}`,
-  );
 }
 
 function registerKubelet(

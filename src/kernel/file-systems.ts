@@ -31,21 +31,30 @@ export function findBpffs(mounts: readonly Mount[] = readMounts()): string | und
   return paths.includes(usualBpffs) ? usualBpffs : paths[0];
 }
 
-/** Pins outlive a process only in a BPF file system: mounts one where it belongs when there is none. */
-export function ensureBpffs(): string {
-  const found = findBpffs();
+/**
+ * Pins outlive a process only in a BPF file system: mounts one where it belongs when there is none. A path asks for one
+ * there, whatever else is mounted elsewhere.
+ */
+export function ensureBpffs(wanted?: string): string {
+  const mounts = readMounts();
+  const found = wanted === undefined ? findBpffs(mounts) : isBpffs(mounts, wanted) ? wanted : undefined;
   if (found !== undefined) return found;
+  const path = wanted ?? usualBpffs;
   try {
-    mkdirSync(usualBpffs, { recursive: true });
-    execFileSync('mount', ['-t', 'bpf', '-o', 'mode=0700', 'bpf', usualBpffs], { stdio: 'pipe' });
+    mkdirSync(path, { recursive: true });
+    execFileSync('mount', ['-t', 'bpf', '-o', 'mode=0700', 'bpf', path], { stdio: 'pipe' });
   } catch (cause) {
     throw new HadalError(
       'ERR_KERNEL_BPFFS',
-      `no BPF file system is mounted and mounting one failed; try: mount -t bpf bpf ${usualBpffs}`,
+      `no BPF file system is mounted at ${path} and mounting one failed; try: mount -t bpf bpf ${path}`,
       { cause },
     );
   }
-  return usualBpffs;
+  return path;
+}
+
+function isBpffs(mounts: readonly Mount[], path: string): boolean {
+  return mounts.some((mount) => mount.type === 'bpf' && mount.path === path);
 }
 
 export interface CgroupIdentity {
