@@ -25,7 +25,10 @@ void PlaintextFlow::start_inbound(Worker& worker, Pod& pod, UniqueFd fd, const F
   if (row.proxy_destination) {
     flow->target_.socket.prepend(write_proxy_header(ends.source, *row.proxy_destination, {}));
   }
-  flow->start(std::move(fd), pod.deliver(ends.source, row.upstream, row.loopback), all, row.edge);
+  // The client's port is taken: the captured connection itself holds it, and the application's address would
+  // find that connection instead of the listener.
+  const net::SocketAddress client{.address = ends.source.address, .port = 0};
+  flow->start(std::move(fd), pod.deliver(client, row.upstream, row.loopback), all, row.edge);
 }
 
 PlaintextFlow::PlaintextFlow(Worker& worker, Pod& pod, FlowDirection direction)

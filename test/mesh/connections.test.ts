@@ -1,5 +1,4 @@
 import { expect, it } from 'vitest';
-import { fabricInterface } from '../../src/lab/network.ts';
 import type { LabPod } from '../../src/lab/pod.ts';
 import { connectionWhere, sumOf } from './observe.ts';
 import { digestOf } from './programs/stream-pattern.ts';
@@ -137,21 +136,7 @@ describeInLab(
     });
 
     it('have the round trip time and the retransmits of the network between the nodes', async () => {
-      const fabric = world.lab.node('b');
-      const add = await fabric.exec([
-        'tc',
-        'qdisc',
-        'add',
-        'dev',
-        fabricInterface,
-        'root',
-        'netem',
-        'delay',
-        '10ms',
-        'loss',
-        '1%',
-      ]);
-      expect(add.stderr).toBe('');
+      const heal = await world.lab.impair({ delayMs: 10, lossPercent: 1 });
       try {
         const { localPort } = await exchange(world.lab.pod('caller'), world.lab.pod('keeper').v4);
         const entry = await connectionWhere(
@@ -162,7 +147,7 @@ describeInLab(
         expect(entry.rttMs).toBeGreaterThanOrEqual(10);
         expect(entry.retransmits).toBeGreaterThan(0);
       } finally {
-        await fabric.exec(['tc', 'qdisc', 'del', 'dev', fabricInterface, 'root']);
+        await heal();
       }
     });
   },
