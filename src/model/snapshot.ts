@@ -55,12 +55,20 @@ export function networkAddressKey(network: string, address: string): string {
   return `${network}/${address}`;
 }
 
-/** Builds the indexes. When a name occurs twice the last one counts: callers that can say where it came from reject earlier. */
+/**
+ * Builds the indexes, in the order of names: a mesh means the same whatever the order in which its resources came. When a
+ * name occurs twice the last one counts: callers that can say where it came from reject earlier.
+ */
 export function createSnapshot(resources: MeshResources): MeshSnapshot {
-  const workloads = new Map(resources.workloads.map((workload) => [workload.uid, workload]));
-  const services = new Map(resources.services.map((service) => [serviceKey(service), service]));
-  const policies = new Map(resources.policies.map((policy) => [policyKey(policy), policy]));
+  const workloads = byName(resources.workloads, ({ uid }) => uid);
+  const services = byName(resources.services, serviceKey);
+  const policies = byName(resources.policies, policyKey);
   return new IndexedSnapshot(workloads, services, policies);
+}
+
+function byName<T>(resources: readonly T[], nameOf: (resource: T) => string): ReadonlyMap<string, T> {
+  const named = new Map(resources.map((resource) => [nameOf(resource), resource]));
+  return new Map([...named].sort(([left], [right]) => (left < right ? -1 : 1)));
 }
 
 class IndexedSnapshot implements MeshSnapshot {

@@ -6,6 +6,7 @@ import { reasonDetails, reasons } from '../model/reasons.gen.ts';
 import { type Service, serviceKey } from '../model/service.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
+import { formatBaggage } from './baggage.ts';
 import { enrolledWorkload } from './enrolled-workload.ts';
 import { serviceAt } from './find-service.ts';
 import type { JudgedEndpoint, JudgementSettings, OutboundJudgement, OutboundQuestion } from './judgement.ts';
@@ -44,6 +45,8 @@ export function judgeOutbound(
     settings,
     trace,
     source,
+    sourceParty: partyOfWorkload(source),
+    baggage: formatBaggage(source),
     ownAddresses,
     address,
     port: question.port,

@@ -1,9 +1,7 @@
-import { parseAddress } from '../model/address.ts';
 import { formatAuthority } from '../model/authority.ts';
 import { reasons } from '../model/reasons.gen.ts';
 import type { IpFamilySetting, Service } from '../model/service.ts';
 import { type Workload, workloadIdentity } from '../model/workload.ts';
-import { formatBaggage } from './baggage.ts';
 import type { JudgedEndpoint } from './judgement.ts';
 import { createLabels, partyOfWorkload } from './labels.ts';
 import type { OutboundContext } from './outbound-context.ts';
@@ -116,11 +114,11 @@ export function tunnelEndpoint(
     path: 'tunnel',
     peerIdentities: Object.freeze([...new Set(target.peerIdentities)]),
     forwardedHost: service?.hostname ?? '',
-    baggage: formatBaggage(context.source),
+    baggage: context.baggage,
     weight: Math.max(1, workload.capacity),
     labels: createLabels({
       reporter: 'source',
-      source: partyOfWorkload(context.source),
+      source: context.sourceParty,
       destination: partyOfWorkload(workload),
       service,
       mutualTls: { source: workloadIdentity(context.source), destination: workloadIdentity(workload) },
@@ -147,7 +145,7 @@ export function plaintextEndpoint(
     weight: Math.max(1, workload?.capacity ?? 1),
     labels: createLabels({
       reporter: 'source',
-      source: partyOfWorkload(context.source),
+      source: context.sourceParty,
       destination: workload === undefined ? undefined : partyOfWorkload(workload),
       service,
       mutualTls: undefined,
@@ -155,16 +153,13 @@ export function plaintextEndpoint(
   });
 }
 
-function isAllowed(family: 4 | 6 | undefined, families: IpFamilySetting): boolean {
-  return families === 'IPV4_ONLY'
-    ? family === 4
-    : families === 'IPV6_ONLY'
-      ? family === 6
-      : family !== undefined;
+function isAllowed(family: 4 | 6, families: IpFamilySetting): boolean {
+  return families === 'IPV4_ONLY' ? family === 4 : families === 'IPV6_ONLY' ? family === 6 : true;
 }
 
-function familyOf(address: string): 4 | 6 | undefined {
-  return parseAddress(address)?.family;
+/** Addresses of workloads are canonical text; parsing those of a large service again would take most of a judgement. */
+function familyOf(address: string): 4 | 6 {
+  return address.includes(':') ? 6 : 4;
 }
 
 function placed(endpoint: JudgedEndpoint): Placement {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { policyKey } from '../../../src/model/authorization.ts';
 import { diffSnapshots, isAffected } from '../../../src/model/diff.ts';
 import type { GatewayAddress } from '../../../src/model/gateway-address.ts';
 import { reasons } from '../../../src/model/reasons.gen.ts';
@@ -8,6 +9,7 @@ import {
   loadBalancingModes,
   loadBalancingScopes,
   type Service,
+  serviceKey,
 } from '../../../src/model/service.ts';
 import { createSnapshot, type MeshResources } from '../../../src/model/snapshot.ts';
 import { createWorkload, type Port, type Workload } from '../../../src/model/workload.ts';
@@ -159,9 +161,9 @@ describe('judgements of random meshes', () => {
           isSame || isAffected(before.dependencies, diffSnapshots(createSnapshot(old), createSnapshot(next))),
         ).toBe(true);
       }),
-      { numRuns: 10_000 },
+      { numRuns: 6000 },
     );
-    expect(changed).toBeGreaterThan(500);
+    expect(changed).toBeGreaterThan(200);
   });
 
   it('change only when one of their dependencies did (inbound)', () => {
@@ -176,9 +178,9 @@ describe('judgements of random meshes', () => {
           isSame || isAffected(before.dependencies, diffSnapshots(createSnapshot(old), createSnapshot(next))),
         ).toBe(true);
       }),
-      { numRuns: 10_000 },
+      { numRuns: 6000 },
     );
-    expect(changed).toBeGreaterThan(500);
+    expect(changed).toBeGreaterThan(200);
   });
 
   it('never send in the clear what has a tunnel, nor a tunnel to the pod itself', () => {
@@ -206,9 +208,9 @@ describe('judgements of random meshes', () => {
           }
         }
       }),
-      { numRuns: 10_000 },
+      { numRuns: 6000 },
     );
-    expect(Math.min(...Object.values(seen)), JSON.stringify(seen)).toBeGreaterThan(100);
+    expect(Math.min(...Object.values(seen)), JSON.stringify(seen)).toBeGreaterThan(30);
   });
 
   it('deliver to the pod itself and to nobody else, or refuse with a status', () => {
@@ -223,6 +225,26 @@ describe('judgements of random meshes', () => {
         }
       }),
       { numRuns: 5000 },
+    );
+  });
+
+  it('do not depend on the order in which resources came', () => {
+    const backwards = (mesh: MeshResources): MeshResources => ({
+      workloads: mesh.workloads.toReversed(),
+      services: mesh.services.toReversed(),
+      policies: mesh.policies.toReversed(),
+    });
+    // Of two resources with one name the last one counts, so each name may stand only once here.
+    const isUnique = ({ services, policies }: MeshResources) =>
+      new Set(services.map(serviceKey)).size === services.length &&
+      new Set(policies.map(policyKey)).size === policies.length;
+    fc.assert(
+      fc.property(someMesh.filter(isUnique), destination, inboundQuestion, (mesh, to, question) => {
+        expect(outboundOf(backwards(mesh), to)).toEqual(outboundOf(mesh, to));
+        const inboundOf = (each: MeshResources) => judgeInbound(createSnapshot(each), question, settings);
+        expect(inboundOf(backwards(mesh))).toEqual(inboundOf(mesh));
+      }),
+      { numRuns: 2000 },
     );
   });
 
