@@ -91,8 +91,9 @@ it('a table has the newest 50, JSON has all', async () => {
 
 it('text that came over the wire cannot move the cursor of the terminal', async () => {
   const agent = await startTestAgent();
-  agent.flows.append(packFlows({}));
+  agent.flows.append(packFlows({ edge: 2 }));
   const { out } = await agent.run(['connections', '-o', 'wide']);
+  expect(out).toContain('shop/a?[2J?1m?b');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f]/);
 });

@@ -81,6 +81,9 @@ const front = labels({
   destination_service: 'catalog.shop.svc.cluster.local',
 });
 
+/** As a peer could call itself in `baggage`. */
+const hostile = labels({ source_workload: 'a\u001b[2J\u009b1m\rb', source_workload_namespace: 'shop' });
+
 export interface TestAgent {
   /** Runs a command against this agent. */
   readonly run: (args: readonly string[], options?: Parameters<typeof hadal>[1]) => Promise<Run>;
@@ -98,7 +101,7 @@ export async function startTestAgent(
 ): Promise<TestAgent> {
   const directory = temporaryDirectory();
   const log = new FlowLog({
-    labels: (edge) => (edge === 1 ? front : undefined),
+    labels: (edge) => (edge === 1 ? front : edge === 2 ? hostile : undefined),
     podName: (index) => (index === 1 ? 'shop/front' : undefined),
   });
   const { readLive } = facts;
