@@ -7,36 +7,15 @@
 #define HADAL_LIB_FLOWS_H
 
 #include "lib/address.h"
-#include "lib/counters.h"
 #include "lib/kernel.h"
 #include "lib/sockets.h"
+#include "lib/untouched.h"
 
 HADAL_KEEP_TYPE(struct, hadal_flow);
 
-struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-  __uint(max_entries, 65536);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, struct hadal_untouched_key);
-  __type(value, struct hadal_untouched_counters);
-} untouched_counts SEC(".maps");
-
 static __always_inline struct hadal_untouched_counters* untouched_counters_of(
     const struct socket_state* state) {
-  struct hadal_untouched_key key = {
-      .pod_index = state->pod_index,
-      .edge = state->edge,
-      .reason = state->reason,
-      .direction = state->direction,
-  };
-  struct hadal_untouched_counters* counters = bpf_map_lookup_elem(&untouched_counts, &key);
-  if (!counters) {
-    struct hadal_untouched_counters zero = {};
-    bpf_map_update_elem(&untouched_counts, &key, &zero, BPF_NOEXIST);
-    counters = bpf_map_lookup_elem(&untouched_counts, &key);
-  }
-  if (!counters) count_fault(HADAL_FAULT_COUNTERS_FULL);
-  return counters;
+  return untouched_counters(state->pod_index, state->edge, state->reason, state->direction);
 }
 
 /* bytes_acked would count SYN and FIN, bytes_received counts a FIN: these do not. */

@@ -13,6 +13,7 @@
 #include "lib/pods.h"
 #include "lib/rows.h"
 #include "lib/sockets.h"
+#include "lib/untouched.h"
 
 #define ALLOW 1
 #define REFUSE 0
@@ -107,6 +108,14 @@ static __always_inline void note_kubelet(struct bpf_sock* sk, __u64 netns_cookie
     count_fault(HADAL_FAULT_KUBELET_NOT_STORED);
 }
 
+static __always_inline int refuse_by_row(__u32 pod_index, const struct hadal_row* row) {
+  __u32 reason = row->reason ? row->reason : HADAL_REASON_ROW_REFUSED;
+  struct hadal_untouched_counters* counters =
+      untouched_counters(pod_index, row->edge, reason, HADAL_FLOW_OUTBOUND);
+  if (counters) counters->failed += 1;
+  return refuse(pod_index, reason, row->error);
+}
+
 static __always_inline int decide_outbound(struct bpf_sock_addr* ctx,
                                            const struct hadal_address* destination) {
   struct bpf_sock* sk = ctx->sk;
@@ -141,8 +150,7 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx,
   if (row) {
     if (row->verdict == HADAL_VERDICT_UNTOUCHED)
       return leave_alone(ctx, sk, pod_index, HADAL_REASON_ROW_UNTOUCHED);
-    if (row->verdict == HADAL_VERDICT_REFUSE)
-      return refuse(pod_index, row->reason ? row->reason : HADAL_REASON_ROW_REFUSED, row->error);
+    if (row->verdict == HADAL_VERDICT_REFUSE) return refuse_by_row(pod_index, row);
     return capture(ctx, sk, pod);
   }
   if (in_ranges(destination)) return capture(ctx, sk, pod);

@@ -129,7 +129,8 @@ enum hadal_flow_direction {
   HADAL_FLOW_INBOUND = 2,
 };
 
-/* untouched_counters: per CPU, connections that the capture left alone. */
+/* untouched_counts: per CPU, connections that the capture left alone, and refusals by a row (then only
+ * `failed`). */
 struct hadal_untouched_key {
   __u32 pod_index;
   __u32 edge;

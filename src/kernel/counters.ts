@@ -1,3 +1,4 @@
+import { reasons as reasonNumbers } from '../model/reasons.gen.ts';
 import type { BpfMap, NativeBpf } from '../native/types.ts';
 import type { CaptureMaps, CounterKey, UntouchedKey } from './capture-maps.ts';
 import * as constants from './constants.gen.ts';
@@ -18,6 +19,8 @@ export interface CaptureCounters {
   readonly pods: readonly (CounterKey & { readonly count: number })[];
   /** Connections of enrolled pods that the capture left alone. */
   readonly untouched: readonly UntouchedCount[];
+  /** Refused at connect() by a row, under the row's edge. */
+  readonly refused: readonly (CounterKey & { readonly edge: number; readonly count: number })[];
   /** What was lost of the capture's own bookkeeping. */
   readonly faults: Readonly<Record<FaultName, number>>;
 }
@@ -44,12 +47,21 @@ export function readCounters(native: Pick<NativeBpf, 'cpuCount'>, maps: CaptureM
     .map('pod_counts')
     .entries()
     .map(([key, value]) => ({ ...maps.counterKey.decode(key), count: sumOver(cpus, value, 0, 8) }));
+  const all = readUntouched(cpus, maps);
   return {
     reasons,
     pods,
-    untouched: readUntouched(cpus, maps),
+    untouched: all.filter((count) => !isRefusal(count)),
+    refused: all
+      .filter(isRefusal)
+      .map(({ podIndex, reason, edge, failed }) => ({ podIndex, reason, edge, count: failed })),
     faults: readFaults(cpus, maps.map('capture_faults')),
   };
+}
+
+/** Below 80 stand the reasons to leave a connection alone; a connection of those can fail too, on its own. */
+function isRefusal({ reason }: CounterKey): boolean {
+  return reason >= reasonNumbers.ROW_REFUSED;
 }
 
 function readUntouched(cpus: number, maps: CaptureMaps): UntouchedCount[] {

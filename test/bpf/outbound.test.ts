@@ -35,6 +35,11 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that a pod open
     },
   ];
 
+  const refusedOf = (edge: number) =>
+    world.capture
+      .readCounters()
+      .refused.find((found) => found.edge === edge && found.podIndex === client.podIndex)?.count ?? 0;
+
   describe.each(families)('over $family', ({ of, service, loopback }) => {
     it('to a pod is captured, with its real addresses on both sides', async () => {
       const before = world.countOf(client, reasons.MARKED);
@@ -89,7 +94,9 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that a pod open
       { errno: 0, name: 'EPERM' },
     ])('to what a row refuses fails at once with $name', async ({ errno, name }) => {
       const key = { podIndex: client.podIndex, address: of(server), port: 8081 };
-      const row = { verdict: VERDICT_REFUSE, reason: reasons.POLICY_DENIED, error: errno, edge: 0 };
+      const edge = 1_000 + errno;
+      const refusedBefore = refusedOf(edge);
+      const row = { verdict: VERDICT_REFUSE, reason: reasons.POLICY_DENIED, error: errno, edge };
       const before = world.countOf(client, reasons.POLICY_DENIED);
       world.capture.putRows([[key, row]]);
       const result = await world.dial(client, { to: [of(server), 8081] });
@@ -97,6 +104,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that a pod open
       expect(result).toMatchObject({ connected: false, error: name });
       expect(result.seconds).toBeLessThan(0.1);
       expect(world.countOf(client, reasons.POLICY_DENIED)).toBe(before + 1);
+      expect(refusedOf(edge)).toBe(refusedBefore + 1);
     });
 
     it('to what a row sends through the tunnel is captured though it is in no range', async () => {

@@ -1,6 +1,6 @@
 /** Envoy as the other end of an HBONE connection: its binary, its configuration, its certificate from the lab's authority. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createCsr } from '../../src/identity/csr.ts';
 import { generateKey, keyToPem } from '../../src/identity/keys.ts';
@@ -8,6 +8,13 @@ import { SocketSigner } from '../../src/identity/signing-client.ts';
 
 /** Directory in a pod where the test's files for Envoy are mounted. */
 export const envoyDirectory = '/envoy';
+
+/** A directory in memory for test certificates, which pods may read: a key reaches no disk, not even a test's. */
+export function certificateDirectory(): string {
+  const directory = mkdtempSync('/dev/shm/hadal-test-');
+  chmodSync(directory, 0o755);
+  return directory;
+}
 
 export function envoyBinary(): string {
   return execFileSync(join(import.meta.dirname, '../../scripts/envoy'), { encoding: 'utf8' }).trim();
