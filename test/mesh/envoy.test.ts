@@ -1,10 +1,11 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { LabPod } from '../../src/lab/pod.ts';
 import {
+  certificateDirectory,
   clientConfiguration,
   envoyBinary,
   envoyDirectory,
@@ -23,8 +24,7 @@ const native = { labels: { 'networking.istio.io/tunnel': 'http' } };
 const server = { command: ['node', `${programs}/stream-server.ts`, String(appPort), String(bytes)] };
 const probed = { ...server, ports: { main: appPort }, probe: { tcpSocket: { port: appPort } } };
 
-// On a memory file system: a key must reach no disk, not even a test's.
-const directory = whyNoLab === undefined ? mkdtempSync('/dev/shm/hadal-envoy-') : '';
+const directory = whyNoLab === undefined ? certificateDirectory() : '';
 const spiffe = (account: string): string => `spiffe://cluster.local/ns/${account.replace('/', '/sa/')}`;
 
 describeInLab(

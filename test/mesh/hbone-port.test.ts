@@ -1,12 +1,12 @@
 import { type ChildProcess, execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { CommandResult } from '../../src/lab/command.ts';
-import { writeEnvoyCertificate } from '../helpers/envoy.ts';
+import { certificateDirectory, writeEnvoyCertificate } from '../helpers/envoy.ts';
 import { describeInLab, dial, namespace, pod, whoAmIPod, whyNoLab } from './world.ts';
 
-const directory = whyNoLab === undefined ? mkdtempSync('/dev/shm/hadal-port-') : '';
+const directory = whyNoLab === undefined ? certificateDirectory() : '';
 const port = 8080;
 /** A peer that the authority knows, on node a, without an agent in between. */
 const native = { labels: { 'networking.istio.io/tunnel': 'http' }, serviceAccount: 'peer' };
@@ -70,6 +70,7 @@ function writeForeign(name: string, identity: string, days: string): void {
     '-days',
     days,
   );
+  chmodSync(join(target, 'key.pem'), 0o644);
 }
 
 describeInLab(
