@@ -61,6 +61,8 @@ export class Kubelet {
 
   close(): void {
     for (const probe of this.#probes.values()) probe.close();
+    for (const pod of this.pods.values()) pod.stopRestarts();
+    for (const host of this.#options.others()) host.stopRestarts();
   }
 
   #canRun(pod: PodObject): boolean {

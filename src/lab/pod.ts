@@ -144,9 +144,14 @@ export class LabPod {
     };
   }
 
+  /** No program is started again; what runs ends with the cgroup. */
+  stopRestarts(): void {
+    for (const container of this.#containers) container.stop();
+  }
+
   /** Ends the programs, then takes the namespaces away. */
   async remove(): Promise<void> {
-    for (const container of this.#containers) container.stop();
+    this.stopRestarts();
     await emptyCgroup(this.cgroup);
     this.#pause = undefined;
     await deleteNetns(this.netns);

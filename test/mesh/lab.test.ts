@@ -220,6 +220,8 @@ describe.skipIf(whyNoLab !== undefined)('labs', () => {
     } finally {
       await Promise.all([one.stop(), other.stop()]);
     }
+    // Longer than a program waits before it is restarted: an ended lab must not start it again.
+    await sleep(700);
     expect(remains(one.name)).toEqual([]);
     expect(remains(other.name)).toEqual([]);
   });

@@ -7,6 +7,8 @@ export interface Edge {
   readonly path: ConnectionEntry['path'];
   readonly connections: number;
   readonly refused: number;
+  /** Why, each reason once. */
+  readonly refusals: readonly string[];
   /** Source to destination, and back; as the side reports that saw it first. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
@@ -25,6 +27,7 @@ interface Sum {
   inbound: Side;
   sourceIdentity: string;
   destinationIdentity: string;
+  refusals: Set<string>;
 }
 
 interface Side {
@@ -45,8 +48,11 @@ export function sumEdges(entries: readonly ConnectionEntry[], nameOf: (address: 
     const sum = sums.get(key) ?? emptySum(source, destination, entry.path);
     sums.set(key, sum);
     const side = entry.direction === 'outbound' ? sum.outbound : sum.inbound;
-    if (entry.state === 'refused') side.refused++;
-    else side.connections++;
+    if (entry.state !== 'refused') side.connections++;
+    else {
+      side.refused++;
+      sum.refusals.add(entry.reasonText ?? entry.reason);
+    }
     side.sent += entry.bytesSent;
     side.received += entry.bytesReceived;
     // Each agent vouches for the other end's identity: that is the one it checked.
@@ -64,6 +70,7 @@ function edgeOf(sum: Sum): Edge {
     path: sum.path,
     connections: seen.connections,
     refused: seen.refused,
+    refusals: [...sum.refusals],
     bytesSent: seen.sent,
     bytesReceived: seen.received,
     sourceIdentity: sum.sourceIdentity,
@@ -86,6 +93,7 @@ function emptySum(source: string, destination: string, path: ConnectionEntry['pa
     inbound: side(),
     sourceIdentity: '',
     destinationIdentity: '',
+    refusals: new Set(),
   };
 }
 

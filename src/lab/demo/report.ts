@@ -35,6 +35,7 @@ export function renderReport(report: Report, paint: Paint): string {
     '',
     paint.strong('Who talked to whom'),
     ...edgeTable(report),
+    ...refusalLines(report.edges),
     ...identityLines(report.edges),
     '',
     paint.strong('What crossed the fabric'),
@@ -66,6 +67,15 @@ function edgeTable({ edges, latencies }: Report): string[] {
     ];
   });
   return table(['EDGE', 'PATH', 'CONNECTIONS', 'SENT', 'RECEIVED', 'LATENCY p50 / p99'], rows);
+}
+
+function refusalLines(edges: readonly Edge[]): string[] {
+  return edges
+    .filter(({ refused }) => refused > 0)
+    .map(
+      (edge) =>
+        `  ${edge.source} → ${edge.destination}: ${edge.refused} refused: ${edge.refusals.join('; ')}`,
+    );
 }
 
 function identityLines(edges: readonly Edge[]): string[] {

@@ -86,6 +86,8 @@ async function settledConnections(lab: Lab): Promise<ConnectionEntry[]> {
 function nameOf(lab: Lab, address: string): string {
   const pod = lab.pods.find(({ addresses }) => addresses.includes(address));
   if (pod !== undefined) return pod.name;
+  const node = lab.nodes.find((candidate) => Object.values(candidate.address).includes(address));
+  if (node !== undefined) return `kubelet of ${node.name}`;
   return lab.outsideHosts.find(({ addresses }) => addresses.includes(address))?.name ?? address;
 }
 
@@ -117,7 +119,9 @@ export function failuresOf(load: Load, edges: readonly Edge[], proof: Proof, str
     const found = edges.filter((edge) => edge.source === source && edge.destination === destination);
     const edge = found.find((candidate) => candidate.path === path && candidate.connections > 0);
     if (edge === undefined) {
-      const seen = found.map((candidate) => candidate.path).join(', ') || 'not at all';
+      const seen =
+        found.map((candidate) => [candidate.path, ...candidate.refusals].join(': ')).join(', ') ||
+        'not at all';
       failures.push(`${source} → ${destination} should be ${path} and was seen ${seen}`);
     } else if (path === 'tunnel' && (edge.sourceIdentity === '' || edge.destinationIdentity === '')) {
       failures.push(`${source} → ${destination} has no identity at one of its ends`);
