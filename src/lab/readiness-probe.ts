@@ -41,7 +41,7 @@ async function passes(probe: Probe, pod: LabPod, node: LabNode): Promise<boolean
   if (script === undefined) return true;
   const timeoutMs = probe.timeoutSeconds * 1000;
   const result = await node
-    .exec(['bash', '-c', script], { cgroup: 'kubelet', timeoutMs })
+    .exec(['bash', '--norc', '-c', script], { cgroup: 'kubelet', timeoutMs })
     .catch(() => undefined);
   return result?.code === 0;
 }
