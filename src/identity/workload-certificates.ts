@@ -64,6 +64,8 @@ export interface CertificateStatus {
   readonly users: number;
 }
 
+type HeldState = Exclude<CertificateState['kind'], 'closed'>;
+
 interface Held {
   readonly entry: CertificateEntry;
   readonly waiters: Set<{ resolve: () => void; reject: (error: unknown) => void }>;
@@ -119,9 +121,12 @@ export class WorkloadCertificates {
   }
 
   /** How many identities are in each state. */
-  counts(): Record<CertificateState['kind'], number> {
-    const counts = { fetching: 0, valid: 0, renewing: 0, overdue: 0, failed: 0, closed: 0 };
-    for (const { entry } of this.#held.values()) counts[entry.state.kind] += 1;
+  counts(): Record<HeldState, number> {
+    const counts = { fetching: 0, valid: 0, renewing: 0, overdue: 0, failed: 0 };
+    for (const { entry } of this.#held.values()) {
+      const { kind } = entry.state;
+      if (kind !== 'closed') counts[kind] += 1;
+    }
     return counts;
   }
 

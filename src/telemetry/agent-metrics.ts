@@ -119,7 +119,7 @@ export class AgentMetrics {
     yield ['workload_manager_pending_proxy_count', one(podStates?.pending)];
     yield ['hadal_rows', byLabel('table', this.#sources.rows?.())];
     yield ['hadal_kernel_decisions_total', byReason(this.#sources.kernelDecisions?.())];
-    yield ['hadal_kernel_faults_total', byLabel('fault', this.#sources.kernelFaults?.())];
+    yield ['hadal_kernel_faults_total', byLabel('fault', this.#sources.kernelFaults?.(), snakeCase)];
     yield ['hadal_capture_restored_total', byLabel('what', this.#sources.captureRestored?.())];
     yield ['hadal_connections_destroyed_total', byReason(this.#sources.connectionsDestroyed?.())];
     yield ['hadal_flow_records_total', one(flows?.recorded)];
@@ -168,8 +168,17 @@ function one(value: number | undefined): Sample[] {
   return value === undefined ? [] : [{ labels: noLabels, value }];
 }
 
-function byLabel(label: string, values: Readonly<Record<string, number>> | undefined): Sample[] {
-  return Object.entries(values ?? {}).map(([name, value]) => ({ labels: { [label]: name }, value }));
+function byLabel(
+  label: string,
+  values: Readonly<Record<string, number>> | undefined,
+  text: (name: string) => string = String,
+): Sample[] {
+  return Object.entries(values ?? {}).map(([name, value]) => ({ labels: { [label]: text(name) }, value }));
+}
+
+/** `flowsLost` is `flows_lost`: label values are written as the reasons are. */
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function byReason(counts: ReadonlyMap<number, number> | undefined): Sample[] {
