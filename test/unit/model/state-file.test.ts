@@ -352,7 +352,7 @@ describe('the parser', () => {
     fc.assert(
       fc.property(
         fc.oneof(
-          fc.string({ unit: 'binary' }),
+          fc.string({ unit: 'binary-ascii' }),
           lines.map((each) => each.join('\n')),
         ),
         (text) => {

@@ -276,7 +276,7 @@ describe('authorize', () => {
         seen.set(name, (seen.get(name) ?? 0) + 1);
         expect(name).toBe(naiveVerdict(given, workload, facts));
       }),
-      { numRuns: 20_000 },
+      { numRuns: 8000 },
     );
     // A test that only ever sees one outcome proves little.
     expect([...seen.keys()].sort()).toEqual([
@@ -285,6 +285,6 @@ describe('authorize', () => {
       'POLICY_NOT_ALLOWED',
       'UNKNOWN_POLICY',
     ]);
-    expect(Math.min(...seen.values())).toBeGreaterThan(500);
+    expect(Math.min(...seen.values())).toBeGreaterThan(200);
   });
 });

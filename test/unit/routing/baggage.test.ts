@@ -49,7 +49,7 @@ describe('baggage', () => {
   });
 
   it('comes back as it went, whatever the names', () => {
-    const text = fc.string({ unit: 'grapheme', maxLength: 20 });
+    const text = fc.string({ unit: fc.constantFrom(...'aZ0 ,;=%\\"é漢\u{1f600}\r\n\0'), maxLength: 20 });
     const fields = fc.record({
       namespace: text,
       workloadName: text,
@@ -84,7 +84,10 @@ describe('baggage', () => {
 
   it('never breaks, whatever a peer sends or a name holds', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (text) => Object.values(parseBaggage(text)).length === 7),
+      fc.property(
+        fc.string({ unit: 'binary-ascii' }),
+        (text) => Object.values(parseBaggage(text)).length === 7,
+      ),
     );
     expect(formatBaggage(createWorkload({ uid: 'u', namespace: 'a\r\nx: y\ud800' }))).toMatch(
       /^[\x21-\x7e]*$/,
