@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 // The verifier must refuse this: it follows a pointer that may be NULL.
+// The kernel's types come first: libbpf's headers need them.
+// clang-format off
+#include <linux/bpf.h>  // first: libbpf's headers use its types
 #include <bpf/bpf_helpers.h>
-#include <linux/bpf.h>
+// clang-format on
 
 char LICENSE[] SEC("license") = "GPL";
 
