@@ -12,6 +12,7 @@ namespace {
 
 // A verifier log has no bound of its own (libbpf grows its buffer up to 16 MiB).
 constexpr size_t kMaxLogBytes = 20u << 20;
+constexpr std::string_view kPrefix = "libbpf: ";
 constexpr std::string_view kLogBegin = "-- BEGIN PROG LOAD LOG --\n";
 constexpr std::string_view kLogEnd = "-- END PROG LOAD LOG --";
 
@@ -60,6 +61,9 @@ std::string LogCapture::warnings() const {
     const size_t line_end = out.find('\n', end);
     const size_t from = line_start == std::string::npos ? 0 : line_start + 1;
     out.erase(from, line_end == std::string::npos ? std::string::npos : line_end + 1 - from);
+  }
+  for (size_t prefix = out.find(kPrefix); prefix != std::string::npos; prefix = out.find(kPrefix, prefix)) {
+    out.erase(prefix, kPrefix.size());
   }
   while (!out.empty() && out.back() == '\n') {
     out.pop_back();

@@ -195,6 +195,15 @@ describe.skipIf(kernelTestsUnavailable)('a BPF object', () => {
     expect(thrown(() => addon.openObject(5 as never)).message).toBe('path must be a string, not a number');
   });
 
+  it('says which map the kernel refused', () => {
+    const object = open();
+    object.setMaxEntries('pairs', 0);
+    const error = thrown(() => object.load());
+    expect(error).toMatchObject({ code: 'ERR_BPF_LOAD', errno: 22 });
+    expect(error.message).toContain("map 'pairs': failed to create");
+    expect(error.message).not.toContain('libbpf:');
+  });
+
   it('writes nothing to the standard error of its process', () => {
     // libbpf prints there by default; vitest would show it. What it says is in the error instead.
     expect(thrown(() => open(refused).load()).message).not.toContain('libbpf:');
