@@ -119,6 +119,32 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that arrives in
       ).toMatch(/^plaintext\//);
     });
 
+    it('on port 15008 goes to the HBONE listener though its tuple is authorized, and the kubelet’s', async () => {
+      for (const [name, size] of [
+        ['authorized', 8],
+        ['kubelet_tuples', 4],
+      ] as const) {
+        const tuple = { client: of(client), clientPort: 43_456, server: of(server), serverPort: 15_008 };
+        const key = world.capture.maps.tuple.encode(tuple);
+        world.capture.maps.map(name).set(key, new Uint8Array(size));
+        const result = await world.dial(client, { to: [of(server), 15_008], bind: [of(client), 43_456] });
+        world.capture.maps.map(name).delete(key);
+        expect(result.answer?.who).toMatch(/^hbone\//);
+      }
+    });
+
+    it('from the pod itself is untouched before anything else is asked', async () => {
+      const captured = () =>
+        [reasons.CAPTURED_PLAINTEXT, reasons.CAPTURED_HBONE, reasons.CAPTURED_OUTBOUND].reduce(
+          (sum, reason) => sum + world.countOf(server, reason),
+          0,
+        );
+      const before = captured();
+      await world.dial(server, { to: [of(server), 15_008] });
+      await world.dial(server, { to: [loopback, 15_008] });
+      expect(captured()).toBe(before);
+    });
+
     it('over UDP is none of our business', async () => {
       const before = world.capture.readCounters().pods.filter(({ podIndex }) => podIndex === server.podIndex);
       expect((await world.dial(client, { to: [of(server), 8080], udp: true })).connected).toBe(true);

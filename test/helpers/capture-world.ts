@@ -72,6 +72,10 @@ export class CaptureWorld extends PodWorld {
       cgroupPath,
       workers: this.workers,
       bpffs: this.bpffs,
+      // Another build of the programs, to see tests fail.
+      ...(process.env.HADAL_TEST_BPF_OBJECTS === undefined
+        ? {}
+        : { objectDirectory: process.env.HADAL_TEST_BPF_OBJECTS }),
     });
   }
 
