@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { expect, it } from 'vitest';
 import { reasons } from '../../../src/model/reasons.gen.ts';
 import { packFlows } from '../telemetry/flow-records.ts';
@@ -127,4 +129,23 @@ it('an agent is also found by the URL of its admin server', async () => {
   agent.flows.append(packFlows({}));
   const { out } = await hadal(['connections', '--admin', `unix:${agent.socketPath}`]);
   expect(out).toContain('shop/front 10.64.1.2:40001');
+});
+
+it('the program itself ends with 0 on Ctrl-C while it follows', async () => {
+  const agent = await startTestAgent();
+  agent.flows.append(packFlows({}));
+  const args = [
+    'src/cli/main.ts',
+    'connections',
+    '--follow',
+    '-o',
+    'json',
+    '--admin',
+    `unix:${agent.socketPath}`,
+  ];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(child, 'exit');
+  await once(child.stdout, 'data');
+  child.kill('SIGINT');
+  expect(await ended).toEqual([0, null]);
 });
