@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { Lab } from '../../src/lab/lab.ts';
 import type { LabPod } from '../../src/lab/pod.ts';
-import { connectionsOf, connectionWhere } from './observe.ts';
+import { connectionWhere } from './observe.ts';
 import { describeInLab, dial, echoPod, namespace, pod, startTestLab, whoAmIPod, whyNoLab } from './world.ts';
 
 const port = 8080;
@@ -179,8 +179,7 @@ describe.skipIf(whyNoLab !== undefined)('an agent that is killed', () => {
       await expect
         .poll(async () => (await dial(caller, who.v4, port, marker)).ok, { timeout: 5000 })
         .toBe(true);
-      const entries = await connectionsOf(lab, 'a');
-      expect(entries.some((one) => one.path === 'tunnel' && one.direction === 'outbound')).toBe(true);
+      await connectionWhere(lab, 'a', (one) => one.path === 'tunnel' && one.direction === 'outbound');
 
       const { dropped, captured } = await capture.stop();
       expect(dropped).toBe(0);
