@@ -191,6 +191,8 @@ void Worker::maintain() {
 }
 
 std::vector<FlowRecord> Worker::live_flows() {
+  // Whoever asks for the live ones must not miss those that ended a moment ago.
+  send_flows();
   std::vector<FlowRecord> records;
   for_each_pod([&](Pod& pod) {
     pod.for_each_flow([&](Flow& flow) {
