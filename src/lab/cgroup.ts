@@ -51,7 +51,16 @@ export async function emptyCgroup(path: string, timeoutMs = 10_000): Promise<voi
 export function removeCgroup(path: string): void {
   if (!existsSync(path)) return;
   for (const child of children(path)) removeCgroup(child);
-  rmdirSync(path);
+  // Threads of a process that has ended hold their cgroup for a moment after cgroup.procs is empty.
+  for (let round = 0; ; round++) {
+    try {
+      rmdirSync(path);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY' || round === 200) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
+  }
 }
 
 /** Stops all processes inside from running, or lets them go on (a twin lab sleeps while the other is measured). */
