@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Authority, type AuthorityMaterial } from '../../../src/identity/authority.ts';
 import { openAuthority, openSelfSignedAuthority } from '../../../src/identity/authority-directory.ts';
 import { createCsr } from '../../../src/identity/csr.ts';
@@ -21,6 +21,9 @@ import {
   rsa,
   temporaryDirectory,
 } from './openssl.ts';
+
+// OpenSSL makes RSA keys, on a machine that may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 const identity = 'spiffe://cluster.local/ns/shop/sa/front';
 const options = { trustDomains: ['cluster.local'] };

@@ -1,7 +1,10 @@
 import { X509Certificate } from 'node:crypto';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { bundleOf, findPath, readCertificates, uriNames } from '../../../src/identity/chain.ts';
 import { type OpensslAuthority, opensslAuthority } from './openssl.ts';
+
+// OpenSSL makes RSA keys, on a machine that may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 const certificate = (ca: OpensslAuthority) => new X509Certificate(ca.certificate);
 // A little later than the certificates that the tests make.
