@@ -20,6 +20,7 @@ import { takeInstanceLock } from './instance-lock.ts';
 import { followMesh } from './mesh-follower.ts';
 import type { AgentParts, AgentScope } from './parts.ts';
 import { serveEnrolmentSocket, startEnrolment } from './pod-enrolment.ts';
+import { releaseStartupMemory } from './startup-memory.ts';
 import { agentStatus } from './status.ts';
 import { stopSignals } from './stop-signals.ts';
 import { packageVersion } from './version.ts';
@@ -86,6 +87,7 @@ async function startAgent(scope: AgentScope, quit: () => void): Promise<void> {
   await serveEnrolmentSocket(scope, enrolment);
   done.socket();
   const { carried } = enrolment.counts();
+  lifecycle.own('startup memory', releaseStartupMemory());
   const startMs = Math.round(performance.now() - started);
   logs
     .scope('agent')
