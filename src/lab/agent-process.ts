@@ -149,7 +149,9 @@ export class AgentProcess {
   async get(port: number, path: string, method = 'GET'): Promise<Answer> {
     const script = `exec 3<>/dev/tcp/127.0.0.1/${port} && printf '%s' "$0" >&3 && cat <&3`;
     const head = `${method} ${path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
-    const result = await this.#node.exec(['bash', '--norc', '-c', script, head], { timeoutMs: requestTimeoutMs });
+    const result = await this.#node.exec(['bash', '--norc', '-c', script, head], {
+      timeoutMs: requestTimeoutMs,
+    });
     const end = result.stdout.indexOf('\r\n\r\n');
     if (end < 0)
       throw new HadalError(
