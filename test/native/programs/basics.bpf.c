@@ -2,7 +2,7 @@
 // One of everything that the bindings handle; test/native compiles it when it runs.
 // The kernel's types come first: libbpf's headers need them.
 // clang-format off
-#include <linux/bpf.h>  // first: libbpf's headers use its types
+#include <linux/bpf.h>
 #include <stdbool.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>

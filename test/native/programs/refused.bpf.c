@@ -2,7 +2,7 @@
 // The verifier must refuse this: it follows a pointer that may be NULL.
 // The kernel's types come first: libbpf's headers need them.
 // clang-format off
-#include <linux/bpf.h>  // first: libbpf's headers use its types
+#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 // clang-format on
 
