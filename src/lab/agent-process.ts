@@ -18,6 +18,8 @@ export interface AgentProcessOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly socket: string;
   readonly log: string;
+  /** The process began or ended. */
+  readonly onChange: () => void;
 }
 
 export interface Answer {
@@ -58,12 +60,14 @@ export class AgentProcess {
     log.on('error', () => {});
     const child = this.#node.spawn(this.#options.argv, { cgroup: 'system', env: this.#options.env });
     this.#child = child;
+    this.#options.onChange();
     child.stdin?.end();
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
     this.#exited = new Promise((resolve) => {
       child.on('close', (code, signal) => {
         log.end(`agent ended with ${code ?? signal}\n`);
+        this.#options.onChange();
         resolve(code ?? -1);
       });
       child.on('error', () => resolve(-1));

@@ -30,6 +30,8 @@ export interface AgentsOptions {
   readonly env: Readonly<Record<string, string>>;
   /** Pods that run now: the authority signs for no other. */
   readonly pods: () => Iterable<LabPod>;
+  /** An agent began or ended. */
+  readonly onChange: () => void;
 }
 
 /** Starts one agent per node and resolves when all are ready. */
@@ -77,7 +79,7 @@ export async function startAgents(options: AgentsOptions): Promise<LabAgents> {
 const runtimeDirectory = (node: LabNode) => join(node.layout.directory, 'run');
 const authoritySocket = (node: LabNode) => join(runtimeDirectory(node), 'authority.sock');
 
-function agentProcess({ layout, plan, names, stateFile, env }: AgentsOptions, node: LabNode) {
+function agentProcess({ layout, plan, names, stateFile, env, onChange }: AgentsOptions, node: LabNode) {
   const dataDirectory = join(node.layout.directory, 'data');
   for (const directory of [runtimeDirectory(node), dataDirectory])
     mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -85,6 +87,7 @@ function agentProcess({ layout, plan, names, stateFile, env }: AgentsOptions, no
   return {
     argv: [...commandLine(), 'agent'],
     socket,
+    onChange,
     log: join(node.layout.directory, 'agent.log'),
     env: {
       HADAL_NODE_NAME: node.name,

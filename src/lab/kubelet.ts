@@ -1,15 +1,14 @@
 /**
- * Makes what runs equal to what is written: creates and removes pods, joins them to the mesh and takes them out. A pod is
- * published as reachable by HBONE only after the agent of its node answered, and no longer before the agent lets it go.
+ * Makes what runs equal to what is written: creates pods, joins them to the mesh, starts their programs, removes them.
  */
 
 import { objectKey } from '../source/kubernetes/metadata.ts';
 import type { PodObject } from '../source/kubernetes/pod.ts';
-import { enrolmentWish } from '../source/translate/enrolment.ts';
-import type { ClusterObjects } from '../source/translate/mesh.ts';
 import type { Cluster } from './cluster.ts';
 import type { LabLog } from './lab-log.ts';
+import { Membership } from './membership.ts';
 import type { LabNode } from './node.ts';
+import { inParallel } from './parallel.ts';
 import { LabPod, type PodPlan } from './pod.ts';
 import type { Publisher } from './publisher.ts';
 import { ReadinessProbe } from './readiness-probe.ts';
@@ -23,13 +22,13 @@ export interface KubeletOptions {
   readonly others: () => Iterable<LabPod>;
   /** Something that the lab's record tells has changed. */
   readonly changed: () => void;
+  /** Not everything could be done; asks for another pass in a moment. */
+  readonly retry: () => void;
   readonly log: LabLog;
 }
 
 /** Namespaces are made by several programs each; more at a time would only queue for the kernel's lock. */
 const parallelCreations = 4;
-/** Kubelets start pods side by side as well; the agent must bear it. */
-const parallelEnrolments = 8;
 
 export class Kubelet {
   readonly #options: KubeletOptions;
@@ -38,8 +37,17 @@ export class Kubelet {
   /** What kept an object from running, by key; cleared when it runs. */
   readonly problems = new Map<string, string>();
 
+  readonly #membership: Membership;
+
   constructor(options: KubeletOptions) {
     this.#options = options;
+    const { nodes, log } = options;
+    this.#membership = new Membership({ nodes, log, publish: (pod, when) => this.#tell(pod, when) });
+  }
+
+  /** Why pods are not where their labels want them. */
+  get membershipFailures(): ReadonlyMap<string, string> {
+    return this.#membership.failures;
   }
 
   /** One pass; the caller sees to it that passes do not overlap. */
@@ -54,9 +62,12 @@ export class Kubelet {
     const missing = [...wanted.values()].filter((pod) => !this.pods.has(objectKey(pod)));
     const created = await inParallel(missing, parallelCreations, (pod) => this.#create(pod));
     if (gone.length > 0 || created.length > 0) this.#publish();
-    await this.#followLabels(cluster.objects());
+    await this.#membership.follow(cluster.objects(), this.pods);
     this.#publish();
-    for (const pod of created) this.#start(pod);
+    for (const pod of this.pods.values()) {
+      if (!this.#probes.has(pod.key) && !this.#membership.isPending(pod)) this.#start(pod);
+    }
+    if (this.#membership.failures.size > 0) this.#options.retry();
   }
 
   close(): void {
@@ -95,7 +106,16 @@ export class Kubelet {
     this.pods.set(key, pod);
     this.#report(pod);
     this.#options.publisher.prepare(pod);
-    await pod.create();
+    try {
+      await pod.create();
+    } catch (error) {
+      // Half a pod would be taken for a whole one by the next pass.
+      this.pods.delete(key);
+      this.#options.cluster.setStatus(key, undefined);
+      await pod.remove().catch(() => {});
+      node.podIndexes.delete(key);
+      throw error;
+    }
     this.#options.log.info(`pod ${key} on ${node.name}: ${pod.v4}, ${pod.v6}`);
     return pod;
   }
@@ -104,8 +124,7 @@ export class Kubelet {
     pod.startPrograms();
     const probe = new ReadinessProbe(pod, this.#nodeOf(pod.node), (ready) => {
       pod.ready = ready;
-      this.#report(pod);
-      this.#options.publisher.publishSoon(() => this.#readers());
+      this.#tell(pod, 'soon');
       this.#options.changed();
     });
     this.#probes.set(pod.key, probe);
@@ -117,50 +136,16 @@ export class Kubelet {
     this.pods.delete(pod.key);
     this.#options.cluster.setStatus(pod.key, undefined);
     this.#publish();
-    const node = this.#nodeOf(pod.node);
-    if (pod.enrolled)
-      await node.agent
-        ?.removePod(pod, 'deleted')
-        .catch((error: unknown) => this.#options.log.warn(String(error)));
+    await this.#membership.forget(pod);
     await pod.remove();
-    node.podIndexes.delete(pod.key);
+    this.#nodeOf(pod.node).podIndexes.delete(pod.key);
     this.#options.log.info(`pod ${pod.key} is gone`);
   }
 
-  async #followLabels(objects: ClusterObjects): Promise<void> {
-    await inParallel(objects.pods, parallelEnrolments, async (object) => {
-      const pod = this.pods.get(objectKey(object));
-      if (pod === undefined) return;
-      const { wanted } = enrolmentWish(object, objects.namespaces.get(object.metadata.namespace));
-      if (wanted && !pod.enrolled) await this.#join(pod, object);
-      if (!wanted && pod.enrolled) await this.#leave(pod);
-    });
-  }
-
-  async #join(pod: LabPod, object: PodObject): Promise<void> {
-    const agent = this.#nodeOf(pod.node).agent;
-    if (agent === undefined) return;
-    try {
-      await agent.addPod(pod, object);
-    } catch (error) {
-      this.problems.set(pod.key, String(error));
-      this.#options.log.warn(
-        `pod ${pod.key} could not join the mesh: ${error instanceof Error ? error.message : error}`,
-      );
-      return;
-    }
-    pod.enrolled = true;
+  #tell(pod: LabPod, when: 'now' | 'soon'): void {
     this.#report(pod);
-    this.#options.publisher.publishSoon(() => this.#readers());
-    this.#options.log.info(`pod ${pod.key} joined the mesh`);
-  }
-
-  async #leave(pod: LabPod): Promise<void> {
-    pod.enrolled = false;
-    this.#report(pod);
-    this.#publish();
-    await this.#nodeOf(pod.node).agent?.removePod(pod, 'left');
-    this.#options.log.info(`pod ${pod.key} left the mesh`);
+    if (when === 'now') this.#publish();
+    else this.#options.publisher.publishSoon(() => this.#readers());
   }
 
   #publish(): void {
@@ -186,18 +171,4 @@ export class Kubelet {
 /** A pod's labels may change while it runs; another spec is another pod. */
 function isSame(pod: LabPod, object: PodObject | undefined): boolean {
   return object !== undefined && JSON.stringify(object.spec) === JSON.stringify(pod.plan.object.spec);
-}
-
-async function inParallel<T, R>(
-  items: readonly T[],
-  limit: number,
-  work: (item: T) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = [];
-  const queue = items.entries();
-  const worker = async () => {
-    for (const [index, item] of queue) results[index] = await work(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
-  return results;
 }

@@ -39,12 +39,15 @@ export interface LabParts {
   readonly close: () => Promise<void>;
 }
 
+const retryMs = 500;
+
 export class Lab {
   readonly #parts: LabParts;
   #passes: Promise<void> = Promise.resolve();
   #waiting = false;
   #stopped: Promise<void> | undefined;
   #captures = 0;
+  #retry: NodeJS.Timeout | undefined;
 
   constructor(parts: LabParts) {
     this.#parts = parts;
@@ -77,9 +80,9 @@ export class Lab {
   get rejections(): readonly Rejection[] {
     return this.#parts.rejections();
   }
-  /** Why a pod does not run, by `namespace/name`. */
+  /** Why a pod does not run, or is not where its labels want it, by `namespace/name`. */
   get problems(): ReadonlyMap<string, string> {
-    return this.#parts.kubelet.problems;
+    return new Map([...this.#parts.kubelet.problems, ...this.#parts.kubelet.membershipFailures]);
   }
 
   node(name: string): LabNode {
@@ -107,6 +110,13 @@ export class Lab {
   /** A host beyond the cluster. */
   outsideHost(name: string): LabPod {
     return this.#parts.outside.get(name) ?? missing('outside host', name, this.#parts.outside.keys());
+  }
+
+  /** `name.namespace.svc` of each. */
+  get serviceNames(): readonly string[] {
+    return this.#parts.cluster
+      .objects()
+      .services.map(({ metadata }) => `${metadata.name}.${metadata.namespace}.svc`);
   }
 
   /** Virtual addresses of a service, `name` or `namespace/name`: first IPv4, then IPv6. */
@@ -170,6 +180,19 @@ export class Lab {
       return;
     }
     await this.#passes;
+  }
+
+  /** Another pass in a moment, for what an agent could not do now. */
+  reconcileSoon(): void {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      this.reconcile().catch(() => {}); // told by the pass that somebody waits for
+    }, retryMs);
+    this.#retry.unref();
+  }
+
+  cancelRetry(): void {
+    clearTimeout(this.#retry);
   }
 
   /** Resolves when every pod is ready. */

@@ -34,7 +34,9 @@ export class LabPod {
   readonly plan: PodPlan;
   readonly #containers: ContainerRun[] = [];
   #pause: { readonly child: ChildProcess; readonly identity: ProcessIdentity } | undefined;
-  /** An agent answered for it: it is published as reachable by HBONE. */
+  /** The agent of its node answered for it. */
+  held = false;
+  /** It is published as reachable by HBONE. */
   enrolled = false;
   ready = false;
 

@@ -1,19 +1,15 @@
 /** Brings a lab up, step by step; whatever fails on the way takes down what the steps before made. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { HadalError } from '../base/errors.ts';
-import { type ManifestDirectory, openManifestDirectory } from '../source/directory/manifest-directory.ts';
-import { describeRejection } from '../source/kubernetes/objects.ts';
-import type { PodObject } from '../source/kubernetes/pod.ts';
-import { defaultMeshNames } from '../source/translate/context.ts';
 import {
-  addressPlan,
-  macAddress,
-  maxPodsPerNode,
-  nodeAddress,
-  nodePodRange,
-  podAddress,
-} from './address-plan.ts';
+  type ManifestDirectory,
+  type OtherObject,
+  openManifestDirectory,
+} from '../source/directory/manifest-directory.ts';
+import { describeRejection } from '../source/kubernetes/objects.ts';
+import { defaultMeshNames, type MeshNames } from '../source/translate/context.ts';
+import { type AddressPlan, addressPlan } from './address-plan.ts';
 import { type LabAgents, startAgents } from './agents.ts';
 import { createCgroup } from './cgroup.ts';
 import { Cluster } from './cluster.ts';
@@ -23,13 +19,14 @@ import { KubeProxy } from './kube-proxy.ts';
 import { Kubelet } from './kubelet.ts';
 import { Lab } from './lab.ts';
 import { type LabLog, silentLog } from './lab-log.ts';
-import { type LabLayout, nodeLayout, podLayout } from './layout.ts';
-import { createPodNetns, type FabricKind } from './network.ts';
-import { LabNode } from './node.ts';
+import { labNodes } from './lab-nodes.ts';
+import type { LabLayout } from './layout.ts';
+import type { FabricKind } from './network.ts';
+import type { LabNode } from './node.ts';
 import { outsideHosts } from './outside-host.ts';
 import { createOutsideHost } from './outside-pod.ts';
-import { packageRoot } from './package-root.ts';
-import type { LabPod, PodPlan } from './pod.ts';
+import type { LabPod } from './pod.ts';
+import { podMounts, podPlan } from './pod-plan.ts';
 import type { PodMount } from './pod-root.ts';
 import { Publisher } from './publisher.ts';
 import { labRecord } from './record.ts';
@@ -66,97 +63,89 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   }
   const log = options.log ?? silentLog;
   const { record, layout } = await claimLab(options.name ?? defaultName(options.directory));
-  const undo: Undo[] = [() => removeLab(layout.name)];
-  const close = async () => {
-    for (const step of undo.splice(0).reverse()) await step();
-  };
+  const ending = new Ending();
+  ending.undo(() => removeLab(layout.name));
   try {
-    return await build(options, record.slot, layout, log, undo, close);
+    return await build(options, record.slot, layout, log, ending);
   } catch (error) {
-    await close();
+    await ending.run();
     throw error;
   }
 }
 
-type Undo = () => void | Promise<void>;
+/** How to take down what stands so far, last things first. */
+class Ending {
+  readonly #steps: (() => void | Promise<void>)[] = [];
+  begun = false;
 
+  undo(step: () => void | Promise<void>): void {
+    this.#steps.push(step);
+  }
+
+  async run(): Promise<void> {
+    this.begun = true;
+    for (const step of this.#steps.splice(0).reverse()) await step();
+  }
+}
+
+/** Owns the steps; each hands back what the next one needs, and notes how it is undone. */
 async function build(
   options: LabOptions,
   slot: number,
   layout: LabLayout,
   log: LabLog,
-  undo: Undo[],
-  close: () => Promise<void>,
+  ending: Ending,
 ): Promise<Lab> {
   await prepareDirectories(layout);
+  const names = defaultMeshNames;
   const cluster = new Cluster(slot);
-  let lab: Lab | undefined;
-  let source: ManifestDirectory | undefined;
-  const follow = (known: ManifestDirectory['current']) => {
-    for (const rejection of known.rejections) log.warn(describeRejection(rejection));
-    cluster.setManifests(known);
-    lab
-      ?.reconcile()
-      .catch((error: unknown) => log.warn(error instanceof Error ? error.message : String(error)));
-  };
-  if (options.directory !== undefined) {
-    source = openManifestDirectory(resolve(options.directory), follow);
-    undo.push(source.close);
-    follow(source.current);
-  }
-  if (options.manifests !== undefined) cluster.apply(options.manifests);
-
-  const nodes = labNodes(options, cluster, slot, layout);
-  const fabric = new Fabric(options.fabric ?? 'bridge', layout.fabricNetns);
+  const following: { lab?: Lab } = {};
+  const source = followManifests(options, cluster, following, log, ending);
+  const nodes = labNodes(options.nodes, cluster, slot, layout);
   log.info(`lab ${layout.name}: nodes ${[...nodes.keys()].join(', ')}`);
+  const fabric = new Fabric(options.fabric ?? 'bridge', layout.fabricNetns);
   for (const node of nodes.values()) await node.create();
   await fabric.joinNodes([...nodes.values()].map((node) => node.link));
 
   const stateFile = join(layout.directory, 'state', 'mesh.yaml');
   const kubeProxy = new KubeProxy(log);
-  const publisher = new Publisher({
-    cluster,
-    names: defaultMeshNames,
-    stateFile,
-    tokens: new TokenSigner(layout.name),
-    nodes,
-    kubeProxy,
-  });
-  const mounts = podMounts(options);
-  const outside = new Map<string, LabPod>();
-  for (const [index, host] of outsideHosts(source?.current.others ?? []).entries()) {
-    const pod = await createOutsideHost(host, { index, layout, fabric, mounts });
-    outside.set(host.name, pod);
-    pod.startPrograms();
-    publisher.outside.push({ name: host.name, addresses: pod.addresses });
-  }
-
+  const tokens = new TokenSigner(layout.name);
+  const publisher = new Publisher({ cluster, names, stateFile, tokens, nodes, kubeProxy });
+  ending.undo(() => publisher.close());
+  const mounts = podMounts(options.directory, options.mounts ?? []);
+  const outside = await startOutsideHosts(
+    source?.current.others ?? [],
+    { layout, fabric, mounts },
+    publisher,
+  );
   const kubelet: Kubelet = new Kubelet({
     cluster,
     nodes,
     plan: (object, node) => podPlan(object, node, slot, layout, mounts),
     publisher,
     others: () => outside.values(),
-    changed: () => save(lab !== undefined),
+    changed: () => save(),
+    retry: () => following.lab?.reconcileSoon(),
     log,
   });
-  undo.push(() => kubelet.close());
-  undo.push(() => publisher.close());
+  ending.undo(() => kubelet.close());
   publisher.publish([]);
   const plan = addressPlan(slot);
-  const names = defaultMeshNames;
-  let agents: LabAgents | undefined;
-  if (options.agents !== false) {
-    log.info('starting the agents');
-    const env = options.agentEnv ?? {};
-    const pods = () => kubelet.pods.values();
-    agents = await startAgents({ layout, plan, names, nodes: [...nodes.values()], stateFile, env, pods });
-    undo.push(agents.close);
-  }
-  const save = (ready: boolean) =>
-    writeLab(labRecord(layout, slot, ready, nodes.values(), kubelet.pods.values()));
-  save(false);
-  lab = new Lab({
+  let isUp = false;
+  // A process that ends with the lab must not bring the lab's record back.
+  const save = () => {
+    if (!ending.begun) writeLab(labRecord(layout, slot, isUp, nodes.values(), kubelet.pods.values()));
+  };
+  save();
+  const agents = await startLabAgents(
+    options,
+    { layout, plan, names, nodes, stateFile, kubelet, save },
+    log,
+    ending,
+  );
+  const rejections = () => source?.current.rejections ?? [];
+  const close = () => ending.run();
+  const lab = new Lab({
     layout,
     plan,
     cluster,
@@ -168,12 +157,84 @@ async function build(
     kubeProxy,
     agents,
     stateFile,
-    rejections: () => source?.current.rejections ?? [],
-    save: () => save(true),
+    rejections,
+    save,
     close,
   });
+  following.lab = lab;
+  ending.undo(() => lab.cancelRetry());
   await lab.reconcile();
+  isUp = true;
+  save();
   return lab;
+}
+
+/** The manifests of a directory, now and as they change, and those given as text. */
+function followManifests(
+  options: LabOptions,
+  cluster: Cluster,
+  following: { readonly lab?: Lab },
+  log: LabLog,
+  ending: Ending,
+): ManifestDirectory | undefined {
+  const follow = (known: ManifestDirectory['current']) => {
+    for (const rejection of known.rejections) log.warn(describeRejection(rejection));
+    cluster.setManifests(known);
+    const told = (error: unknown) => log.warn(error instanceof Error ? error.message : String(error));
+    following.lab?.reconcile().catch(told);
+  };
+  let source: ManifestDirectory | undefined;
+  if (options.directory !== undefined) {
+    source = openManifestDirectory(resolve(options.directory), follow);
+    ending.undo(source.close);
+    follow(source.current);
+  }
+  if (options.manifests !== undefined) cluster.apply(options.manifests);
+  return source;
+}
+
+async function startOutsideHosts(
+  others: readonly OtherObject[],
+  place: { layout: LabLayout; fabric: Fabric; mounts: readonly PodMount[] },
+  publisher: Publisher,
+): Promise<Map<string, LabPod>> {
+  const started = new Map<string, LabPod>();
+  for (const [index, host] of outsideHosts(others).entries()) {
+    const pod = await createOutsideHost(host, { index, ...place });
+    pod.startPrograms();
+    started.set(host.name, pod);
+    publisher.outside.push({ name: host.name, addresses: pod.addresses });
+  }
+  return started;
+}
+
+interface AgentSurroundings {
+  readonly layout: LabLayout;
+  readonly plan: AddressPlan;
+  readonly names: MeshNames;
+  readonly nodes: ReadonlyMap<string, LabNode>;
+  readonly stateFile: string;
+  readonly kubelet: Kubelet;
+  readonly save: () => void;
+}
+
+async function startLabAgents(
+  options: LabOptions,
+  { nodes, kubelet, save, ...around }: AgentSurroundings,
+  log: LabLog,
+  ending: Ending,
+): Promise<LabAgents | undefined> {
+  if (options.agents === false) return undefined;
+  log.info('starting the agents');
+  const agents = await startAgents({
+    ...around,
+    nodes: [...nodes.values()],
+    env: options.agentEnv ?? {},
+    pods: () => kubelet.pods.values(),
+    onChange: save,
+  });
+  ending.undo(agents.close);
+  return agents;
 }
 
 async function prepareDirectories(layout: LabLayout): Promise<void> {
@@ -186,91 +247,6 @@ async function prepareDirectories(layout: LabLayout): Promise<void> {
       `mkdir -p ${layout.bpffs}`,
       `mount -t bpf -o mode=700 hadal-lab ${layout.bpffs}`,
     ].join('\n'),
-  );
-}
-
-function labNodes(
-  options: LabOptions,
-  cluster: Cluster,
-  slot: number,
-  layout: LabLayout,
-): Map<string, LabNode> {
-  const mentioned = cluster
-    .objects()
-    .pods.map((pod) => pod.spec.nodeName)
-    .filter((name) => name !== '');
-  const names = options.nodes ?? [...new Set(mentioned)].sort();
-  if (names.length === 0) {
-    throw new HadalError(
-      'ERR_LAB_NODES',
-      'the lab has no node: no pod names one in spec.nodeName; take --nodes a,b',
-    );
-  }
-  return new Map(
-    names.map((name, index) => {
-      const number = index + 1;
-      const node = nodeLayout(layout, name);
-      const link = {
-        netns: node.netns,
-        number,
-        address: nodeAddress(slot, number),
-        mac: macAddress('node', number, 0),
-        podRange: nodePodRange(slot, number),
-      };
-      return [name, new LabNode(name, number, node, link)];
-    }),
-  );
-}
-
-function podPlan(
-  object: PodObject,
-  node: LabNode,
-  slot: number,
-  lab: LabLayout,
-  mounts: readonly PodMount[],
-): PodPlan {
-  const { name, namespace } = object.metadata;
-  const index = takeIndex(node, `${namespace}/${name}`);
-  const layout = podLayout(lab, node.name, namespace, name);
-  const address = podAddress(slot, node.number, index);
-  return {
-    object,
-    node: node.name,
-    nodeAddress: node.address,
-    layout,
-    address,
-    createNetwork: () =>
-      createPodNetns({
-        netns: layout.netns,
-        nodeNetns: node.netns,
-        nodeInterface: `pod${index}`,
-        nodeAddress: node.address,
-        address,
-        mac: macAddress('pod', node.number, index),
-        gatewayMac: macAddress('pod-gateway', node.number, index),
-      }),
-    // Different pods are different users, so none can signal another or share its ports by SO_REUSEPORT.
-    uid:
-      object.spec.securityContext?.runAsUser ?? 20_000 + slot * 50_000 + node.number * maxPodsPerNode + index,
-    mounts,
-  };
-}
-
-function takeIndex(node: LabNode, key: string): number {
-  const taken = new Set(node.podIndexes.values());
-  const index = Array.from({ length: maxPodsPerNode }, (_, number) => number).find(
-    (number) => !taken.has(number),
-  );
-  if (index === undefined)
-    throw new HadalError('ERR_LAB_PODS', `node ${node.name} has ${maxPodsPerNode} pods; it takes no more`);
-  node.podIndexes.set(key, index);
-  return index;
-}
-
-function podMounts(options: LabOptions): PodMount[] {
-  const own = options.directory === undefined ? [] : [{ source: resolve(options.directory), target: '/app' }];
-  return [...own, { source: packageRoot(), target: '/opt/hadal/package' }, ...(options.mounts ?? [])].filter(
-    ({ source }) => existsSync(source),
   );
 }
 

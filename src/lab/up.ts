@@ -1,6 +1,9 @@
 /** `hadal lab up`: brings a lab up from a directory of manifests and, with `keep`, holds it until it is interrupted. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Lab } from './lab.ts';
 import type { LabLog } from './lab-log.ts';
+import { packageRoot } from './package-root.ts';
 import { type LabOptions, startLab } from './start.ts';
 
 export interface LabUpOptions extends Omit<LabOptions, 'log'> {
@@ -31,21 +34,32 @@ export async function labUp(options: LabUpOptions): Promise<number> {
 }
 
 export function whatToTry(lab: Lab): string[] {
-  const pod = lab.pods.find((candidate) => candidate.enrolled) ?? lab.pods[0];
-  const name = pod?.name ?? 'POD';
+  const hadal = programName();
+  const from = lab.pods.find((pod) => pod.enrolled) ?? lab.pods[0];
+  const lines = [
+    `${hadal} lab status --name ${lab.name}`,
+    `${hadal} lab exec --name ${lab.name} ${from?.name ?? 'POD'} -- cat /etc/hosts`,
+  ];
+  const [front] = lab.serviceNames;
+  if (front !== undefined) {
+    lines.push(`${hadal} lab exec --name ${lab.name} ${from?.name ?? 'POD'} -- curl -s http://${front}/`);
+  }
+  if (lab.agents !== undefined) {
+    const [node] = lab.nodes;
+    lines.push(`${hadal} connections --lab ${lab.name}`);
+    lines.push(`ip netns exec ${node?.netns} curl -s http://127.0.0.1:15020/metrics`);
+  }
   return [
     '',
     'Try, in another terminal:',
-    `  hadal lab status --name ${lab.name}`,
-    `  hadal lab exec --name ${lab.name} ${name} -- cat /etc/hosts`,
-    ...(lab.agents === undefined
-      ? []
-      : lab.nodes.map(
-          (node) =>
-            `  ip netns exec ${node.netns} curl -s http://127.0.0.1:15020/metrics   # node ${node.name}`,
-        )),
+    ...lines.map((line) => `  ${line}`),
     'Change a label in a manifest, and the pod joins or leaves the mesh while it runs. Ctrl-C ends the lab.',
   ];
+}
+
+/** In a checkout the program is found through npx. */
+function programName(): string {
+  return existsSync(join(packageRoot(), 'tsconfig.json')) ? 'npx hadal' : 'hadal';
 }
 
 /** Once, and from then on the second signal ends the process as it would have without us. */

@@ -78,4 +78,26 @@ describeInLab('a label', { manifests }, (world) => {
     const [v4 = ''] = world.lab.serviceAddresses('server');
     expect((await dial(world.lab.pod('client'), v4, 80, 'again')).received).toBe('again');
   });
+
+  it('is followed once the agent is back: until then a new pod does not start, and says why', {
+    timeout: 60_000,
+  }, async () => {
+    const { lab } = world;
+    const agent = lab.node('a').agent;
+    await agent?.kill('SIGKILL');
+    await lab.apply(echoPod('t/late', 'a', 8080, { mesh: true }));
+    expect(lab.problems.get('t/late')).toMatch(/cmdadd/);
+    expect(lab.pod('late').enrolled).toBe(false);
+    expect((await lab.pod('late').exec(['ss', '-Hltn'])).stdout).toBe('');
+    await lab.label('Pod', 't/client', { 'istio.io/dataplane-mode': 'none' });
+    expect(lab.problems.get('t/client')).toMatch(/cmddel/);
+
+    agent?.start();
+    await agent?.waitReady();
+    await expect.poll(() => lab.pod('late').ready, { timeout: 10_000 }).toBe(true);
+    expect(lab.pod('late').enrolled).toBe(true);
+    await expect.poll(() => lab.problems.size, { timeout: 5_000 }).toBe(0);
+    expect(lab.pod('client').held).toBe(false);
+    expect((await dial(lab.pod('client'), lab.pod('late').v4, 8080, 'hello')).received).toBe('hello');
+  });
 });

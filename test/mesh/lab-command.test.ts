@@ -42,7 +42,7 @@ describe.skipIf(whyNoLab !== undefined)('hadal lab', () => {
 
   it('up tells what it does and what to try next', () => {
     expect(said).toContain('pod t/client on a:');
-    expect(said).toContain(`hadal lab exec --name ${name}`);
+    expect(said).toContain(`npx hadal lab exec --name ${name} client -- `);
   });
 
   it('status lists nodes and pods, for people and as JSON', async () => {

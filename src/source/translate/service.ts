@@ -1,7 +1,7 @@
-import { canonicalAddress } from '../../model/address.ts';
 import { createService, type LoadBalancing, type Service } from '../../model/service.ts';
 import type { NamespaceObject } from '../kubernetes/namespace.ts';
 import { clusterAddresses, type ServiceObject } from '../kubernetes/service.ts';
+import { canonicalAddresses } from './addresses.ts';
 import { type MeshNames, serviceHostname } from './context.ts';
 import { servicePorts } from './service-ports.ts';
 import { namedWaypoint } from './waypoint.ts';
@@ -18,10 +18,9 @@ export function translateService(
     name,
     namespace: within,
     hostname: serviceHostname(names, within, name),
-    addresses: clusterAddresses(service)
-      .map((address) => canonicalAddress(address))
-      .filter((address) => address !== undefined)
-      .map((address) => Object.freeze({ network: names.network, address, length: undefined })),
+    addresses: canonicalAddresses(clusterAddresses(service)).map((address) =>
+      Object.freeze({ network: names.network, address, length: undefined }),
+    ),
     ports: servicePorts(service),
     waypoint: namedWaypoint(names, within, labels, namespace?.metadata.labels),
     loadBalancing: loadBalancing(service),

@@ -1,9 +1,9 @@
-import { canonicalAddress } from '../../model/address.ts';
 import { serviceKey } from '../../model/service.ts';
 import { createWorkload, type ServiceMembership, type Workload } from '../../model/workload.ts';
 import type { NamespaceObject } from '../kubernetes/namespace.ts';
 import { isReady, isTerminal, type PodObject, podAddresses } from '../kubernetes/pod.ts';
 import type { ServiceObject } from '../kubernetes/service.ts';
+import { canonicalAddresses } from './addresses.ts';
 import { canonicalName, canonicalRevision, workloadName } from './canonical-name.ts';
 import { type MeshNames, serviceHostname } from './context.ts';
 import { enrolmentWish, isPublished } from './enrolment.ts';
@@ -17,9 +17,7 @@ export function translatePod(
   services: readonly ServiceObject[],
   names: MeshNames,
 ): Workload | undefined {
-  const addresses = podAddresses(pod)
-    .map((address) => canonicalAddress(address))
-    .filter((address) => address !== undefined);
+  const addresses = canonicalAddresses(podAddresses(pod));
   if (addresses.length === 0 || isTerminal(pod)) return undefined;
   const native = pod.metadata.labels['networking.istio.io/tunnel'] === 'http';
   const held = isPublished(pod) && enrolmentWish(pod, namespace).wanted;
