@@ -125,7 +125,7 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx,
   __u64 cookie;
 
   /* glibc connects UDP sockets too while it sorts addresses: they must never get the mark. */
-  if (!sk || ctx->type != SOCK_STREAM || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP)) {
+  if (!sk || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP)) {
     count_reason(HADAL_REASON_NOT_TCP);
     return ALLOW;
   }
