@@ -106,6 +106,7 @@ export class PodWorld {
   readonly name = `hadaltest-${process.pid}-${serial++}`;
   readonly #undo: (() => void | Promise<void>)[] = [];
   readonly #children = new Set<Child>();
+  readonly #gone = new Set<string>();
   #podCount = 0;
   readonly cgroup = join(findCgroupRoot() ?? '/', this.name);
   #node: { readonly netns: string; readonly netnsFd: number; readonly netnsCookie: bigint } | undefined;
@@ -159,6 +160,13 @@ export class PodWorld {
     ip('-n', netns, '-6', 'route', 'add', 'default', 'via', `fd60:${index}::1`);
     const cgroup = this.#makeCgroup(join(this.cgroup, name));
     return { name, netns, ...this.#openNetns(netns), ipv4, ipv6, cgroup, device };
+  }
+
+  /** The pod's namespace goes, as when a pod is deleted; its descriptor must not keep it. */
+  removePod(pod: WorldPod): void {
+    closeSync(pod.netnsFd);
+    this.#gone.add(pod.netns);
+    ip('netns', 'del', pod.netns);
   }
 
   makeCgroup(name: string): string {
@@ -312,7 +320,9 @@ export class PodWorld {
   #makeNetns(name: string): string {
     const netns = `${this.name}-${name}`;
     ip('netns', 'add', netns);
-    this.#undo.push(() => void ip('netns', 'del', netns));
+    this.#undo.push(() => {
+      if (!this.#gone.has(netns)) ip('netns', 'del', netns);
+    });
     // Duplicate address detection would hold back each first packet for a second.
     setSysctl(netns, 'net/ipv6/conf/default/accept_dad', '0');
     setSysctl(netns, 'net/ipv6/conf/all/accept_dad', '0');
@@ -321,7 +331,9 @@ export class PodWorld {
 
   #openNetns(netns: string): { netnsFd: number; netnsCookie: bigint } {
     const netnsFd = openSync(`/run/netns/${netns}`, 'r');
-    this.#undo.push(() => closeSync(netnsFd));
+    this.#undo.push(() => {
+      if (!this.#gone.has(netns)) closeSync(netnsFd);
+    });
     const cookie =
       'import socket,struct; s=socket.socket(); print(struct.unpack("<Q",s.getsockopt(1,71,8))[0])';
     const text = execFileSync('nsenter', [`--net=/run/netns/${netns}`, python, '-c', cookie], {
