@@ -104,7 +104,7 @@ export class AgentProcess {
   }
 
   /** The end of its log, which goes with the lab. */
-  lastWords(lines = 6): string {
+  lastWords(lines = 20): string {
     const log = existsSync(this.#options.log) ? readFileSync(this.#options.log, 'utf8').trim() : '';
     return log === '' ? 'it said nothing' : `it said:\n${log.split('\n').slice(-lines).join('\n')}`;
   }
