@@ -18,7 +18,7 @@ import type {
   OutboundQuestion,
 } from '../routing/judgement.ts';
 import { type ConnectRefusals, isStableRefusal } from './connect-refusals.ts';
-import { QuestionQueue } from './question-queue.ts';
+import { QuestionQueue, type QuestionRate } from './question-queue.ts';
 import { type LedgerEntry, RowLedger } from './row-ledger.ts';
 import {
   type EdgeAllotter,
@@ -57,6 +57,8 @@ export interface DecisionTablesOptions {
   readonly waitingPerPod: number;
   /** A refusal for want of knowledge is asked anew after this time. */
   readonly unknownRefusalMs: number;
+  /** Of a pod's own connections, and of each peer's to it. */
+  readonly questionRate: QuestionRate;
 }
 
 export interface DecisionCounts {
@@ -84,10 +86,18 @@ interface InboundDecision {
 
 type Decision = OutboundDecision | InboundDecision;
 
+interface NextLook {
+  /** All that wait have used up their rate: others need not wait for it. */
+  readonly isHeld: boolean;
+  cancel(): void;
+}
+
 /** Judgements of one pod between two looks at its neighbours. */
 const turn = 64;
 /** How long questions are answered before the event loop gets its turn. */
 const sliceMs = 8;
+/** How soon askers are looked at again that have used up their rate. */
+const rateMs = 10;
 
 /** Reasons that more knowledge may turn into an answer within seconds. */
 const unknownReasons: ReadonlySet<number> = new Set([reasons.UNKNOWN_DESTINATION, reasons.UNKNOWN_WORKLOAD]);
@@ -106,19 +116,21 @@ export class DecisionTables {
   readonly #options: DecisionTablesOptions;
   readonly #outbound: RowLedger<Decision>;
   readonly #inbound: RowLedger<Decision>;
-  readonly #queue = new QuestionQueue<TunnelQuestion>();
+  readonly #queue: QuestionQueue<TunnelQuestion>;
   readonly #waiting: WaitingRoom<{ question: TunnelQuestion; dependencies: readonly string[] }>;
   readonly #waitingOfPod = new Map<number, number>();
   readonly #expiring: WaitingRoom<string>;
   readonly #pods = new Map<number, EnrolledPod>();
   #snapshot: MeshSnapshot = emptySnapshot;
-  #next: NodeJS.Immediate | undefined;
+  /** The next look at the queue is due. */
+  #next: NextLook | undefined;
   #asked = 0;
   #judged = 0;
   #evicted = 0;
 
   constructor(options: DecisionTablesOptions) {
     this.#options = options;
+    this.#queue = new QuestionQueue(askerOf, options.questionRate);
     this.#outbound = new RowLedger(options.rowsPerPod);
     this.#inbound = new RowLedger(options.rowsPerPod);
     this.#waiting = new WaitingRoom(options.unknownWaitMs, (due) => this.#giveUpWaiting(due));
@@ -151,7 +163,7 @@ export class DecisionTables {
 
   removePod(podIndex: number): void {
     this.#pods.delete(podIndex);
-    this.#queue.forget(podIndex);
+    this.#queue.forget((question) => question.podIndex === podIndex);
     for (const { question } of this.#waiting.values()) {
       if (question.podIndex === podIndex) this.#leaveWaiting(keyText(question));
     }
@@ -178,25 +190,34 @@ export class DecisionTables {
   ask(questions: readonly TunnelQuestion[]): void {
     this.#asked += questions.length;
     for (const question of questions) this.#queue.add(question);
-    // Alone, the usual case, a question is answered in the call that brought it.
-    if (this.#next === undefined) this.#work();
+    // A question is answered in the call that brought it, unless so many wait that they are answered in slices.
+    if (this.#next === undefined || this.#next.isHeld) this.#work();
   }
 
   close(): void {
-    if (this.#next !== undefined) clearImmediate(this.#next);
+    this.#next?.cancel();
     this.#waiting.close();
     this.#expiring.close();
   }
 
   #work(): void {
+    this.#next?.cancel();
     this.#next = undefined;
     const until = performance.now() + sliceMs;
     const batch = new Batch();
-    while (this.#queue.size > 0 && performance.now() < until) {
-      for (const question of this.#queue.takeTurn(turn)) this.#answer(question, batch);
+    let isHeld = false;
+    for (
+      let now = performance.now();
+      this.#queue.size > 0 && !isHeld && now < until;
+      now = performance.now()
+    ) {
+      const questions = this.#queue.takeTurn(turn, now);
+      for (const question of questions) this.#answer(question, batch);
+      isHeld = questions.length === 0;
     }
     this.#write(batch);
-    if (this.#queue.size > 0) this.#next = setImmediate(() => this.#work());
+    if (this.#queue.size > 0)
+      this.#next = isHeld ? lookLater(() => this.#work()) : lookAtOnce(() => this.#work());
   }
 
   #answer(question: TunnelQuestion, batch: Batch): void {
@@ -379,6 +400,23 @@ export class DecisionTables {
   #ledgerOf({ kind }: { readonly kind: 'outbound' | 'inbound' }): RowLedger<Decision> {
     return kind === 'outbound' ? this.#outbound : this.#inbound;
   }
+}
+
+/** Peers of a pod are told apart: one that tries many ports of it holds up no other. */
+function askerOf(question: TunnelQuestion): string {
+  return question.kind === 'outbound'
+    ? `${question.podIndex}`
+    : `${question.podIndex} ${question.peerAddress}`;
+}
+
+function lookAtOnce(work: () => void): NextLook {
+  const immediate = setImmediate(work);
+  return { isHeld: false, cancel: () => clearImmediate(immediate) };
+}
+
+function lookLater(work: () => void): NextLook {
+  const timer = setTimeout(work, rateMs);
+  return { isHeld: true, cancel: () => clearTimeout(timer) };
 }
 
 function keyText(question: TunnelQuestion): string {

@@ -39,6 +39,8 @@ export interface CarriedPod extends EnrolledPod {
 /** Unknown destinations of one pod that may wait for the mesh state at a time. */
 const waitingPerPod = 256;
 const unknownRefusalMs = 30_000;
+/** A scan of ports asks at this rate; what really needs more new destinations than this a second waits a moment. */
+const questionsPerSecond = 1_000;
 
 /** The native tunnel with its decision tables: pods, certificates and the mesh go in, flows and counters come out. */
 export class Tunnel {
@@ -63,6 +65,7 @@ export class Tunnel {
       unknownWaitMs: unknownWaitMs(settings.questionTimeoutMs),
       waitingPerPod,
       unknownRefusalMs,
+      questionRate: { perSecond: questionsPerSecond, burst: settings.limits.parkedPerPod },
     });
   }
 

@@ -83,6 +83,7 @@ function tables(options: Partial<DecisionTablesOptions> = {}): DecisionTables {
     unknownWaitMs: 5_000,
     waitingPerPod: 3,
     unknownRefusalMs: 30_000,
+    questionRate: { perSecond: 1_000, burst: 1_000 },
     ...options,
   });
   open.push(made);
@@ -323,6 +324,19 @@ describe('the bookkeeping', () => {
     expect(written.kernel.size).toBe(49);
     expect(written.outbound.get('o 1 10.96.0.1 80')?.reason).toBe(reasons.NONE);
     expect(written.outbound.get('o 2 10.96.0.1 80')?.reason).toBe(reasons.NONE);
+  });
+
+  it('answers a neighbour at once while a scan waits for its rate', () => {
+    const decisions = tables({ questionRate: { perSecond: 100, burst: 10 } });
+    decisions.setSnapshot(mesh());
+    decisions.ask(Array.from({ length: 50 }, (_, n) => outbound('10.96.0.1', 1000 + n)));
+    expect(decisions.counts().judged).toBe(10);
+    decisions.ask([outbound('10.96.0.1', 80, 2)]);
+    expect(written.outbound.get('o 2 10.96.0.1 80')?.reason).toBe(reasons.NONE);
+    vi.advanceTimersByTime(100);
+    expect(decisions.counts().judged).toBe(21);
+    vi.advanceTimersByTime(400);
+    expect(written.outbound.size).toBe(51);
   });
 
   it('lets go of every edge and row of a removed pod', () => {
