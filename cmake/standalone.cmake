@@ -6,7 +6,9 @@ target_compile_definitions(hadal_core PUBLIC HADAL_STANDALONE=1)
 target_link_libraries(hadal_core PUBLIC OpenSSL::SSL OpenSSL::Crypto PkgConfig::NGHTTP2)
 
 if(HADAL_FUZZ)
-  target_compile_options(hadal_core PUBLIC -fsanitize=fuzzer-no-link,address,undefined)
+  target_compile_options(hadal_core PUBLIC -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
+  # clang 19 means libbpf's LIBBPF_OPTS with it.
+  target_compile_options(hadal_core PUBLIC -Wno-missing-designated-field-initializers)
   target_link_options(hadal_core PUBLIC -fsanitize=address,undefined)
 endif()
 
@@ -30,5 +32,7 @@ else()
     hadal_sources(test_support native/test/support/*.cc)
     add_executable(hadal_native_tests ${test_sources} ${test_support})
     target_link_libraries(hadal_native_tests PRIVATE hadal_core GTest::gtest GTest::gtest_main)
+    add_executable(hadal-relay-pair native/test/relay/relay_pair.cc ${test_support})
+    target_link_libraries(hadal-relay-pair PRIVATE hadal_core)
   endif()
 endif()

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 
 namespace hadal::h2 {
 
@@ -33,9 +34,11 @@ class TokenBucket {
 };
 
 struct FloodGuard {
+  /// Per peer: every abort of an application is one, so the budget is large, and many tunnels do not multiply
+  /// it.
+  std::shared_ptr<TokenBucket> resets;
   /// PING, SETTINGS, PRIORITY, unknown frames, empty DATA, tiny WINDOW_UPDATE.
   TokenBucket control_frames;
-  TokenBucket resets;
 };
 
 }  // namespace hadal::h2

@@ -64,9 +64,8 @@ void Stream::forget_stream() {
   received_end_ = closed_ = ending_ = false;
 }
 
-std::unique_ptr<Session> Session::create(Role role, const SessionSettings& settings, SessionOwner& owner,
-                                         RecordWriter& writer, ChunkList& chunks) {
-  std::unique_ptr<Session> session(new Session(role, settings, owner, writer, chunks));
+std::unique_ptr<Session> Session::create(Role role, const SessionSettings& settings, SessionParts parts) {
+  std::unique_ptr<Session> session(new Session(role, settings, std::move(parts)));
   const Option option = make_option(settings);
   if (option == nullptr) {
     return nullptr;
@@ -79,16 +78,15 @@ std::unique_ptr<Session> Session::create(Role role, const SessionSettings& setti
   return session->submit_settings() ? std::move(session) : nullptr;
 }
 
-Session::Session(Role role, const SessionSettings& settings, SessionOwner& owner, RecordWriter& writer,
-                 ChunkList& chunks)
+Session::Session(Role role, const SessionSettings& settings, SessionParts parts)
     : role_(role),
       settings_(settings),
-      owner_(owner),
-      writer_(writer),
-      chunks_(chunks),
-      guard_{.control_frames =
-                 TokenBucket(settings.control_frames_per_second, settings.control_frames_per_second),
-             .resets = TokenBucket(settings.resets_per_second, settings.reset_burst)} {}
+      owner_(parts.owner),
+      writer_(parts.writer),
+      chunks_(parts.chunks),
+      guard_{.resets = std::move(parts.resets),
+             .control_frames =
+                 TokenBucket(settings.control_frames_per_second, settings.control_frames_per_second)} {}
 
 Session::~Session() { nghttp2_session_del(session_); }
 
@@ -119,10 +117,15 @@ bool Session::receive(std::span<const uint8_t> bytes, int64_t now_ns) {
     flooded_ |= parsed == NGHTTP2_ERR_FLOODED;
     return false;
   }
-  if (nghttp2_session_want_write(session_) != 0) {
-    owner_.on_output();
-  }
+  announce_output();
   return true;
+}
+
+// What nghttp2 itself has to say; frames that wait for company do not count.
+void Session::announce_output() {
+  if (nghttp2_session_want_write(session_) != 0) {
+    owner_.on_output(waits_for_company_ ? Urgency::soon : Urgency::now);
+  }
 }
 
 void Session::dispatch() {
@@ -134,6 +137,7 @@ void Session::dispatch() {
 bool Session::flush() { return run_output(); }
 
 bool Session::run_output() {
+  waits_for_company_ = false;
   while (true) {
     const uint8_t* bytes = nullptr;
     const ssize_t count = nghttp2_session_mem_send(session_, &bytes);
@@ -157,14 +161,15 @@ bool Session::open_stream(Stream& stream, std::span<const Header> headers) {
     return false;
   }
   attach(stream, id);
-  owner_.on_output();
+  owner_.on_output(Urgency::now);
   return true;
 }
 
-bool Session::respond(Stream& stream, std::span<const Header> headers, bool end) {
+bool Session::respond(Stream& stream, std::span<const Header> headers, bool end, Urgency urgency) {
   const auto pairs = name_values(headers);
   nghttp2_data_provider body = stream_body(stream);
-  owner_.on_output();
+  waits_for_company_ |= urgency == Urgency::soon;
+  owner_.on_output(urgency);
   return nghttp2_submit_response(session_, stream.stream_id_, pairs.data(), headers.size(),
                                  end ? nullptr : &body) == 0;
 }
@@ -182,14 +187,14 @@ bool Session::send(Stream& stream, const SlottedPayload& payload) {
   const int resumed = nghttp2_session_resume_data(session_, stream.stream_id_);
   const bool sent = (resumed == 0 || resumed == NGHTTP2_ERR_INVALID_ARGUMENT) && run_output();
   sending_ = nullptr;
-  owner_.on_output();
+  owner_.on_output(Urgency::now);
   return sent && payload_offset_ == payload_.bytes;
 }
 
 void Session::end(Stream& stream) {
   stream.ending_ = true;
   nghttp2_session_resume_data(session_, stream.stream_id_);
-  owner_.on_output();
+  owner_.on_output(Urgency::now);
 }
 
 void Session::detach(Stream& stream, uint32_t code) {
@@ -205,32 +210,38 @@ void Session::detach(Stream& stream, uint32_t code) {
     nghttp2_session_set_stream_user_data(session_, stream.stream_id_, nullptr);
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.stream_id_, code);
     --open_streams_;
-    owner_.on_output();
+    // Resets come with every connection that an application aborts, often in the hundreds per second.
+    waits_for_company_ = true;
+    owner_.on_output(Urgency::soon);
   }
   stream.session_ = nullptr;
 }
 
 void Session::consume(const Stream& stream, size_t bytes) {
-  nghttp2_session_consume(session_, stream.stream_id_, bytes);
-  if (nghttp2_session_want_write(session_) != 0) {
-    owner_.on_output();
+  if (bytes > 0) {
+    nghttp2_session_consume(session_, stream.stream_id_, bytes);
+    announce_output();
   }
 }
 
 void Session::announce_shutdown() {
-  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
-                        NGHTTP2_NO_ERROR, nullptr, 0);
-  owner_.on_output();
+  // "No more, please", which a stream that is on its way still passes ...
+  if (role_ == Role::server) {
+    nghttp2_submit_shutdown_notice(session_);
+    owner_.on_output(Urgency::now);
+  }
 }
 
-void Session::terminate(uint32_t code) {
-  nghttp2_session_terminate_session(session_, code);
-  owner_.on_output();
+void Session::finish_shutdown() {
+  // ... and the word after which none does.
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
+                        NGHTTP2_NO_ERROR, nullptr, 0);
+  owner_.on_output(Urgency::now);
 }
 
 void Session::ping() {
   nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
-  owner_.on_output();
+  owner_.on_output(Urgency::now);
 }
 
 uint32_t Session::peer_max_concurrent_streams() const {

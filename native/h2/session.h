@@ -27,6 +27,14 @@ struct SessionSettings {
   uint32_t control_frames_per_second = 1'000;
 };
 
+/// Whether a frame is worth a record, a packet and a wake-up of its own.
+enum class Urgency : uint8_t {
+  /// Leaves before the turn ends.
+  now,
+  /// Nobody waits for it: leaves with the next frame that is urgent, within a millisecond or so.
+  soon,
+};
+
 class SessionOwner {
  public:
   /// A peer's CONNECT begins (server): who carries it, or null to refuse it.
@@ -36,8 +44,8 @@ class SessionOwner {
   virtual void on_ping_answer() = 0;
   /// Settings or credit of the peer changed: streams that waited may go on.
   virtual void on_more_room() = 0;
-  /// Something waits to be written: flush() before the turn ends.
-  virtual void on_output() = 0;
+  /// Something waits to be written.
+  virtual void on_output(Urgency urgency) = 0;
 
  protected:
   ~SessionOwner() = default;
@@ -52,11 +60,19 @@ struct SlottedPayload {
 
 enum class Role : uint8_t { client, server };
 
+/// What a session works with and does not own; all of it outlives the session.
+struct SessionParts {
+  SessionOwner& owner;
+  RecordWriter& writer;
+  ChunkList& chunks;
+  /// The peer's budget of RST_STREAM, shared by all its sessions.
+  std::shared_ptr<TokenBucket> resets;
+};
+
 class Session {
  public:
   [[nodiscard]] static std::unique_ptr<Session> create(Role role, const SessionSettings& settings,
-                                                       SessionOwner& owner, RecordWriter& writer,
-                                                       ChunkList& chunks);
+                                                       SessionParts parts);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -75,7 +91,7 @@ class Session {
     bool unique = false;
   };
   [[nodiscard]] bool open_stream(Stream& stream, std::span<const Header> headers);
-  [[nodiscard]] bool respond(Stream& stream, std::span<const Header> headers, bool end);
+  [[nodiscard]] bool respond(Stream& stream, std::span<const Header> headers, bool end, Urgency urgency);
 
   /// How much payload send() may be given now.
   [[nodiscard]] size_t sendable(const Stream& stream) const;
@@ -89,9 +105,10 @@ class Session {
   /// Credit for payload that reached the application (or was dropped for good).
   void consume(const Stream& stream, size_t bytes);
 
-  /// GOAWAY that lets running streams finish.
+  /// Asks the peer to open no more streams; those that are on their way still come in (server only).
   void announce_shutdown();
-  void terminate(uint32_t code);
+  /// GOAWAY: streams that have not come in by now never will.
+  void finish_shutdown();
   void ping();
 
   [[nodiscard]] size_t open_streams() const { return open_streams_; }
@@ -105,13 +122,13 @@ class Session {
   friend class Stream;
   friend struct SessionCallbacks;
 
-  Session(Role role, const SessionSettings& settings, SessionOwner& owner, RecordWriter& writer,
-          ChunkList& chunks);
+  Session(Role role, const SessionSettings& settings, SessionParts parts);
 
   void touch(Stream& stream);
   void attach(Stream& stream, int32_t id);
   [[nodiscard]] bool submit_settings();
   [[nodiscard]] bool run_output();
+  void announce_output();
   void flood(const char* what);
 
   Role role_;
@@ -130,6 +147,7 @@ class Session {
   uint32_t header_bytes_ = 0;
   int64_t now_ns_ = 0;
   bool flooded_ = false;
+  bool waits_for_company_ = false;
   std::string failure_detail_;
 };
 

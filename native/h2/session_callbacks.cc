@@ -99,9 +99,11 @@ struct SessionCallbacks {
         }
         break;
       case NGHTTP2_SETTINGS:
+        session.owner_.on_output(Urgency::now);
         session.owner_.on_more_room();
         break;
       case NGHTTP2_PING:
+        session.owner_.on_output(Urgency::now);
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) {
           session.owner_.on_ping_answer();
         }
@@ -123,7 +125,7 @@ struct SessionCallbacks {
       stream->close_code_ = error_code;
       --session.open_streams_;
       session.touch(*stream);
-      session.owner_.on_output();
+      session.owner_.on_output(Urgency::now);
     }
     return 0;
   }
@@ -163,7 +165,7 @@ struct SessionCallbacks {
     const bool ends = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     switch (frame.hd.type) {
       case NGHTTP2_RST_STREAM:
-        if (!session.guard_.resets.take(session.now_ns_)) {
+        if (!session.guard_.resets->take(session.now_ns_)) {
           session.flood("RST_STREAM");
         }
         return;

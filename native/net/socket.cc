@@ -26,8 +26,9 @@ bool set_option(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof(value)) == 0;
 }
 
-void set_stream_options(int fd) {
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+void choose_port_at_connect(int fd) { set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1); }
+
+void set_keepalive(int fd) {
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 180);
   set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 180);
@@ -104,7 +105,9 @@ Result<UniqueFd> open_transparent_listener(const std::string& congestion_control
   if (!transparent) {
     return listen_failure("set IP_TRANSPARENT (needs CAP_NET_ADMIN)", "setsockopt");
   }
-  set_stream_options(fd.get());
+  // Accepted sockets inherit these.
+  set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  set_keepalive(fd.get());
   if (!set_congestion_control(fd.get(), congestion_control)) {
     return listen_failure("set congestion control '" + congestion_control + "'", "setsockopt");
   }
@@ -113,6 +116,9 @@ Result<UniqueFd> open_transparent_listener(const std::string& congestion_control
   if (bind(fd.get(), address.get(), address.length) != 0) {
     return listen_failure("bind", "bind");
   }
+  // What is accepted has the application's port, and inherits this: else an application that restarts finds
+  // its port in use. Set after bind(), which would otherwise share our own port.
+  set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (listen(fd.get(), kBacklog) != 0) {
     return listen_failure("listen", "listen");
   }

@@ -16,9 +16,12 @@ namespace hadal::net {
 /// False with errno set.
 bool set_option(int fd, int level, int name, int value);
 
-/// TCP_NODELAY, and keepalive at 180 s, nine probes 180 s apart (what ambient proxies use). Accepted sockets
-/// inherit them from their listener.
-void set_stream_options(int fd);
+/// The first probe after 180 s, nine of them 180 s apart: what ambient proxies use. Pointless on legs over
+/// lo, whose other end cannot vanish without a word.
+void set_keepalive(int fd);
+
+/// Ports are chosen at connect(), by the whole 4-tuple: 28,000 per destination instead of 28,000 in all.
+void choose_port_at_connect(int fd);
 
 /// TCP_CONGESTION; an empty name leaves the system's. setsockopt works where the sysctl of the namespace is
 /// refused.

@@ -24,7 +24,11 @@ class SocketInput {
     readable_ |= (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     // After this a short read does not mean drained: the end itself is still to be read.
     ending_ |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    broken_ |= (events & EPOLLERR) != 0;
   }
+
+  /// The peer's RST, or a timeout: the connection is no more, close() sends nothing.
+  [[nodiscard]] bool broken() const { return broken_; }
 
   [[nodiscard]] bool readable() const { return readable_; }
   [[nodiscard]] int error() const { return error_; }
@@ -52,6 +56,7 @@ class SocketInput {
       return {Status::drained, 0};
     }
     error_ = errno;
+    broken_ = true;
     return {Status::failed, 0};
   }
 
@@ -59,6 +64,7 @@ class SocketInput {
   int error_ = 0;
   bool readable_ = false;
   bool ending_ = false;
+  bool broken_ = false;
 };
 
 }  // namespace hadal::net

@@ -91,10 +91,10 @@ bool AppSocket::end_writes() {
 }
 
 void AppSocket::abort() {
-  if (fd_.valid()) {
+  if (fd_.valid() && !input_.broken()) {
     net::reset_on_close(fd_.get());
-    fd_.reset();
   }
+  fd_.reset();
 }
 
 }  // namespace hadal::tunnel

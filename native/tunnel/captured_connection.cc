@@ -37,6 +37,10 @@ uint16_t CapturedConnection::guard() const {
       (ends_.destination.address.is_loopback() || pod_.owns(ends_.destination.address))) {
     return HADAL_REASON_SELF_CALL;
   }
+  // One of our own, that the connect hook should have let pass.
+  if (kind_ == ListenerKind::outbound && pod_.is_own_socket(ends_.source)) {
+    return HADAL_REASON_SELF_CALL;
+  }
   if (!pod_.admits_connection()) {
     return HADAL_REASON_QUOTA;
   }

@@ -21,14 +21,14 @@ ClientTunnel* ClientTunnel::open(Worker& worker, Pod& pod, TunnelPool& pool, Poo
     detail = "no certificate for " + pod.identity();
     return nullptr;
   }
-  UniqueFd fd = pod.dial(entry.destination);
-  if (!fd.valid()) {
+  Dialled dialled = pod.dial(entry.destination);
+  if (!dialled.fd.valid()) {
     reason = connect_reason(errno);
     detail = std::strerror(errno);
     return nullptr;
   }
   // Owned by itself until fail(), which hands it to the loop for disposal.
-  auto* tunnel = new ClientTunnel(worker, pod, pool, entry, std::move(fd));
+  auto* tunnel = new ClientTunnel(worker, pod, pool, entry, std::move(dialled));
   if (worker.settings().unsafe_plaintext_tunnels) {
     const auto& expected = *entry.peer_identities;
     tunnel->set_channel(
@@ -39,8 +39,11 @@ ClientTunnel* ClientTunnel::open(Worker& worker, Pod& pod, TunnelPool& pool, Poo
   return tunnel;
 }
 
-ClientTunnel::ClientTunnel(Worker& worker, Pod& pod, TunnelPool& pool, PoolEntry& entry, UniqueFd fd)
-    : Tunnel(worker, pod, h2::Role::client, std::move(fd), entry.destination), pool_(pool), entry_(entry) {}
+ClientTunnel::ClientTunnel(Worker& worker, Pod& pod, TunnelPool& pool, PoolEntry& entry, Dialled dialled)
+    : Tunnel(worker, pod, h2::Role::client, std::move(dialled.fd), entry.destination),
+      pool_(pool),
+      entry_(entry),
+      listed_(std::move(dialled.listed)) {}
 
 size_t ClientTunnel::free_streams() const {
   if (!usable()) {
@@ -80,10 +83,8 @@ void ClientTunnel::maintain(int64_t now_ns) {
     idle_since_ns_ = now_ns;
   }
   const int64_t release_ns = std::chrono::nanoseconds(worker_.settings().pool.idle_release).count();
-  if (leaving_ || now_ns - idle_since_ns_ > release_ns) {
-    session().announce_shutdown();
-    flush();
-    fail(HADAL_REASON_NONE, "idle");
+  if (now_ns - idle_since_ns_ > release_ns) {
+    announce_shutdown();
   }
 }
 

@@ -15,12 +15,8 @@ void put_address(uint8_t* into, const net::IpAddress& address) {
 }  // namespace
 
 Flow::Flow(Worker& worker, Pod& pod, FlowDirection direction, FlowPath path)
-    : worker_(worker),
-      pod_(pod),
-      id_(worker.next_flow_id()),
-      opened_ns_(worker.loop().now_ns()),
-      direction_(direction),
-      path_(path) {
+    : worker_(worker), pod_(pod), id_(worker.next_flow_id()), direction_(direction), path_(path) {
+  ends_.opened_ns = worker.loop().now_ns();
   pod_.enter(*this);
 }
 
@@ -40,7 +36,7 @@ void Flow::use_edge(uint32_t edge) {
 
 void Flow::count_opened() {
   opened_ = true;
-  connect_us_ = static_cast<uint32_t>((worker_.loop().now_ns() - opened_ns_) / 1000);
+  connect_us_ = static_cast<uint32_t>((worker_.loop().now_ns() - ends_.opened_ns) / 1000);
   if (edge_ != nullptr) {
     edge_->opened.add(1);
   }
@@ -88,8 +84,8 @@ FlowRecord Flow::record(FlowKind kind) {
   FlowRecord out{};
   const int64_t now_ns = worker_.loop().now_ns();
   out.flow_id = id_;
-  out.opened_unix_us = worker_.unix_us(opened_ns_);
-  out.duration_us = static_cast<uint64_t>(now_ns - opened_ns_) / 1000;
+  out.opened_unix_us = worker_.unix_us(ends_.opened_ns);
+  out.duration_us = static_cast<uint64_t>(now_ns - ends_.opened_ns) / 1000;
   out.bytes_sent = bytes_sent_;
   out.bytes_received = bytes_received_;
   put_address(out.source_address, ends_.source.address);

@@ -22,6 +22,8 @@ struct FlowEnds {
   net::SocketAddress source;
   net::SocketAddress destination;
   net::SocketAddress endpoint;
+  /// When we first heard of the connection, by the worker's clock.
+  int64_t opened_ns = 0;
 };
 
 class Flow : public net::Disposable, public net::ListHook<PodFlowTag> {
@@ -59,7 +61,6 @@ class Flow : public net::Disposable, public net::ListHook<PodFlowTag> {
 
  private:
   uint64_t id_;
-  int64_t opened_ns_;
   uint64_t bytes_sent_ = 0;
   uint64_t bytes_received_ = 0;
   EdgeCounter* edge_ = nullptr;

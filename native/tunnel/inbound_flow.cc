@@ -65,9 +65,19 @@ void InboundFlow::on_headers() {
     }
     return;
   }
-  deliver();
-  if (stage_ == Stage::headers && headers_complete_ && !done_) {
+  if (stage_ == Stage::headers && headers_complete_) {
     judge();
+  }
+  if (done_) {
+    return;
+  }
+  // Payload ahead of our answer: with a row at hand the connection may stand already.
+  if (relaying_) {
+    relay_received();
+  } else if (stage_ == Stage::refused) {
+    session()->consume(*this, take_received(worker_.parts()));
+  } else {
+    deliver();
   }
 }
 
@@ -165,7 +175,9 @@ void InboundFlow::answer() {
       {.name = kBaggageHeader, .value = row_->baggage},
   }};
   const size_t count = headers.size() - (row_->baggage.empty() ? 1 : 0);
-  if (!session()->respond(*this, std::span(headers).first(count), false)) {
+  // Our own agents do not wait for it, so it may travel with the application's first bytes.
+  const h2::Urgency urgency = tunnel_->peer_is_hadal() ? h2::Urgency::soon : h2::Urgency::now;
+  if (!session()->respond(*this, std::span(headers).first(count), false, urgency)) {
     break_off(HADAL_REASON_H2_PROTOCOL);
     return;
   }
@@ -183,7 +195,7 @@ void InboundFlow::refuse(uint16_t status, uint16_t reason) {
   session()->consume(*this, socket_.kept_bytes());
   socket_.drop_kept();
   socket_.close();
-  if (!session()->respond(*this, headers, true)) {
+  if (!session()->respond(*this, headers, true, h2::Urgency::now)) {
     break_off(reason);
     return;
   }
@@ -191,7 +203,7 @@ void InboundFlow::refuse(uint16_t status, uint16_t reason) {
   worker_.handshake_deadlines().arm(*this, worker_.loop().now_ns());
 }
 
-void InboundFlow::on_deadline() {
+void InboundFlow::on_setup_deadline() {
   switch (stage_) {
     case Stage::headers:
       break_off(HADAL_REASON_H2_PROTOCOL);

@@ -16,7 +16,6 @@ class InboundFlow final : public StreamFlow, public Parked {
   static InboundFlow* begin(Worker& worker, Pod& pod, Tunnel& tunnel);
 
   void on_inbound_row(const std::shared_ptr<const InboundRow>& row) override;
-  void on_deadline() override;
 
  private:
   /// What the headers said; gone once the connection is judged.
@@ -45,6 +44,7 @@ class InboundFlow final : public StreamFlow, public Parked {
   void on_headers_end() override { headers_complete_ = true; }
   void on_headers() override;
   void on_socket_event(uint32_t events) override;
+  void on_setup_deadline() override;
 
   void count_from_socket(size_t bytes) override { add_received(bytes); }
   void count_to_socket(size_t bytes) override { add_sent(bytes); }

@@ -67,6 +67,12 @@ void OutboundFlow::send_connect() {
   const size_t count = headers.size() - (endpoint_.baggage.empty() ? 1 : 0);
   if (!tunnel_->session().open_stream(*this, std::span(headers).first(count))) {
     break_off(HADAL_REASON_H2_PROTOCOL);
+    return;
+  }
+  // Another agent of ours keeps what arrives ahead of its answer, bounded by the window, and throws it away
+  // when it refuses. That spares a round trip between the nodes for all but the first connection of a tunnel.
+  if (tunnel_->peer_is_hadal()) {
+    start_early_payload();
   }
 }
 
@@ -95,10 +101,10 @@ void OutboundFlow::on_headers() {
   }
 }
 
-// Nothing of the application's has been sent yet, so a second try on another tunnel is safe: a pooled one may
-// have died unnoticed, or said GOAWAY while our CONNECT was on its way.
+// As long as nothing of the application's has been sent, a second try on another tunnel is safe: a pooled one
+// may have died unnoticed, or said GOAWAY while our CONNECT was on its way.
 void OutboundFlow::on_lost_before_relay(uint16_t reason) {
-  if (retried_ || done_) {
+  if (retried_ || done_ || payload_sent_) {
     break_off(reason);
     return;
   }
@@ -115,7 +121,7 @@ void OutboundFlow::on_socket_event(uint32_t events) {
   }
 }
 
-void OutboundFlow::on_deadline() { break_off(HADAL_REASON_CONNECT_TIMEOUT); }
+void OutboundFlow::on_setup_deadline() { break_off(HADAL_REASON_CONNECT_TIMEOUT); }
 
 uint16_t OutboundFlow::socket_reset_reason() const { return HADAL_REASON_RESET_BY_SOURCE; }
 uint16_t OutboundFlow::stream_reset_reason() const { return HADAL_REASON_RESET_BY_DESTINATION; }

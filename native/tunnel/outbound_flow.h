@@ -18,7 +18,6 @@ class OutboundFlow final : public StreamFlow, public TunnelWaiter {
 
   void on_tunnel(ClientTunnel& tunnel) override;
   void on_no_tunnel(uint16_t reason, const std::string& detail) override;
-  void on_deadline() override;
 
  private:
   OutboundFlow(Worker& worker, Pod& pod, std::shared_ptr<const OutboundRow> row,
@@ -31,6 +30,7 @@ class OutboundFlow final : public StreamFlow, public TunnelWaiter {
   void on_headers_end() override {}
   void on_headers() override;
   void on_socket_event(uint32_t events) override;
+  void on_setup_deadline() override;
   void on_lost_before_relay(uint16_t reason) override;
 
   void count_from_socket(size_t bytes) override { add_sent(bytes); }

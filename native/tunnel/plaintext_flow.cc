@@ -14,7 +14,9 @@ void PlaintextFlow::start_outbound(Worker& worker, Pod& pod, UniqueFd fd, const 
   auto* flow = new PlaintextFlow(worker, pod, FlowDirection::outbound);
   FlowEnds all = ends;
   all.endpoint = endpoint.destination;
-  flow->start(std::move(fd), pod.dial(endpoint.destination), all, endpoint.edge);
+  Dialled dialled = pod.dial(endpoint.destination);
+  flow->listed_ = std::move(dialled.listed);
+  flow->start(std::move(fd), std::move(dialled.fd), all, endpoint.edge);
 }
 
 void PlaintextFlow::start_inbound(Worker& worker, Pod& pod, UniqueFd fd, const FlowEnds& ends,
@@ -71,7 +73,7 @@ void PlaintextFlow::on_side_ready(Side& side, uint32_t events) {
     finish_connect();
     return;
   }
-  if ((events & EPOLLERR) != 0 && net::pending_error(side.socket.fd()) != 0) {
+  if (side.socket.input().broken()) {
     break_off(side.reset_reason);
     return;
   }

@@ -7,6 +7,7 @@
 #include "native/net/event_loop.h"
 #include "native/tunnel/app_socket.h"
 #include "native/tunnel/flow.h"
+#include "native/tunnel/own_sockets.h"
 #include "native/tunnel/rows.h"
 
 namespace hadal::tunnel {
@@ -49,6 +50,7 @@ class PlaintextFlow final : public Flow, public net::Resumable, public net::Time
   void close_flow();
   bool measure_path(net::PathQuality& quality) override;
 
+  OwnSocket listed_;
   Side source_;
   Side target_;
   FlowDirection direction_;

@@ -10,6 +10,10 @@
 namespace hadal::tunnel {
 namespace {
 
+// Of one pod, on one worker.
+constexpr size_t kMaxTunnels = 4096;
+constexpr size_t kMaxHandshakes = 512;
+
 const net::IpAddress& loopback_of(const net::IpAddress& family_of) {
   static const net::IpAddress v4 = *net::IpAddress::parse("127.0.0.1");
   static const net::IpAddress v6 = *net::IpAddress::parse("::1");
@@ -56,6 +60,8 @@ bool Pod::is_own_listener(uint16_t port) const {
 bool Pod::admits_connection() const {
   return load_->connections.load(std::memory_order_relaxed) <= worker_.settings().limits.connections_per_pod;
 }
+
+bool Pod::admits_tunnel() const { return tunnel_count_ < kMaxTunnels && handshakes_ < kMaxHandshakes; }
 
 bool Pod::may_park(size_t rows) const {
   const LimitSettings& limits = worker_.settings().limits;
@@ -124,7 +130,7 @@ void Pod::put(const std::shared_ptr<const InboundRow>& row) {
 
 void Pod::count_question_timeout() { worker_.count_question_timeout(); }
 
-UniqueFd Pod::dial(const net::SocketAddress& destination) {
+Dialled Pod::dial(const net::SocketAddress& destination) {
   UniqueFd fd = stock_.take(SocketUse::dial, family_of(destination.address), worker_.loop().now_ns());
   if (!fd.valid()) {
     return {};
@@ -140,7 +146,8 @@ UniqueFd Pod::dial(const net::SocketAddress& destination) {
     errno = error;
     return {};
   }
-  return fd;
+  OwnSocket listed(load_->own_sockets, net::local_address(fd.get()).value_or(net::SocketAddress{}));
+  return {.fd = std::move(fd), .listed = std::move(listed)};
 }
 
 UniqueFd Pod::deliver(const net::SocketAddress& client, const net::SocketAddress& upstream, bool loopback) {
@@ -164,6 +171,7 @@ UniqueFd Pod::deliver(const net::SocketAddress& client, const net::SocketAddress
     }
     if (!bound) {
       source.port = 0;
+      net::choose_port_at_connect(fd.get());
       bound = bind_to(fd.get(), source);
     }
     const int error = bound ? start_connect(fd.get(), target) : errno;

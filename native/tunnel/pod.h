@@ -30,6 +30,12 @@ struct ListenerFds {
   UniqueFd plaintext;
 };
 
+/// A connection on its way out of a pod.
+struct Dialled {
+  UniqueFd fd;
+  OwnSocket listed;
+};
+
 class Pod : public net::Disposable {
  public:
   Pod(Worker& worker, const PodSettings& settings, UniqueFd netns, ListenerFds listeners,
@@ -41,6 +47,9 @@ class Pod : public net::Disposable {
   void set_addresses(std::vector<net::IpAddress> addresses) { addresses_ = std::move(addresses); }
   [[nodiscard]] bool owns(const net::IpAddress& address) const;
   [[nodiscard]] bool is_own_listener(uint16_t port) const;
+  [[nodiscard]] bool is_own_socket(const net::SocketAddress& address) const {
+    return load_->own_sockets->contains(address);
+  }
 
   // Decision tables. A miss parks the connection and asks TypeScript, unless a quota is used up.
   /// False when a quota forbids to wait.
@@ -54,7 +63,7 @@ class Pod : public net::Disposable {
   void count_question_timeout();
 
   /// A socket on its way out of the pod from its own address; connecting. Invalid with errno set.
-  [[nodiscard]] UniqueFd dial(const net::SocketAddress& destination);
+  [[nodiscard]] Dialled dial(const net::SocketAddress& destination);
   /// A socket on its way to the application, with the client's address and, if free, port.
   [[nodiscard]] UniqueFd deliver(const net::SocketAddress& client, const net::SocketAddress& upstream,
                                  bool loopback);
@@ -64,6 +73,10 @@ class Pod : public net::Disposable {
 
   // Membership; quotas.
   [[nodiscard]] bool admits_connection() const;
+  /// Anybody may connect to port 15008, so what has not shown a certificate yet is bounded on its own.
+  [[nodiscard]] bool admits_tunnel() const;
+  void enter_handshake() { ++handshakes_; }
+  void leave_handshake() { --handshakes_; }
   void enter(Flow& flow);
   void leave(Flow& flow);
   void enter(Tunnel& tunnel);
@@ -112,6 +125,7 @@ class Pod : public net::Disposable {
   size_t tunnel_count_ = 0;
   bool retired_ = false;
   bool tell_drained_ = false;
+  size_t handshakes_ = 0;
 };
 
 }  // namespace hadal::tunnel

@@ -11,18 +11,20 @@
 #include <utility>
 
 #include "native/net/intrusive_list.h"
+#include "native/tunnel/own_sockets.h"
 #include "native/tunnel/rows.h"
 
 namespace hadal::tunnel {
 
 struct ParkedTag;
 
-/// What all workers count together about a pod.
+/// What all workers know together about a pod.
 struct PodLoad {
   std::atomic<uint32_t> connections{0};
   std::atomic<uint32_t> parked{0};
   /// Workers that still carry something of it.
   std::atomic<uint32_t> workers{0};
+  std::shared_ptr<OwnSockets> own_sockets = std::make_shared<OwnSockets>();
 };
 
 class Parked : public net::ListHook<ParkedTag> {

@@ -10,6 +10,11 @@
 namespace hadal::tunnel {
 
 void ServerTunnel::accept(Worker& worker, Pod& pod, UniqueFd fd, const net::SocketAddress& peer) {
+  if (!pod.admits_tunnel()) {
+    worker.edges().count_failure(0, HADAL_REASON_QUOTA);
+    net::reset_on_close(fd.get());
+    return;
+  }
   const auto credentials = worker.credentials(pod.identity());
   if (credentials == nullptr && !worker.settings().unsafe_plaintext_tunnels) {
     worker.log(LogLevel::warn, pod.index(),
@@ -26,6 +31,7 @@ void ServerTunnel::accept(Worker& worker, Pod& pod, UniqueFd fd, const net::Sock
     tunnel->set_channel(tls::TlsChannel::server(tunnel->wire(), credentials));
   }
   worker.count_tunnel_opened();
+  pod.enter_handshake();
   tunnel->start(State::handshaking);
 }
 
@@ -36,7 +42,16 @@ h2::Stream* ServerTunnel::on_new_stream() {
   return InboundFlow::begin(worker_, pod_, *this);
 }
 
+void ServerTunnel::on_established() { leave_handshake(); }
+
+void ServerTunnel::leave_handshake() {
+  if (std::exchange(shaking_hands_, false)) {
+    pod_.leave_handshake();
+  }
+}
+
 void ServerTunnel::on_dead(uint16_t reason, const std::string& detail) {
+  leave_handshake();
   if (reason != HADAL_REASON_NONE) {
     worker_.log(LogLevel::info, pod_.index(), "tunnel from " + peer().text() + " ended: " + detail);
   }

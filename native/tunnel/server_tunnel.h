@@ -14,8 +14,13 @@ class ServerTunnel final : public Tunnel {
   ServerTunnel(Worker& worker, Pod& pod, UniqueFd fd, const net::SocketAddress& peer)
       : Tunnel(worker, pod, h2::Role::server, std::move(fd), peer) {}
 
+  void leave_handshake();
+
   h2::Stream* on_new_stream() override;
+  void on_established() override;
   void on_dead(uint16_t reason, const std::string& detail) override;
+
+  bool shaking_hands_ = true;
 };
 
 }  // namespace hadal::tunnel

@@ -1,6 +1,7 @@
 #include "native/tunnel/socket_stock.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -57,10 +58,11 @@ UniqueFd SocketStock::make(SocketUse use, int family) const {
   if (!fd.valid() || !net::exempt_from_capture(settings_.exempt_map_fd, fd.get())) {
     return {};
   }
-  net::set_stream_options(fd.get());
-  // Ports are chosen at connect(), by the whole 4-tuple: 28,000 per destination instead of 28,000 in all.
-  net::set_option(fd.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-  if (use == SocketUse::delivery && !prepare_delivery(fd.get(), family)) {
+  net::set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  if (use == SocketUse::dial) {
+    net::set_keepalive(fd.get());
+    net::choose_port_at_connect(fd.get());
+  } else if (!prepare_delivery(fd.get(), family)) {
     return {};
   }
   return fd;
@@ -82,8 +84,7 @@ bool SocketStock::prepare_delivery(int fd, int family) const {
   return net::set_option(fd, SOL_SOCKET, SO_MARK, static_cast<int>(settings_.mark)) &&
          net::set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
          net::set_option(fd, v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6}, v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT,
-                         1) &&
-         net::set_option(fd, v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6}, v4 ? IP_FREEBIND : IPV6_FREEBIND, 1);
+                         1);
 }
 
 void SocketStock::trim(int64_t now_ns) {

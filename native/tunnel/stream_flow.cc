@@ -33,9 +33,12 @@ void StreamFlow::on_ready(uint32_t events) {
   socket_.input().on_ready(events);
   if (!relaying_) {
     on_socket_event(events);
+    if (!done_ && may_send_) {
+      read_socket();
+    }
     return;
   }
-  if ((events & EPOLLERR) != 0 && net::pending_error(socket_.fd()) != 0) {
+  if (socket_.input().broken()) {
     break_off(socket_reset_reason());
     return;
   }
@@ -46,13 +49,18 @@ void StreamFlow::on_ready(uint32_t events) {
 }
 
 void StreamFlow::on_resume() {
-  if (!done_ && relaying_) {
+  if (!done_ && may_send_) {
     read_socket();
   }
 }
 
+void StreamFlow::start_early_payload() {
+  may_send_ = true;
+  read_socket();
+}
+
 void StreamFlow::start_relay() {
-  relaying_ = true;
+  relaying_ = may_send_ = true;
   disarm();
   count_opened();
   socket_.hold_writes(false);
@@ -105,6 +113,7 @@ bool StreamFlow::read_once() {
     tunnel_->fail(HADAL_REASON_INTERNAL, "payload was left behind");
     return false;
   }
+  payload_sent_ = true;
   count_from_socket(outcome.bytes);
   if (outcome.bytes == wanted && count == slots_) {
     slots_ = std::min<uint8_t>(kMaxSlots, static_cast<uint8_t>(slots_ * 2));
@@ -115,6 +124,14 @@ bool StreamFlow::read_once() {
 }
 
 void StreamFlow::on_stream_activity() {
+  if (lingering_) {
+    session()->consume(*this, take_received(worker_.parts()));
+    if (stream_closed()) {
+      leave_stream(NGHTTP2_NO_ERROR);
+      dispose();
+    }
+    return;
+  }
   if (done_) {
     return;
   }
@@ -219,7 +236,7 @@ void StreamFlow::finish() {
   count_ended(HADAL_REASON_NONE);
   leave_stream(NGHTTP2_NO_ERROR);
   socket_.close();
-  worker_.loop().dispose(std::unique_ptr<net::Disposable>(this));
+  dispose();
 }
 
 void StreamFlow::break_off(uint16_t reason) {
@@ -228,15 +245,48 @@ void StreamFlow::break_off(uint16_t reason) {
   }
   done_ = true;
   count_ended(reason);
-  leave_stream(NGHTTP2_CANCEL);
   socket_.abort();
-  worker_.loop().dispose(std::unique_ptr<net::Disposable>(this));
+  if (spares_reset()) {
+    linger();
+    return;
+  }
+  leave_stream(NGHTTP2_CANCEL);
+  dispose();
 }
+
+// Other proxies count resets: the Rust ones those of streams that they have not looked at yet, Envoy all
+// within the first second of a stream, and at some number they end the tunnel for everybody on it. Towards
+// them a connection that has carried payload ends like any other, as long as they follow.
+bool StreamFlow::spares_reset() const {
+  return payload_sent_ && tunnel_ != nullptr && tunnel_->role() == h2::Role::client &&
+         tunnel_->state() == Tunnel::State::ready && !tunnel_->peer_is_hadal() && attached() &&
+         !stream_closed();
+}
+
+void StreamFlow::linger() {
+  lingering_ = true;
+  session()->consume(*this, socket_.kept_bytes());
+  socket_.drop_kept();
+  session()->end(*this);
+  worker_.handshake_deadlines().arm(*this, worker_.loop().now_ns());
+}
+
+void StreamFlow::on_deadline() {
+  if (!lingering_) {
+    on_setup_deadline();
+    return;
+  }
+  leave_stream(NGHTTP2_CANCEL);
+  dispose();
+}
+
+void StreamFlow::dispose() { worker_.loop().dispose(std::unique_ptr<net::Disposable>(this)); }
 
 void StreamFlow::leave_stream(uint32_t code) {
   disarm();
   static_cast<net::ListHook<TunnelStreamTag>&>(*this).unlink();
   static_cast<net::Resumable&>(*this).unlink();
+  lingering_ = false;
   if (session() != nullptr) {
     session()->consume(*this, socket_.kept_bytes());
     session()->detach(*this, code);
@@ -252,7 +302,10 @@ void StreamFlow::leave_stream(uint32_t code) {
 void StreamFlow::abort(uint16_t reason) { break_off(reason); }
 
 void StreamFlow::on_tunnel_lost(uint16_t reason) {
-  if (relaying_) {
+  if (lingering_) {
+    leave_stream(NGHTTP2_CANCEL);
+    dispose();
+  } else if (relaying_) {
     break_off(reason);
   } else {
     on_lost_before_relay(reason);

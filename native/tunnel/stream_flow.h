@@ -29,6 +29,7 @@ class StreamFlow : public Flow,
 
   void on_ready(uint32_t events) final;
   void on_resume() final;
+  void on_deadline() final;
 
  protected:
   StreamFlow(Worker& worker, Pod& pod, FlowDirection direction)
@@ -38,6 +39,8 @@ class StreamFlow : public Flow,
   [[nodiscard]] bool adopt(UniqueFd fd);
   void attach_to(Tunnel& tunnel);
 
+  /// Payload may go out although the far side has not answered yet.
+  void start_early_payload();
   /// Both sides stand: bytes may flow.
   void start_relay();
   void relay_received();
@@ -48,9 +51,11 @@ class StreamFlow : public Flow,
   void finish();
   /// Abortive: RST to the socket, RST_STREAM to the stream.
   void break_off(uint16_t reason);
-  /// The same towards the stream, but without a word to the peer about why we left.
+  /// RST_STREAM if the stream is still open, and no more of it.
   void leave_stream(uint32_t code);
 
+  /// The time that the current step of the setup may take is over.
+  virtual void on_setup_deadline() = 0;
   /// The local socket became ready before the relay started.
   virtual void on_socket_event(uint32_t events) = 0;
   virtual void on_headers() = 0;
@@ -69,6 +74,8 @@ class StreamFlow : public Flow,
   AppSocket socket_;
   bool relaying_ = false;
   bool done_ = false;
+  /// Something of the application's has been sent: no second try on another tunnel.
+  bool payload_sent_ = false;
 
  private:
   void read_socket();
@@ -76,9 +83,15 @@ class StreamFlow : public Flow,
   void write_kept();
   void settle();
   void on_stream_reset();
+  [[nodiscard]] bool spares_reset() const;
+  void linger();
+  void dispose();
 
+  bool may_send_ = false;
   bool socket_ended_ = false;
   bool soft_reset_ = false;
+  /// Its application is gone; the stream ends by itself, or is reset after a while.
+  bool lingering_ = false;
   uint8_t slots_ = 1;
 };
 

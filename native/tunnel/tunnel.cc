@@ -12,6 +12,8 @@ namespace hadal::tunnel {
 namespace {
 
 constexpr int64_t kPathFreshNs = 20'000'000;
+/// More than a round trip to any peer.
+constexpr int64_t kShutdownGraceNs = 500'000'000;
 /// Batches of decrypted payload per turn before other connections get theirs.
 constexpr int kBatchesPerTurn = 4;
 
@@ -52,7 +54,7 @@ void Tunnel::on_ready(uint32_t events) {
   wire_.input.on_ready(events);
   if ((events & EPOLLOUT) != 0 && blocked_) {
     blocked_ = false;
-    on_output();
+    on_output(h2::Urgency::now);
     more_room_ = true;
   }
   advance();
@@ -95,13 +97,17 @@ void Tunnel::shake_hands() {
 void Tunnel::establish() {
   disarm();
   writer_ = std::make_unique<h2::RecordWriter>(*channel_, worker_.gather_blocks());
-  session_ = h2::Session::create(role_, worker_.settings().http2, *this, *writer_, worker_.chunks());
+  session_ = h2::Session::create(role_, worker_.settings().http2,
+                                 {.owner = *this,
+                                  .writer = *writer_,
+                                  .chunks = worker_.chunks(),
+                                  .resets = worker_.reset_budget(peer_identity(), peer_.address)});
   if (session_ == nullptr) {
     fail(HADAL_REASON_OUT_OF_RESOURCES, "no memory for an HTTP/2 session");
     return;
   }
   state_ = State::ready;
-  on_output();
+  on_output(h2::Urgency::now);
   on_established();
 }
 
@@ -156,9 +162,14 @@ size_t Tunnel::room(const h2::Stream& stream) const {
   return std::min(session_->sendable(stream), net::OutputBuffer::kFullBytes - wire_.output.size());
 }
 
-void Tunnel::on_output() {
-  if (!static_cast<net::ListHook<DirtyTag>&>(*this).linked()) {
+void Tunnel::on_output(h2::Urgency urgency) {
+  if (static_cast<net::ListHook<DirtyTag>&>(*this).linked()) {
+    return;
+  }
+  if (urgency == h2::Urgency::now) {
     worker_.mark_dirty(*this);
+  } else if (!armed()) {
+    worker_.soon_deadlines().arm(*this, worker_.loop().now_ns());
   }
 }
 
@@ -166,6 +177,7 @@ void Tunnel::flush() {
   if (state_ != State::ready || blocked_) {
     return;
   }
+  disarm();
   const bool written = session_->flush();
   writer_->finish();
   if (!written || writer_->failed()) {
@@ -211,13 +223,29 @@ void Tunnel::resume_room_waiters() {
 void Tunnel::add_stream(StreamFlow& flow) { streams_.push_back(flow); }
 
 void Tunnel::announce_shutdown() {
-  leaving_ = true;
-  if (state_ == State::ready) {
-    session_->announce_shutdown();
+  if (!std::exchange(leaving_, true)) {
+    left_ns_ = worker_.loop().now_ns();
+    if (state_ == State::ready) {
+      session_->announce_shutdown();
+    }
   }
 }
 
+// Its last stream has ended, and what the peer sent before it heard of the shutdown has come in.
+void Tunnel::end_when_left(int64_t now_ns) {
+  if (!leaving_ || session_->open_streams() > 0 || now_ns - left_ns_ < kShutdownGraceNs) {
+    return;
+  }
+  session_->finish_shutdown();
+  flush();
+  fail(HADAL_REASON_NONE, "");
+}
+
 void Tunnel::on_deadline() {
+  if (state_ == State::ready) {
+    on_output(h2::Urgency::now);
+    return;
+  }
   const bool connecting = state_ == State::connecting;
   fail(connecting ? HADAL_REASON_CONNECT_TIMEOUT : HADAL_REASON_TLS_HANDSHAKE,
        connecting ? "no answer" : "the TLS handshake did not finish in time");
@@ -237,6 +265,9 @@ void Tunnel::maintain(int64_t now_ns) {
   } else if (ping_sent_ns_ == 0 && interval_ns > 0 && now_ns - heard_ns_ >= interval_ns) {
     ping_sent_ns_ = now_ns;
     session_->ping();
+  }
+  if (state_ == State::ready) {
+    end_when_left(now_ns);
   }
 }
 

@@ -36,6 +36,7 @@ class Tunnel : public net::Disposable,
   ~Tunnel() override;
 
   [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] h2::Role role() const { return role_; }
   [[nodiscard]] h2::Session& session() const { return *session_; }
   [[nodiscard]] const net::SocketAddress& peer() const { return peer_; }
   [[nodiscard]] const std::string& peer_identity() const { return channel_->peer().identity; }
@@ -59,7 +60,7 @@ class Tunnel : public net::Disposable,
   void flush();
   /// PING when silent, release when idle. Once a second.
   virtual void maintain(int64_t now_ns);
-  /// No new streams; it ends with its last one.
+  /// No new streams; it ends soon after its last one.
   void announce_shutdown();
   /// Ends it at once; every stream on it fails with `reason`.
   void fail(uint16_t reason, const std::string& detail);
@@ -88,13 +89,14 @@ class Tunnel : public net::Disposable,
   void on_goaway() override {}
   void on_ping_answer() final { ping_sent_ns_ = 0; }
   void on_more_room() final { more_room_ = true; }
-  void on_output() final;
+  void on_output(h2::Urgency urgency) final;
 
   Worker& worker_;
   Pod& pod_;
-  bool leaving_ = false;
+  [[nodiscard]] bool leaving() const { return leaving_; }
 
  private:
+  void end_when_left(int64_t now_ns);
   void advance();
   void finish_connect();
   void shake_hands();
@@ -119,6 +121,8 @@ class Tunnel : public net::Disposable,
   int64_t created_ns_;
   int64_t heard_ns_;
   int64_t ping_sent_ns_ = 0;
+  int64_t left_ns_ = 0;
+  bool leaving_ = false;
   bool blocked_ = false;
   bool more_room_ = false;
   bool peer_is_hadal_ = false;

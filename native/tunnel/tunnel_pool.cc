@@ -115,7 +115,7 @@ void TunnelPool::prune() {
 void TunnelPool::retire_all() {
   for (auto& [key, entry] : entries_) {
     for (ClientTunnel* tunnel : entry.tunnels) {
-      tunnel->retire();
+      tunnel->announce_shutdown();
     }
   }
 }

@@ -17,6 +17,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kMaintenance{1000};
+constexpr milliseconds kSoon{1};
 /// Flow records reach TypeScript at most this late, and at most this many at a time.
 constexpr milliseconds kFlowBatchAge{100};
 constexpr size_t kFlowBatch = 512;
@@ -55,6 +56,7 @@ Worker::Worker(uint32_t number, std::shared_ptr<const Settings> settings, EventS
       settings_(std::move(settings)),
       sink_(sink),
       loop_(std::move(loop)),
+      soon_deadlines_(kSoon),
       connect_deadlines_(settings_->connect_timeout),
       handshake_deadlines_(settings_->handshake_timeout),
       question_deadlines_(settings_->question_timeout),
@@ -77,8 +79,8 @@ Worker::Worker(uint32_t number, std::shared_ptr<const Settings> settings, EventS
     random_state_ = static_cast<uint64_t>(clock_ns(CLOCK_MONOTONIC)) + number;
   }
   for (net::DeadlineQueue* queue :
-       {&connect_deadlines_, &handshake_deadlines_, &question_deadlines_, &answer_deadlines_,
-        &maintenance_deadlines_, &flow_deadlines_, &batch_deadlines_}) {
+       {&soon_deadlines_, &connect_deadlines_, &handshake_deadlines_, &question_deadlines_,
+        &answer_deadlines_, &maintenance_deadlines_, &flow_deadlines_, &batch_deadlines_}) {
     loop_->add_deadlines(*queue);
   }
   loop_->set_turn_end([this] { end_turn(); });
@@ -171,20 +173,33 @@ std::shared_ptr<const tls::Credentials> Worker::credentials(const std::string& i
   return found == credentials_.end() ? nullptr : found->second;
 }
 
+std::shared_ptr<h2::TokenBucket> Worker::reset_budget(const std::string& identity,
+                                                      const net::IpAddress& address) {
+  std::weak_ptr<h2::TokenBucket>& held = reset_budgets_[{identity, address}];
+  std::shared_ptr<h2::TokenBucket> budget = held.lock();
+  if (budget == nullptr) {
+    budget =
+        std::make_shared<h2::TokenBucket>(settings_->http2.resets_per_second, settings_->http2.reset_burst);
+    held = budget;
+  }
+  return budget;
+}
+
 void Worker::refuse_without_descriptor(int listener) {
   spare_descriptor_.reset();
-  const UniqueFd fd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+  UniqueFd fd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
   if (fd.valid()) {
     net::reset_on_close(fd.get());
+    fd.reset();
     edges_.count_failure(0, HADAL_REASON_OUT_OF_RESOURCES);
   }
-  const_cast<UniqueFd&>(fd).reset();
   spare_descriptor_.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
 void Worker::maintain() {
   unix_offset_ns_ = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
   for_each_pod([this](Pod& pod) { pod.maintain(loop_->now_ns()); });
+  std::erase_if(reset_budgets_, [](const auto& item) { return item.second.expired(); });
   if (!pods_.empty() || !retired_pods_.empty()) {
     maintenance_deadlines_.arm(maintenance_, loop_->now_ns());
   }

@@ -4,11 +4,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "native/base/failure.h"
@@ -63,7 +65,12 @@ class Worker final : public net::EventHandler {
   [[nodiscard]] const Settings& settings() const { return *settings_; }
   [[nodiscard]] EdgeTable& edges() { return edges_; }
   [[nodiscard]] std::shared_ptr<const tls::Credentials> credentials(const std::string& identity) const;
+  /// How many RST_STREAM this peer may send, whatever number of tunnels it opens.
+  [[nodiscard]] std::shared_ptr<h2::TokenBucket> reset_budget(const std::string& identity,
+                                                              const net::IpAddress& address);
 
+  /// For frames that wait for company.
+  [[nodiscard]] net::DeadlineQueue& soon_deadlines() { return soon_deadlines_; }
   [[nodiscard]] net::DeadlineQueue& connect_deadlines() { return connect_deadlines_; }
   [[nodiscard]] net::DeadlineQueue& handshake_deadlines() { return handshake_deadlines_; }
   [[nodiscard]] net::DeadlineQueue& question_deadlines() { return question_deadlines_; }
@@ -157,6 +164,7 @@ class Worker final : public net::EventHandler {
   EdgeTable edges_;
   std::atomic<clockid_t> cpu_clock_{0};
 
+  net::DeadlineQueue soon_deadlines_;
   net::DeadlineQueue connect_deadlines_;
   net::DeadlineQueue handshake_deadlines_;
   net::DeadlineQueue question_deadlines_;
@@ -177,6 +185,7 @@ class Worker final : public net::EventHandler {
   UniqueFd spare_descriptor_;
 
   std::unordered_map<std::string, std::shared_ptr<const tls::Credentials>> credentials_;
+  std::map<std::pair<std::string, net::IpAddress>, std::weak_ptr<h2::TokenBucket>> reset_budgets_;
   std::unordered_map<uint32_t, std::unique_ptr<Pod>> pods_;
   std::vector<std::unique_ptr<Pod>> retired_pods_;
   net::IntrusiveList<Tunnel, DirtyTag> dirty_;
