@@ -176,6 +176,20 @@ export function podNetworkScript(link: PodLink): string {
   ].join('\n');
 }
 
+/** The link goes first, at once: the kernel empties a namespace later, and the next pod may take the link's name before. */
+export async function deletePodNetns(
+  link: Pick<PodLink, 'netns' | 'nodeNetns' | 'nodeInterface'>,
+): Promise<void> {
+  const { netns, nodeNetns, nodeInterface } = link;
+  await runScript(
+    `delete the pod's namespace ${netns}`,
+    [
+      `if ip -n ${nodeNetns} link show ${nodeInterface} >/dev/null 2>&1; then ip -n ${nodeNetns} link del ${nodeInterface}; fi`,
+      `if [ -e ${netnsPath(netns)} ]; then ip netns del ${netns}; fi`,
+    ].join('\n'),
+  );
+}
+
 export async function deleteNetns(netns: string): Promise<void> {
   await runScript(`delete the namespace ${netns}`, `ip netns del ${netns}`);
 }

@@ -3,7 +3,7 @@ import { podObject } from '../source/kubernetes/pod.ts';
 import { macAddress, outsideAddress } from './address-plan.ts';
 import type { Fabric } from './fabric.ts';
 import { type LabLayout, netnsName } from './layout.ts';
-import { createHostNetns } from './network.ts';
+import { createHostNetns, deleteNetns } from './network.ts';
 import type { OutsideHost } from './outside-host.ts';
 import { LabPod } from './pod.ts';
 import { type PodMount, writePodFiles } from './pod-root.ts';
@@ -35,6 +35,7 @@ export async function createOutsideHost(
       await createHostNetns(netns);
       await fabric.joinHost({ netns, number: index, address, mac: macAddress('outside', 0, index) });
     },
+    removeNetwork: () => deleteNetns(netns),
     uid: outsideUid + index,
     mounts: place.mounts,
   });

@@ -4,7 +4,7 @@ import { HadalError } from '../base/errors.ts';
 import type { PodObject } from '../source/kubernetes/pod.ts';
 import { macAddress, maxPodsPerNode, podAddress } from './address-plan.ts';
 import { type LabLayout, podLayout } from './layout.ts';
-import { createPodNetns } from './network.ts';
+import { createPodNetns, deletePodNetns } from './network.ts';
 import type { LabNode } from './node.ts';
 import { packageRoot } from './package-root.ts';
 import type { PodPlan } from './pod.ts';
@@ -22,22 +22,23 @@ export function podPlan(
   const index = takeIndex(node, `${namespace}/${name}`);
   const layout = podLayout(lab, node.name, namespace, name);
   const address = podAddress(slot, node.number, index);
+  const link = {
+    netns: layout.netns,
+    nodeNetns: node.netns,
+    nodeInterface: `pod${index}`,
+    nodeAddress: node.address,
+    address,
+    mac: macAddress('pod', node.number, index),
+    gatewayMac: macAddress('pod-gateway', node.number, index),
+  };
   return {
     object,
     node: node.name,
     nodeAddress: node.address,
     layout,
     address,
-    createNetwork: () =>
-      createPodNetns({
-        netns: layout.netns,
-        nodeNetns: node.netns,
-        nodeInterface: `pod${index}`,
-        nodeAddress: node.address,
-        address,
-        mac: macAddress('pod', node.number, index),
-        gatewayMac: macAddress('pod-gateway', node.number, index),
-      }),
+    createNetwork: () => createPodNetns(link),
+    removeNetwork: () => deletePodNetns(link),
     // Different pods are different users, so none can signal another or share its ports by SO_REUSEPORT.
     uid:
       object.spec.securityContext?.runAsUser ?? 20_000 + slot * 50_000 + node.number * maxPodsPerNode + index,

@@ -70,6 +70,8 @@ export function podRootScript(pod: PodRoot): string {
     ),
     `printf '%s\\n' 'root:x:0:0::/:/bin/sh' 'app:x:${pod.uid}:${pod.uid}::/home/app:/bin/sh' > etc/passwd`,
     `echo ${quoted(pod.hostname)} > etc/hostname`,
+    // Without it glibc takes one line of the hosts file for a name, so every dual-stack name would be IPv4 alone.
+    "echo 'multi on' > etc/host.conf",
     'ln -s /pod/resolv.conf etc/resolv.conf',
     'ln -s /pod/hosts etc/hosts',
     bind(join(pod.directory, 'files'), 'pod'),

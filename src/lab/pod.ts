@@ -10,7 +10,6 @@ import { createCgroup, emptyCgroup, removeCgroup } from './cgroup.ts';
 import { type CommandOptions, type CommandResult, capture } from './command.ts';
 import { ContainerRun } from './container-run.ts';
 import type { PodLayout } from './layout.ts';
-import { deleteNetns } from './network.ts';
 import { type PodMount, podPath, podRootScript } from './pod-root.ts';
 import { type Place, type ProcessIdentity, placed, processIdentity, spawnPlaced } from './process.ts';
 
@@ -21,6 +20,7 @@ export interface PodPlan {
   readonly layout: PodLayout;
   readonly address: DualAddress;
   readonly createNetwork: () => Promise<void>;
+  readonly removeNetwork: () => Promise<void>;
   readonly uid: number;
   readonly mounts: readonly PodMount[];
 }
@@ -156,7 +156,7 @@ export class LabPod {
     this.stopRestarts();
     await emptyCgroup(this.cgroup);
     this.#pause = undefined;
-    await deleteNetns(this.netns);
+    await this.plan.removeNetwork();
     removeCgroup(this.cgroup);
   }
 

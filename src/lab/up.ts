@@ -40,9 +40,9 @@ export function whatToTry(lab: Lab): string[] {
     `${hadal} lab status --name ${lab.name}`,
     `${hadal} lab exec --name ${lab.name} ${from?.name ?? 'POD'} -- cat /etc/hosts`,
   ];
-  const [front] = lab.serviceNames;
-  if (front !== undefined) {
-    lines.push(`${hadal} lab exec --name ${lab.name} ${from?.name ?? 'POD'} -- curl -s http://${front}/`);
+  const other = lab.serviceNames.find((name) => !name.startsWith(`${from?.name}.`));
+  if (other !== undefined) {
+    lines.push(`${hadal} lab exec --name ${lab.name} ${from?.name ?? 'POD'} -- curl -s http://${other}/`);
   }
   if (lab.agents !== undefined) {
     const [node] = lab.nodes;

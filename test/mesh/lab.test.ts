@@ -92,6 +92,12 @@ describeInLab('a lab without agents', { agents: false, manifests: withoutAgents 
     expect((await client.exec(['sh', '-c', 'echo hello > /tmp/x && cat /tmp/x'])).stdout).toBe('hello\n');
   });
 
+  it('knows both addresses of a name, so that a program may choose its family', async () => {
+    const { stdout } = await world.lab.pod('client').exec(['getent', 'ahosts', 'server.t.svc']);
+    const found = new Set(stdout.split('\n').flatMap((line) => line.split(/\s+/)[0] || []));
+    expect([...found].sort()).toEqual([...world.lab.serviceAddresses('t/server')].sort());
+  });
+
   it('leads pods outside the mesh to services by name, IPv4 and IPv6, and to nothing when no endpoint is ready', async () => {
     const [v4 = '', v6 = ''] = world.lab.serviceAddresses('t/server');
     for (const address of [v4, v6, 'server', 'server.t.svc']) {
@@ -163,6 +169,14 @@ describeInLab('a lab without agents', { agents: false, manifests: withoutAgents 
     expect(existsSync(join(netnsDirectory, late.netns))).toBe(false);
     expect(existsSync(late.cgroup)).toBe(false);
     expect(() => world.lab.pod('late')).toThrow(/there is no pod late/);
+  });
+
+  it('makes a pod again and again in the place of the one before', async () => {
+    for (let round = 0; round < 8; round++) {
+      await world.lab.apply(pod(`t/again${round}`, 'b'));
+      expect((await world.lab.pod(`again${round}`).exec(['true'])).code).toBe(0);
+      await world.lab.deletePod(`again${round}`);
+    }
   });
 
   it('restarts a program that ends', async () => {
