@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FabricCapture } from '../../src/lab/capture.ts';
 import type { LabPod } from '../../src/lab/pod.ts';
 import { connectionsOf, sumOf } from './observe.ts';
@@ -42,19 +42,28 @@ function addressOf(to: LabPod, family: Family): string {
   return family === 'IPv6' ? to.v6 : family === 'IPv4' ? to.v4 : `::ffff:${to.v4}`;
 }
 
-/** The lines of a program that goes on, one by one. */
-class Lines {
-  readonly #lines: AsyncIterator<string>;
+/** A program that goes on, and what it says in lines of JSON. */
+class Running {
+  readonly #child: ChildProcess;
+  readonly said: Record<string, unknown>[] = [];
 
   constructor(child: ChildProcess) {
+    this.#child = child;
     if (child.stdout === null) throw new Error('the program has no output');
-    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    createInterface({ input: child.stdout }).on('line', (line) => this.said.push(JSON.parse(line)));
   }
 
-  async next<T>(): Promise<T> {
-    const { value, done } = await this.#lines.next();
-    if (done === true) throw new Error('the program has ended');
-    return JSON.parse(value) as T;
+  /** The line of this number, waited for. */
+  async line(number: number, timeout = 5000): Promise<Record<string, unknown>> {
+    await expect.poll(() => this.said.length, { timeout, interval: 20 }).toBeGreaterThan(number);
+    return this.said[number] ?? {};
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const ended = new Promise((resolve) => this.#child.once('close', resolve));
+    this.#child.kill('SIGKILL');
+    await ended;
   }
 }
 
@@ -79,15 +88,15 @@ describeInLab('an unprivileged process of a meshed pod', { manifests }, (world) 
   const mustBeSeen = new Map<string, string>();
   /** Source ports of what was carried to the echo pod. */
   const carried = new Set<number>();
-  const started: ChildProcess[] = [];
+  const started: Running[] = [];
   let fabric: FabricCapture;
   let count = 0;
 
   beforeAll(async () => {
     fabric = await world.lab.capture();
   });
-  afterAll(() => {
-    for (const child of started) child.kill('SIGKILL');
+  afterAll(async () => {
+    for (const program of started) await program.stop();
   });
 
   function marker(what: string, expected: Map<string, string> = mustStayHidden): string {
@@ -96,10 +105,13 @@ describeInLab('an unprivileged process of a meshed pod', { manifests }, (world) 
     return text;
   }
 
-  function start(from: LabPod, argv: readonly string[], asRoot = false): ChildProcess {
-    const child = from.spawn(argv, { asRoot });
-    started.push(child);
-    return child;
+  /** Starts a program of test/mesh/programs that says something when it is ready. */
+  async function start(from: LabPod, argv: readonly (string | number)[], asRoot = false): Promise<Running> {
+    const [program, ...args] = argv.map(String);
+    const running = new Running(from.spawn(['python3', `${programs}/${program}`, ...args], { asRoot }));
+    started.push(running);
+    await running.line(0);
+    return running;
   }
 
   async function attempts(
@@ -163,6 +175,338 @@ describeInLab('an unprivileged process of a meshed pod', { manifests }, (world) 
     });
   }
 
+  it('is carried on a socket that went elsewhere before', async () => {
+    const { lab } = world;
+    for (const family of families) {
+      const loopback = family === 'IPv6' ? '::1' : family === 'IPv4' ? '127.0.0.1' : '::ffff:127.0.0.1';
+      const elsewhere = [addressOf(lab.pod('caller'), family), addressOf(lab.pod('store'), family), loopback];
+      const listener = await start(lab.pod('caller'), ['squatter.py', `[${port}]`]);
+      const ways = elsewhere.map((address) => ({
+        to: addressOf(lab.pod('echo'), family),
+        first: [address, port] as const,
+        marker: marker(`connected to ${address} before`),
+      }));
+      const outcomes = await attempts(lab.pod('caller'), ways);
+      await listener.stop();
+      expect(outcomes.map(({ echoed }) => echoed)).toEqual([true, true, true]);
+      for (const { local } of outcomes) carried.add(local?.port ?? 0);
+    }
+  });
+
+  const foreignSources: { source: string; bind: (neighbour: LabPod) => string; family: Family; how?: Way }[] =
+    [
+      { source: '127.0.0.1', bind: () => '127.0.0.1', family: 'IPv4' },
+      { source: '127.0.0.1 mapped', bind: () => '::ffff:127.0.0.1', family: 'IPv4 mapped into IPv6' },
+      { source: '::1', bind: () => '::1', family: 'IPv6' },
+      { source: "another pod's IPv6 address", bind: ({ v6 }) => v6, family: 'IPv6' },
+      {
+        source: "another pod's IPv6 address and to its device",
+        bind: ({ v6 }) => v6,
+        family: 'IPv6',
+        how: { device: 'eth0' },
+      },
+      {
+        source: "another pod's IPv6 address with MSG_FASTOPEN",
+        bind: ({ v6 }) => v6,
+        family: 'IPv6',
+        how: { fastOpen: 'send' },
+      },
+      {
+        source: "another pod's IPv6 address over MPTCP",
+        bind: ({ v6 }) => v6,
+        family: 'IPv6',
+        how: { mptcp: true },
+      },
+      { source: "another pod's IPv4 address", bind: ({ v4 }) => v4, family: 'IPv4' },
+    ];
+
+  it.each(foreignSources)('is refused when it binds to $source', async ({ source, bind, family, how }) => {
+    const { lab } = world;
+    const before = await kernelDecisions('a', 'source_not_registered');
+    const outcome = await attempt(lab.pod('caller'), addressOf(lab.pod('echo'), family), {
+      ...how,
+      bind: bind(lab.pod('neighbour')),
+      freebind: true,
+      marker: marker(`bound to ${source}`),
+    });
+    expect(outcome).toMatchObject({ connected: false, error: 'EADDRNOTAVAIL' });
+    expect(await kernelDecisions('a', 'source_not_registered')).toBe(before + 1);
+  });
+
+  it.each(families)('is answered, not looped, when it calls its own pod over %s', async (family) => {
+    const { lab } = world;
+    const echo = lab.pod('echo');
+    const before = await kernelDecisions('b', 'captured_outbound');
+    const to = addressOf(echo, family);
+    for (const way of [{}, { device: 'eth0' }, { mptcp: true }] satisfies Way[]) {
+      const outcome = await attempt(echo, to, { ...way, marker: marker(`the pod to itself over ${family}`) });
+      expect(outcome).toMatchObject({
+        echoed: true,
+        local: outcome.remote && { address: outcome.remote.address },
+      });
+    }
+    expect(await kernelDecisions('b', 'captured_outbound')).toBe(before);
+  });
+
+  it.each([
+    { family: 'IPv4', address: '10.255.77.5', bits: 32 },
+    { family: 'IPv6', address: 'fdff:77::5', bits: 128 },
+  ] as const)(
+    'sends nothing in clear from an $family address added while it ran, and calls itself by it',
+    async ({ family, address, bits }) => {
+      const { lab } = world;
+      const caller = lab.pod('caller');
+      const to = addressOf(lab.pod('echo'), family);
+      const way = (when: string) => ({
+        to,
+        bind: address,
+        marker: marker(`from a second ${family} address ${when}`),
+      });
+      // Tried from before it is there until after it is known.
+      const early = attempts(
+        caller,
+        Array.from({ length: 40 }, () => ({
+          ...way('while it is added'),
+          freebind: true,
+          hold: 0.5,
+          every: 0.01,
+        })),
+      );
+      await sleep(250);
+      const nodad = bits === 128 ? ['nodad'] : [];
+      const added = await caller.exec(['ip', 'addr', 'add', `${address}/${bits}`, 'dev', 'eth0', ...nodad], {
+        asRoot: true,
+      });
+      expect(added).toMatchObject({ code: 0 });
+      const errors = new Set(
+        (await early).map(({ error, echoed }) => error ?? (echoed ? 'echoed' : 'silent')),
+      );
+      expect([...errors].toSorted()).toEqual(['EADDRNOTAVAIL', 'echoed']);
+      const outcome = await attempt(caller, to, way('that is known'));
+      expect(outcome).toMatchObject({ echoed: true, local: { address } });
+
+      const listener = await start(caller, ['squatter.py', `[${port}]`]);
+      expect(
+        await attempt(caller, address, { marker: marker(`to its second ${family} address`) }),
+      ).toMatchObject({ echoed: true });
+      expect(await listener.line(1)).toEqual({ accepted: port, peer: address });
+      await listener.stop();
+      await caller.exec(['ip', 'addr', 'del', `${address}/${bits}`, 'dev', 'eth0'], { asRoot: true });
+    },
+  );
+
+  it.each(families)('goes through untouched with a connected UDP socket over %s', async (family) => {
+    const { lab } = world;
+    const server = await start(lab.pod('echo'), ['udp_echo.py', 5353]);
+    const [outcome] = await attempts(lab.pod('caller'), [
+      {
+        to: addressOf(lab.pod('echo'), family),
+        port: 5353,
+        udp: true,
+        marker: marker(`a connected UDP socket over ${family}`, mustBeSeen),
+      },
+    ]);
+    await server.stop();
+    const plain = family === 'IPv6' ? 'v6' : 'v4';
+    expect(outcome).toMatchObject({ echoed: true, local: { address: lab.pod('caller')[plain] } });
+  });
+
+  describe('that listens on ports of the agent', () => {
+    // Of these only 15008 is the agent's in a pod; its listeners have numbers that the kernel picks.
+    const squatted = [port, 15001, 15006, 15008];
+    let squatter: LabPod;
+
+    /** What belongs to the agent of the squatter's pod reaches it all the same. */
+    async function expectCarried(family: Family): Promise<void> {
+      const { lab } = world;
+      const to = addressOf(squatter, family);
+      for (const toPort of squatted.filter((one) => one !== 15008)) {
+        const way = { to, port: toPort, marker: marker(`to port ${toPort} of a squatter over ${family}`) };
+        const [outcome] = await attempts(lab.pod('caller'), [way]);
+        expect(outcome?.echoed).toBe(true);
+        carried.add(outcome?.local?.port ?? 0);
+      }
+      const echo = addressOf(lab.pod('echo'), family);
+      const outwards = await attempt(squatter, echo, { marker: marker(`from a squatter over ${family}`) });
+      expect(outwards.echoed).toBe(true);
+      carried.add(outwards.local?.port ?? 0);
+    }
+
+    /** Nobody gets further than the agent. */
+    async function expectUnanswered(from: LabPod, to: string, ports: readonly number[]): Promise<void> {
+      const isMeshed = from.namespace === 'shop';
+      const calls = ports.map((toPort) => ({
+        to,
+        port: toPort,
+        marker: isMeshed ? marker(`from ${from.name} to ${to} port ${toPort}`) : 'in clear',
+      }));
+      for (const { echoed } of await attempts(from, calls)) expect(echoed).toBe(false);
+    }
+
+    it('before it is enrolled gets none of its connections', async () => {
+      const { lab } = world;
+      squatter = lab.pod('squatter');
+      const program = await start(squatter, ['squatter.py', JSON.stringify(squatted)]);
+      expect(program.said).toEqual([{ listening: squatted, refused: {} }]);
+      await lab.label('Pod', squatter.key, { 'istio.io/dataplane-mode': 'ambient' });
+      await expect
+        .poll(async () => (await attempt(lab.pod('caller'), squatter.v4, { marker: 'may be early' })).echoed)
+        .toBe(true);
+      for (const family of families) {
+        await expectCarried(family);
+        for (const from of ['caller', 'stranger'])
+          await expectUnanswered(lab.pod(from), addressOf(squatter, family), [15008]);
+      }
+      expect(program.said.filter(({ accepted }) => accepted === 15008)).toEqual([]);
+      await program.stop();
+    });
+
+    it.each([
+      { user: 'of its own', asRoot: false },
+      { user: 'of the agent', asRoot: true },
+    ])(
+      'once it is enrolled, by SO_REUSEPORT and with the uid $user, gets none of its connections',
+      async ({ asRoot }) => {
+        const { lab } = world;
+        const listening = await squatter.exec(['ss', '-Hltn'], { asRoot: true });
+        const all = new Set([...listening.stdout.matchAll(/:(\d+)\s/g)].map(([, number]) => Number(number)));
+        const agentPorts = [...all].filter((one) => !squatted.includes(one));
+        expect(agentPorts.length).toBeGreaterThanOrEqual(3);
+        const wanted = JSON.stringify([...squatted, ...agentPorts]);
+        const program = await start(squatter, ['squatter.py', wanted, 'reuseport'], asRoot);
+        expect(program.said).toEqual([
+          {
+            listening: squatted,
+            refused: Object.fromEntries(agentPorts.map((one) => [one, 'EADDRINUSE'])),
+          },
+        ]);
+        for (const family of families) {
+          await expectCarried(family);
+          const to = addressOf(squatter, family);
+          for (const from of [lab.pod('caller'), lab.pod('stranger'), squatter]) {
+            await expectUnanswered(from, to, from === squatter ? agentPorts : [15008, ...agentPorts]);
+          }
+        }
+        await expectUnanswered(squatter, '127.0.0.1', agentPorts);
+        await expectUnanswered(squatter, '::1', agentPorts);
+        expect(program.said.filter(({ accepted }) => accepted === 15008)).toEqual([]);
+        await program.stop();
+      },
+    );
+  });
+
+  it.each(['caller', 'stranger'])(
+    'that restarts finds its port free while connections of the %s to it are open',
+    async (from) => {
+      const { lab } = world;
+      const server = lab.pod('neighbour');
+      const first = await start(server, ['squatter.py', `[${port}]`]);
+      const text = from === 'caller' ? marker('to a server that restarts') : 'in clear';
+      const [early] = await attempts(lab.pod(from), [{ to: server.v4, marker: text }]);
+      expect(early?.echoed).toBe(true);
+      const open = attempts(
+        lab.pod(from),
+        Array.from({ length: 5 }, () => ({ to: server.v4, hold: 2, marker: text })),
+      );
+      await first.line(6);
+      await first.stop();
+      const second = await start(server, ['squatter.py', `[${port}]`]);
+      expect(second.said[0]).toEqual({ listening: [port], refused: {} });
+      await second.stop();
+      for (const { echoed } of await open) expect(echoed).toBe(false);
+    },
+  );
+
+  it('went through a tunnel in all that was carried', async () => {
+    const paths = new Map(
+      (await connectionsOf(world.lab, 'b'))
+        .filter(({ direction }) => direction === 'inbound')
+        .map(({ source, path }) => [source.port, path]),
+    );
+    expect(carried.size).toBeGreaterThan(20);
+    expect([...carried].filter((source) => paths.get(source) !== 'tunnel')).toEqual([]);
+  });
+
+  it('that scans 60,000 ports leaves its neighbours their rate of new connections', {
+    timeout: 120_000,
+  }, async () => {
+    const { lab } = world;
+    const echo = lab.pod('echo').v4;
+    const rate = async () => {
+      const argv = ['python3', `${programs}/connection_rate.py`, echo, String(port), '3'];
+      return JSON.parse((await lab.pod('neighbour').exec(argv)).stdout) as {
+        readonly perSecond: number;
+        readonly failures: Record<string, number>;
+        /** Seconds. */
+        readonly slowest: number;
+      };
+    };
+    const before = await rate();
+    const scan = await start(lab.pod('scanner'), ['port_scan.py', echo, 1, 60_000, marker('a port scan')]);
+    const during = await rate();
+    expect(scan.said.length, 'the scan was over too early').toBe(1);
+    expect(during.failures).toEqual({});
+    expect(during.slowest).toBeLessThan(1);
+    // Scanner, generator, agents and tests share two cores.
+    expect(during.perSecond).toBeGreaterThan(before.perSecond / 4);
+    const { outcomes } = await scan.line(1, 100_000);
+    expect(outcomes).toEqual({ answered: 1, ECONNRESET: 59_999 });
+  });
+
+  describe('whose rules and routes somebody else flushes', () => {
+    const restored = (what: string) => sumOf(world.lab, 'a', 'hadal_capture_restored_total', { what });
+    const destroyed = () =>
+      sumOf(world.lab, 'a', 'hadal_connections_destroyed_total', { reason: 'slipped_through' });
+
+    it.each([
+      { what: 'rule', family: '-4', argv: ['rule', 'del', 'pref', '100'] },
+      { what: 'rule', family: '-6', argv: ['rule', 'del', 'pref', '100'] },
+      { what: 'route', family: '-4', argv: ['route', 'flush', 'table', '18497'] },
+      { what: 'route', family: '-6', argv: ['route', 'flush', 'table', '18497'] },
+    ])('has its $what ($family) back and counted within 1 s', async ({ what, family, argv }) => {
+      const caller = world.lab.pod('caller');
+      const show = async () => {
+        const shown = ['ip', family, what, 'show', 'table', '18497'];
+        return (await caller.exec(shown, { asRoot: true })).stdout;
+      };
+      const [before, stood] = [await restored(what), await show()];
+      expect(stood).not.toBe('');
+      const flushed = await caller.exec(['ip', family, ...argv], { asRoot: true });
+      expect(flushed).toMatchObject({ code: 0 });
+      await expect.poll(() => restored(what), { timeout: 1000, interval: 20 }).toBeGreaterThan(before);
+      expect(await show()).toBe(stood);
+    });
+
+    it.each(families)('has no connection over %s that slipped through', async (family) => {
+      const { lab } = world;
+      const caller = lab.pod('caller');
+      const to = addressOf(lab.pod('echo'), family);
+      const [slippedBefore, destroyedBefore] = [
+        await kernelDecisions('a', 'slipped_through'),
+        await destroyed(),
+      ];
+      const flush = 'while :; do ip rule del pref 100; ip -6 rule del pref 100; done 2>/dev/null';
+      const flusher = caller.spawn(['sh', '-c', flush], { asRoot: true });
+      // Each says something only after all were opened: what slipped through must be gone by then.
+      const text = marker(`slipped through over ${family}`);
+      const attempted = attempts(
+        caller,
+        Array.from({ length: 150 }, () => ({ to, hold: 2, every: 0.005, marker: text })),
+      );
+      await sleep(1200);
+      flusher.kill('SIGKILL');
+      const outcomes = await attempted;
+      const slipped = (await kernelDecisions('a', 'slipped_through')) - slippedBefore;
+      expect(slipped).toBeGreaterThan(0);
+      expect(outcomes.filter(({ echoed }) => !echoed).length).toBeGreaterThanOrEqual(slipped);
+      // Some were reset before, by an end that knows nothing of them once the rule was back.
+      await expect.poll(destroyed, { timeout: 2000 }).toBeGreaterThan(destroyedBefore);
+      expect((await destroyed()) - destroyedBefore).toBeLessThanOrEqual(slipped);
+      const after = await attempt(caller, to, { marker: marker(`after a flush over ${family}`) });
+      expect(after.echoed).toBe(true);
+    });
+  });
+
   it('leaves nothing of its attempts on the wire, while connections outside the mesh are seen there', async () => {
     const { lab } = world;
     for (const from of ['caller', 'stranger'] as const) {
@@ -180,15 +524,5 @@ describeInLab('an unprivileged process of a meshed pod', { manifests }, (world) 
     expect(onWire(mustBeSeen)).toEqual([...mustBeSeen.values()]);
     expect(mustStayHidden.size).toBeGreaterThan(20);
     expect(onWire(mustStayHidden)).toEqual([]);
-  });
-
-  it('went through a tunnel in all that was carried', async () => {
-    const paths = new Map(
-      (await connectionsOf(world.lab, 'b'))
-        .filter(({ direction }) => direction === 'inbound')
-        .map(({ source, path }) => [source.port, path]),
-    );
-    expect(carried.size).toBeGreaterThan(20);
-    expect([...carried].filter((source) => paths.get(source) !== 'tunnel')).toEqual([]);
   });
 });
