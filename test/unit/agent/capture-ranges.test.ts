@@ -50,7 +50,7 @@ describe('what the kernel captures without a row', () => {
 
   it('are the addresses of the mesh alone when no range is known', () => {
     const { mesh } = captureRanges(snapshot, { pods: [], services: [], network: '' });
-    expect(mesh).toEqual(['10.0.0.5', 'fd00::5', '192.168.1.1', '10.96.0.1', '240.1.2.3', '10.200.0.0/16']);
+    expect(mesh).toEqual(['192.168.1.1', '10.0.0.5', 'fd00::5', '10.96.0.1', '240.1.2.3', '10.200.0.0/16']);
   });
 
   it('change with workloads and services only', () => {
