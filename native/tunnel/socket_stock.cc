@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kMaxBatch = 32;
 /// A shelf that is empty again this soon gets twice as many next time.
 constexpr int64_t kBusyNs = 50'000'000;
-constexpr int64_t kStaleNs = 5'000'000'000;
+constexpr int64_t kStaleNs = 1'000'000'000;
 
 }  // namespace
 

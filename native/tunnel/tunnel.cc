@@ -191,7 +191,13 @@ void Tunnel::flush() {
   session_->dispatch();
   resume_room_waiters();
   if (state_ == State::ready && session_->wants_close() && wire_.output.empty()) {
-    fail(session_->flooded() ? HADAL_REASON_H2_FLOOD : HADAL_REASON_NONE, "");
+    // Without a shutdown of ours it was nghttp2 that said GOAWAY, and it does so only to peers that broke the
+    // rules.
+    const std::string& detail = session_->failure_detail();
+    fail(session_->flooded() ? HADAL_REASON_H2_FLOOD
+         : leaving_          ? HADAL_REASON_NONE
+                             : HADAL_REASON_H2_PROTOCOL,
+         detail.empty() ? "the peer broke the HTTP/2 protocol" : detail);
   }
 }
 
