@@ -34,6 +34,8 @@ class Stream : public net::ListHook<TouchedTag> {
   /// Takes over the payload that arrived, and the duty to consume() it. It still lies inside the decrypted
   /// buffer: valid during on_stream_activity() only. Returns its size.
   size_t take_received(std::vector<iovec>& into);
+  /// Payload arrived that nobody has taken yet.
+  [[nodiscard]] bool has_received() const { return received_bytes_ > 0; }
   [[nodiscard]] bool received_end() const { return received_end_; }
   [[nodiscard]] bool stream_closed() const { return closed_; }
   /// RST_STREAM's code; NO_ERROR when both ends finished.

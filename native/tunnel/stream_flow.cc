@@ -208,7 +208,8 @@ void StreamFlow::settle() {
     }
     return;
   }
-  if (received_end() && !socket_.end_writes()) {
+  // An answer and its end may arrive together while the application has long ended its own side.
+  if (received_end() && (has_received() || !socket_.end_writes())) {
     return;
   }
   if (received_end() && socket_ended_ && stream_closed()) {
