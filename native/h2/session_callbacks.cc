@@ -173,7 +173,8 @@ struct SessionCallbacks {
       case NGHTTP2_GOAWAY:
         return;
       case NGHTTP2_DATA:
-        if (frame.hd.length > 0 || ends) {
+        // Padding is no payload.
+        if (frame.hd.length > frame.data.padlen || ends) {
           return;
         }
         break;
