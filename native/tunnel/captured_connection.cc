@@ -38,7 +38,8 @@ uint16_t CapturedConnection::guard() const {
     return HADAL_REASON_SELF_CALL;
   }
   // One of our own, that the connect hook should have let pass.
-  if (kind_ == ListenerKind::outbound && pod_.is_own_socket(ends_.source)) {
+  if (kind_ == ListenerKind::outbound &&
+      pod_.is_own_socket({.local = ends_.source, .remote = ends_.destination})) {
     return HADAL_REASON_SELF_CALL;
   }
   if (!pod_.admits_connection()) {

@@ -146,7 +146,8 @@ Dialled Pod::dial(const net::SocketAddress& destination) {
     errno = error;
     return {};
   }
-  OwnSocket listed(load_->own_sockets, net::local_address(fd.get()).value_or(net::SocketAddress{}));
+  OwnSocket listed(load_->own_sockets, {.local = net::local_address(fd.get()).value_or(net::SocketAddress{}),
+                                        .remote = destination});
   return {.fd = std::move(fd), .listed = std::move(listed)};
 }
 

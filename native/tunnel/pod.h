@@ -47,8 +47,8 @@ class Pod : public net::Disposable {
   void set_addresses(std::vector<net::IpAddress> addresses) { addresses_ = std::move(addresses); }
   [[nodiscard]] bool owns(const net::IpAddress& address) const;
   [[nodiscard]] bool is_own_listener(uint16_t port) const;
-  [[nodiscard]] bool is_own_socket(const net::SocketAddress& address) const {
-    return load_->own_sockets->contains(address);
+  [[nodiscard]] bool is_own_socket(const Connection& connection) const {
+    return load_->own_sockets->contains(connection);
   }
 
   // Decision tables. A miss parks the connection and asks TypeScript, unless a quota is used up.
