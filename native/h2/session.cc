@@ -10,6 +10,8 @@ namespace hadal::h2 {
 namespace {
 
 constexpr size_t kMaxHeaders = 16;
+/// Frames that wait for a peer that does not read; 200 streams at work make a few hundred.
+constexpr size_t kMaxWaitingFrames = 10'000;
 
 struct OptionFree {
   void operator()(nghttp2_option* option) const { nghttp2_option_del(option); }
@@ -28,7 +30,9 @@ Option make_option(const SessionSettings& settings) {
   nghttp2_option_set_no_closed_streams(raw, 1);
   // Resets are normal here: every connection that an application aborts is one. Our own guard counts them per
   // peer, nghttp2's (1,000, then 33 per second) would take the tunnel and everybody on it down.
-  nghttp2_option_set_stream_reset_rate_limit(raw, settings.reset_burst, settings.resets_per_second);
+  // With twice our numbers its own never speaks first.
+  nghttp2_option_set_stream_reset_rate_limit(raw, uint64_t{settings.reset_burst} * 2,
+                                             uint64_t{settings.resets_per_second} * 2);
   return option;
 }
 
@@ -116,6 +120,9 @@ bool Session::receive(std::span<const uint8_t> bytes, int64_t now_ns) {
     }
     flooded_ |= parsed == NGHTTP2_ERR_FLOODED;
     return false;
+  }
+  if (nghttp2_session_get_outbound_queue_size(session_) > kMaxWaitingFrames) {
+    flood("answers that it does not read");
   }
   announce_output();
   return true;

@@ -76,6 +76,16 @@ struct SessionCallbacks {
     return 0;
   }
 
+  /// Each of these makes us write a RST_STREAM, such as one for every stream beyond the limit.
+  static int on_invalid_frame(nghttp2_session* /*raw*/, const nghttp2_frame* /*frame*/, int /*error*/,
+                              void* user_data) {
+    Session& session = session_of(user_data);
+    if (!session.guard_.resets->take(session.now_ns_)) {
+      session.flood("frames to refuse");
+    }
+    return 0;
+  }
+
   static int on_frame(nghttp2_session* raw, const nghttp2_frame* frame, void* user_data) {
     Session& session = session_of(user_data);
     Stream* stream = frame->hd.stream_id != 0 ? stream_of(raw, frame->hd.stream_id) : nullptr;
@@ -199,6 +209,7 @@ const nghttp2_session_callbacks* session_callbacks() {
     nghttp2_session_callbacks_set_on_begin_headers_callback(made, SessionCallbacks::on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(made, SessionCallbacks::on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, SessionCallbacks::on_data_chunk);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made, SessionCallbacks::on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(made, SessionCallbacks::on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(made, SessionCallbacks::on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(made, SessionCallbacks::send_data);

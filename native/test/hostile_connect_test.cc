@@ -144,10 +144,8 @@ TEST_F(HostileConnect, a_frame_inside_a_header_block_ends_the_tunnel) {
   EXPECT_TRUE(client->is_closed());
 }
 
-TEST_F(HostileConnect, more_streams_than_allowed_are_refused_one_by_one) {
+TEST_F(HostileConnect, more_streams_than_allowed_are_refused_one_by_one_until_the_limit_is_acknowledged) {
   const auto client = trusted_peer();
-  // It is told 200; whoever has acknowledged that and goes on is refused.
-  client->say(frame(kSettings, kAck, 0));
   const std::string opening = block(connect_fields(echo_authority()));
   for (uint32_t i = 0; i < 200; ++i) {
     client->say(frame(kHeaders, kEndHeaders, i * 2 + 1, opening));
@@ -156,6 +154,10 @@ TEST_F(HostileConnect, more_streams_than_allowed_are_refused_one_by_one) {
   client->say(frame(kHeaders, kEndHeaders, 401, opening));
   EXPECT_EQ(client->reset_code(401), NGHTTP2_REFUSED_STREAM);
   EXPECT_TRUE(client->echoes(399, "still here"));
+  // Who has said that it knows the limit has no excuse.
+  client->say(frame(kSettings, kAck, 0) + frame(kHeaders, kEndHeaders, 403, opening));
+  EXPECT_EQ(client->goaway_code(), NGHTTP2_PROTOCOL_ERROR);
+  EXPECT_TRUE(client->is_closed());
 }
 
 }  // namespace

@@ -105,8 +105,10 @@ TEST_F(HostileTls, that_speaks_no_tls_is_turned_away) {
 TEST_F(HostileTls, that_says_nothing_or_half_a_hello_is_given_up_in_time) {
   const UniqueFd silent = bare_connection();
   const UniqueFd halting = bare_connection();
-  // A record of 512 bytes announced, ten of them sent.
-  write_all(halting.get(), std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03ABCD", 15));
+  // A record of 512 bytes announced, eleven of them sent.
+  write_all(halting.get(), std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+                                       "ABCD",
+                                       15));
   for (const int fd : {silent.get(), halting.get()}) {
     char byte = 0;
     EXPECT_LE(recv(fd, &byte, 1, 0), 0);

@@ -143,6 +143,7 @@ bool HostilePeer::fill(size_t size) {
   while (heard_.size() < size) {
     const int got = SSL_read(ssl_, part.data(), static_cast<int>(part.size()));
     if (got <= 0) {
+      timed_out_ = SSL_get_error(ssl_, got) == SSL_ERROR_WANT_READ;
       return false;
     }
     heard_.append(part, 0, static_cast<size_t>(got));
@@ -190,7 +191,7 @@ std::optional<uint32_t> HostilePeer::reset_code(uint32_t stream) {
 }
 
 std::string HostilePeer::status(uint32_t stream) {
-  const auto heard = hear_until([this, stream](const Frame& one) {
+  const auto heard = hear_until([stream](const Frame& one) {
     return (one.type == kHeaders && one.stream == stream) || (one.type == kReset && one.stream == stream);
   });
   std::string status;
@@ -242,7 +243,7 @@ bool HostilePeer::echoes(uint32_t stream, const std::string& text) {
 }
 
 bool HostilePeer::is_closed() {
-  return !hear_until([](const Frame&) { return false; });
+  return !hear_until([](const Frame&) { return false; }) && !timed_out_;
 }
 
 }  // namespace hadal::test

@@ -91,7 +91,7 @@ class HostilePeer {
   [[nodiscard]] std::string connect(uint32_t stream, const std::string& authority);
   /// Sends on a stream and reads the same back.
   [[nodiscard]] bool echoes(uint32_t stream, const std::string& text);
-  /// The connection is at its end.
+  /// The connection is at its end, or comes to it within 10 s of silence.
   [[nodiscard]] bool is_closed();
   [[nodiscard]] int fd() const { return fd_.get(); }
 
@@ -104,6 +104,7 @@ class HostilePeer {
   nghttp2_hd_inflater* inflater_ = nullptr;
   std::string failure_;
   std::string heard_;
+  bool timed_out_ = false;
 };
 
 }  // namespace hadal::test
