@@ -52,12 +52,11 @@ void Flow::count_ended(uint16_t reason) {
   if (edge_ == nullptr) {
     use_edge(0);
   }
+  // What was open and ended early is closed, not failed: its reason stands in the flow record.
   if (opened_) {
     edge_->closed.add(1);
   } else {
     edge_->failed.add(1);
-  }
-  if (reason != 0) {
     worker_.edges().count_failure(edge_->edge, reason);
   }
   worker_.report(record(opened_ ? FlowKind::closed : FlowKind::refused));
