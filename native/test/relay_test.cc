@@ -2,6 +2,10 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <chrono>
+#include <future>
+#include <thread>
+
 #include "bpf/shared/reasons.h"
 #include "native/net/socket.h"
 #include "native/test/support/sockets.h"
@@ -72,6 +76,44 @@ TEST_F(Relay, carries_a_half_close_each_way) {
   write_all(server.get(), "answer");
   shutdown(server.get(), SHUT_WR);
   EXPECT_EQ(read_up_to(client.get(), 100), "answer");
+}
+
+// The first connections of a tunnel send nothing ahead of the answer, and the answer waits a moment for
+// company: it arrives in one record with payload and end while the near application's own end still waits to
+// be read.
+TEST_F(Relay, delivers_what_arrives_with_the_answer_to_an_application_that_has_ended_its_side) {
+  const auto decide = tunnel_to(world->server.v4, {world->server.v4, 8080}, kServerId);
+  near->decide_outbound = [&](const tunnel::OutboundQuestion& question) {
+    auto row = decide(question);
+    // Another list of identities is another tunnel; another authority is another question.
+    const std::string other =
+        "spiffe://cluster.local/ns/shop/sa/p" + std::to_string(question.destination.port);
+    row->endpoints[0].peer_identities =
+        std::make_shared<const std::vector<std::string>>(std::vector<std::string>{kServerId, other});
+    row->endpoints[0].authority = net::SocketAddress{world->server.v4, question.destination.port}.text();
+    return row;
+  };
+  std::promise<tunnel::InboundRow> asked;
+  far->decide_inbound = [&, allow = far->decide_inbound](const tunnel::InboundQuestion& question) {
+    asked.set_value(*allow(question));
+    return std::optional<tunnel::InboundRow>();
+  };
+  for (uint16_t port = 8081; port <= 8110; ++port) {
+    asked = {};
+    const UniqueFd listener = serve(port);
+    std::thread answerer([&] {
+      const UniqueFd server = accept_from(listener.get());
+      write_all(server.get(), "answer");
+    });
+    const UniqueFd client = dial(port);
+    shutdown(client.get(), SHUT_WR);
+    tunnel::InboundRow row = asked.get_future().get();
+    // What a new tunnel has to say about itself is over by then.
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    far->core().put_inbound_rows({std::move(row)});
+    EXPECT_EQ(read_up_to(client.get(), 100), "answer") << "tunnel " << port;
+    answerer.join();
+  }
 }
 
 TEST_F(Relay, carries_ten_million_bytes_exactly_and_counts_them) {
