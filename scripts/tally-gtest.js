@@ -8,8 +8,10 @@ const counts = { passed: 0, failed: 0, skipped: 0, notes: [] };
 if (existsSync(report)) {
   for (const { name: suite, testsuite } of JSON.parse(readFileSync(report, 'utf8')).testsuites) {
     for (const test of testsuite) {
-      if ((test.failures ?? []).length > 0) counts.failed += 1;
-      else if (test.result === 'SKIPPED') {
+      if ((test.failures ?? []).length > 0) {
+        counts.failed += 1;
+        counts.notes.push(`failed: ${name}: ${suite}.${test.name}`);
+      } else if (test.result === 'SKIPPED') {
         counts.skipped += 1;
         counts.notes.push(`skipped: ${suite}.${test.name} (the output above says why)`);
       } else if (test.result === 'COMPLETED') counts.passed += 1;

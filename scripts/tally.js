@@ -49,7 +49,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   else if (command === 'sum') process.exitCode = printSum(sumTallies());
   else if (command === 'add' && name !== undefined && counts.length === 3) {
     const [passed, failed, skipped] = counts.map(Number);
-    keepTally(name, { passed, failed, skipped });
+    keepTally(name, { passed, failed, skipped, notes: failed > 0 ? [`failed: ${name}`] : [] });
   } else {
     console.error('usage: tally.js clear | sum | add NAME PASSED FAILED SKIPPED');
     process.exitCode = 2;
