@@ -302,7 +302,7 @@ export const agentOptions = {
     env: 'HADAL_SPIN_MICROSECONDS',
     group: 'Tunnel',
     parse: parse.integer(0, 1000),
-    default: '50',
+    default: '100',
     unit: 'microseconds',
     doc: 'How long an idle worker looks for work before it sleeps: lower latency for some CPU; 0 switches it off.',
   }),
