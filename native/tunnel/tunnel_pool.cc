@@ -49,8 +49,8 @@ ClientTunnel* TunnelPool::best_of(PoolEntry& entry) const {
   return best;
 }
 
-// One more when there is none, or when the best is busy; never two at once for one key, and not without
-// bound.
+// One more when none has room, however many there are: what bounds them then is the bound on connections. For
+// speed alone, when the best is busy, only up to a bound of its own. Never two at once for one key.
 bool TunnelPool::wants_another(const PoolEntry& entry, const ClientTunnel* best) const {
   size_t in_use = 0;
   for (const ClientTunnel* tunnel : entry.tunnels) {
@@ -59,7 +59,7 @@ bool TunnelPool::wants_another(const PoolEntry& entry, const ClientTunnel* best)
     }
     in_use += tunnel->usable() ? 1 : 0;
   }
-  return in_use < worker_.settings().pool.max_connections_per_key && (best == nullptr || best->busy());
+  return best == nullptr || (best->busy() && in_use < worker_.settings().pool.max_connections_per_key);
 }
 
 void TunnelPool::open_tunnel(PoolEntry& entry) {

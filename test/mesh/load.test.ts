@@ -16,6 +16,8 @@ const echoPort = 7700;
 const sourcePort = echoPort + 2;
 
 const storm = { ratePerSecond: 1000, seconds: long ? 90 : 8 };
+/** More than the tunnels that are opened for speed alone have room for. */
+const openAtOnce = 2500;
 const leak = { ratePerSecond: 1000, seconds: long ? 10 : 3 };
 
 interface StormResult {
@@ -94,6 +96,20 @@ describeInLab(
       download.kill('SIGKILL');
     });
 
+    it(`as ${openAtOnce} that are open at once between the same two pods all carry data`, {
+      timeout: 60_000,
+    }, async () => {
+      const client = world.lab
+        .pod('client')
+        .spawn([generator, 'client', 'idle', world.lab.pod('server').v4, echoPort, openAtOnce].map(String));
+      let said = '';
+      client.stdout?.on('data', (chunk: Buffer) => void (said += chunk));
+      client.stderr?.on('data', (chunk: Buffer) => void (said += chunk));
+      await expect.poll(() => said, { timeout: 45_000 }).not.toBe('');
+      client.kill('SIGKILL');
+      expect(said.trim()).toBe(JSON.stringify({ ready: openAtOnce }));
+    });
+
     it('leave nothing behind: a second round needs no more descriptors, map entries or memory than the first', {
       timeout: 120_000,
     }, async () => {
@@ -110,6 +126,7 @@ describeInLab(
       for (const [index, after] of second.entries()) {
         const before = first[index];
         expect(after.descriptors).toBeLessThanOrEqual(before?.descriptors ?? 0);
+        expect(after.mapEntries).toEqual(before?.mapEntries);
         expect(after.privateBytes - (before?.privateBytes ?? 0)).toBeLessThan(1_000_000);
       }
       expect(
