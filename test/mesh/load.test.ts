@@ -103,8 +103,11 @@ describeInLab(
         .pod('client')
         .spawn([generator, 'client', 'idle', world.lab.pod('server').v4, echoPort, openAtOnce].map(String));
       let said = '';
-      client.stdout?.on('data', (chunk: Buffer) => void (said += chunk));
-      client.stderr?.on('data', (chunk: Buffer) => void (said += chunk));
+      for (const output of [client.stdout, client.stderr]) {
+        output?.on('data', (chunk: Buffer) => {
+          said += chunk;
+        });
+      }
       await expect.poll(() => said, { timeout: 45_000 }).not.toBe('');
       client.kill('SIGKILL');
       expect(said.trim()).toBe(JSON.stringify({ ready: openAtOnce }));
