@@ -6,9 +6,14 @@
 
 #include "native/h2/session_callbacks.h"
 
+// Of nghttp2 1.66, so in Node's and not in Debian's. Weak: absent there, and then it is null.
+extern "C" __attribute__((weak)) void nghttp2_option_set_glitch_rate_limit(nghttp2_option* option,
+                                                                           uint64_t burst, uint64_t rate);
+
 namespace hadal::h2 {
 namespace {
 
+constexpr int kFirstUnknownType = NGHTTP2_CONTINUATION + 1;
 constexpr size_t kMaxHeaders = 16;
 /// Frames that wait for a peer that does not read; 200 streams at work make a few hundred.
 constexpr size_t kMaxWaitingFrames = 10'000;
@@ -33,6 +38,16 @@ Option make_option(const SessionSettings& settings) {
   // With twice our numbers its own never speaks first.
   nghttp2_option_set_stream_reset_rate_limit(raw, uint64_t{settings.reset_burst} * 2,
                                              uint64_t{settings.resets_per_second} * 2);
+  // Its count of glitches (10,000, then 330 per second) has one for each answer that meets a stream which we
+  // have reset already: an application that connects and aborts at once makes one per connection.
+  if (nghttp2_option_set_glitch_rate_limit != nullptr) {
+    nghttp2_option_set_glitch_rate_limit(raw, uint64_t{settings.reset_burst} * 2,
+                                         uint64_t{settings.resets_per_second} * 2);
+  }
+  // Frames of unknown types come to us to be counted: nghttp2 1.52 does not, later ones count glitches.
+  for (int type = kFirstUnknownType; type <= UINT8_MAX; ++type) {
+    nghttp2_option_set_user_recv_extension_type(raw, static_cast<uint8_t>(type));
+  }
   return option;
 }
 
@@ -77,6 +92,11 @@ std::unique_ptr<Session> Session::create(Role role, const SessionSettings& setti
   const auto create_session =
       role == Role::client ? nghttp2_session_client_new2 : nghttp2_session_server_new2;
   if (create_session(&session->session_, session_callbacks(), session.get(), option.get()) != 0) {
+    return nullptr;
+  }
+  if (role == Role::client && settings.first_stream_id != 1 &&
+      nghttp2_session_set_next_stream_id(session->session_, static_cast<int32_t>(settings.first_stream_id)) !=
+          0) {
     return nullptr;
   }
   return session->submit_settings() ? std::move(session) : nullptr;
@@ -138,6 +158,15 @@ void Session::announce_output() {
 void Session::dispatch() {
   while (Stream* stream = touched_.pop_front()) {
     stream->on_stream_activity();
+    drop_untaken(*stream);
+  }
+}
+
+// Payload that nobody took is gone with the buffer it lies in; so are its chunks.
+void Session::drop_untaken(Stream& stream) {
+  if (stream.session_ == this && stream.received_bytes_ > 0) {
+    stream.first_chunk_ = stream.last_chunk_ = Stream::kNoChunk;
+    consume(stream, std::exchange(stream.received_bytes_, 0));
   }
 }
 

@@ -25,6 +25,8 @@ struct SessionSettings {
   uint32_t resets_per_second = 20'000;
   uint32_t reset_burst = 100'000;
   uint32_t control_frames_per_second = 1'000;
+  /// Of a client's streams. There are 2^30 ids: a busy tunnel uses them up in days.
+  uint32_t first_stream_id = 1;
 };
 
 /// Whether a frame is worth a record, a packet and a wake-up of its own.
@@ -125,6 +127,7 @@ class Session {
   Session(Role role, const SessionSettings& settings, SessionParts parts);
 
   void touch(Stream& stream);
+  void drop_untaken(Stream& stream);
   void attach(Stream& stream, int32_t id);
   [[nodiscard]] bool submit_settings();
   [[nodiscard]] bool run_output();

@@ -180,8 +180,11 @@ struct SessionCallbacks {
         }
         return;
       case NGHTTP2_HEADERS:
-      case NGHTTP2_GOAWAY:
-        return;
+        // Requests and answers are what a tunnel is for; interim answers and trailers are not.
+        if (frame.headers.cat != NGHTTP2_HCAT_HEADERS) {
+          return;
+        }
+        break;
       case NGHTTP2_DATA:
         // Padding is no payload.
         if (frame.hd.length > frame.data.padlen || ends) {
@@ -196,9 +199,20 @@ struct SessionCallbacks {
       default:
         break;
     }
+    count_control_frame(session);
+  }
+
+  static void count_control_frame(Session& session) {
     if (!session.guard_.control_frames.take(session.now_ns_)) {
       session.flood("control frames");
     }
+  }
+
+  /// A frame of a type that nobody knows, its payload passed over.
+  static int on_unknown_frame(nghttp2_session* /*raw*/, void** /*payload*/,
+                              const nghttp2_frame_hd* /*header*/, void* user_data) {
+    count_control_frame(session_of(user_data));
+    return NGHTTP2_ERR_CANCEL;
   }
 };
 
@@ -212,6 +226,7 @@ const nghttp2_session_callbacks* session_callbacks() {
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made, SessionCallbacks::on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(made, SessionCallbacks::on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(made, SessionCallbacks::on_stream_close);
+    nghttp2_session_callbacks_set_unpack_extension_callback(made, SessionCallbacks::on_unknown_frame);
     nghttp2_session_callbacks_set_send_data_callback(made, SessionCallbacks::send_data);
     return made;
   }();

@@ -2,7 +2,9 @@
 // demo's negative control.
 #pragma once
 
+#include <climits>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -16,6 +18,9 @@ namespace hadal::tls {
 struct Wire {
   int fd = -1;
   net::SocketInput input;
+  /// What one call of OpenSSL's may still read: it would go on for as long as messages come that carry no
+  /// payload.
+  int reads_left = INT_MAX;
   net::OutputBuffer output;
 
   explicit Wire(net::BlockPool& pool) : output(pool) {}
@@ -46,6 +51,8 @@ class Channel {
     std::string group;
   };
   [[nodiscard]] virtual Agreement agreement() const = 0;
+  /// How long the peer's certificate is still valid; nothing where there is none.
+  [[nodiscard]] virtual std::optional<int64_t> peer_valid_seconds() const { return std::nullopt; }
 
   [[nodiscard]] const PeerVerification& peer() const { return peer_; }
   [[nodiscard]] const std::string& failure_detail() const { return failure_detail_; }

@@ -75,6 +75,7 @@ Result<SslContext> base_context(const SSL_METHOD* method) {
   SSL_CTX_set_read_ahead(raw, 1);
   SSL_CTX_set_default_read_buffer_len(raw, kReadBufferBytes);
   SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verify_peer);
+  SSL_CTX_set_info_callback(raw, count_handshake_step);
   if (SSL_CTX_set_ciphersuites(raw, kCipherSuites) != 1) {
     return failure(kCode, "set the cipher suites: " + take_openssl_errors());
   }
@@ -95,7 +96,9 @@ Result<void> use_certificate(SSL_CTX* context, const IdentityMaterial& material)
   }
   const Bio key_bio(
       BIO_new_mem_buf(material.private_key.data(), static_cast<int>(material.private_key.size())));
-  const Key key(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr));
+  // A key under a password is refused; without a callback OpenSSL would ask for it at the terminal.
+  const Key key(PEM_read_bio_PrivateKey(
+      key_bio.get(), nullptr, [](char*, int, int, void*) { return -1; }, nullptr));
   if (key == nullptr) {
     return failure(kCode,
                    "the private key of " + material.identity + " is not PEM: " + take_openssl_errors());
@@ -119,7 +122,9 @@ Result<void> use_roots(SSL_CTX* context, const IdentityMaterial& material) {
   }
   X509_STORE* store = SSL_CTX_get_cert_store(context);
   for (const Certificate& root : *roots) {
-    X509_STORE_add_cert(store, root.get());
+    if (X509_STORE_add_cert(store, root.get()) != 1) {
+      return failure(kCode, "add a root of " + material.identity + ": " + take_openssl_errors());
+    }
   }
   return {};
 }

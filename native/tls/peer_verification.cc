@@ -74,6 +74,13 @@ int verify_client(PeerVerification& peer, const std::vector<std::string>& uris) 
 
 }  // namespace
 
+void count_handshake_step(const SSL* ssl, int where, int /*value*/) {
+  auto* peer = static_cast<PeerVerification*>(SSL_get_app_data(ssl));
+  if (peer != nullptr && (where & SSL_CB_LOOP) != 0) {
+    ++peer->handshake_steps;
+  }
+}
+
 int verify_peer(int chain_ok, X509_STORE_CTX* store) {
   const auto* ssl =
       static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));

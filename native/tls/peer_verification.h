@@ -23,7 +23,13 @@ struct PeerVerification {
   std::string identity;
   uint16_t reason = 0;
   std::string detail;
+
+  /// Steps of OpenSSL's handshake machine: after the handshake, messages such as KeyUpdate.
+  uint64_t handshake_steps = 0;
 };
+
+/// OpenSSL's info callback.
+void count_handshake_step(const SSL* ssl, int where, int value);
 
 /// The PeerVerification hangs on the SSL as its app data.
 int verify_peer(int chain_ok, X509_STORE_CTX* store);

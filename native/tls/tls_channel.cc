@@ -1,11 +1,23 @@
 #include "native/tls/tls_channel.h"
 
+#include <openssl/err.h>
+#include <openssl/x509.h>
+
 #include <cerrno>
 
 #include "bpf/shared/reasons.h"
 #include "native/tls/wire_bio.h"
 
 namespace hadal::tls {
+namespace {
+
+/// Of one SSL_read(), 128 KB each: a record needs one or two.
+constexpr int kReadsPerCall = 4;
+/// A KeyUpdate costs us more than any frame and comes once in 2^24 records; session tickets come by twos.
+constexpr uint64_t kFreeHandshakeSteps = 200;
+constexpr uint64_t kBytesPerHandshakeStep = uint64_t{1} << 20;
+
+}  // namespace
 
 std::unique_ptr<TlsChannel> TlsChannel::client(
     Wire& wire, std::shared_ptr<const Credentials> credentials,
@@ -32,7 +44,7 @@ std::unique_ptr<TlsChannel> TlsChannel::server(Wire& wire, std::shared_ptr<const
 }
 
 TlsChannel::TlsChannel(std::shared_ptr<const Credentials> credentials, SSL_CTX* context, Wire& wire)
-    : credentials_(std::move(credentials)), ssl_(SSL_new(context)) {
+    : wire_(wire), credentials_(std::move(credentials)), ssl_(SSL_new(context)) {
   BIO* bio = ssl_ != nullptr ? new_wire_bio(wire) : nullptr;
   if (bio == nullptr) {
     ssl_.reset();
@@ -53,6 +65,9 @@ Channel::Progress TlsChannel::handshake() {
       failure_detail_ = "the peer did not agree on h2";
       return Progress::failed;
     }
+    peer_.handshake_steps = 0;
+    // What a verification leaves in the queue would pass for the error of the next read.
+    ERR_clear_error();
     return Progress::done;
   }
   const int error = SSL_get_error(ssl_.get(), result);
@@ -65,13 +80,22 @@ Channel::Progress TlsChannel::handshake() {
 
 Channel::ReadOutcome TlsChannel::read(std::span<uint8_t> into) {
   size_t got = 0;
+  wire_.reads_left = kReadsPerCall;
   const int result = SSL_read_ex(ssl_.get(), into.data(), into.size(), &got);
+  received_bytes_ += got;
+  if (is_flooded()) {
+    failure_reason_ = HADAL_REASON_H2_FLOOD;
+    failure_detail_ = "flood of TLS messages without payload";
+    (void)take_openssl_errors();
+    return {ReadStatus::failed, 0};
+  }
   if (result == 1) {
     return {ReadStatus::bytes, got};
   }
   const int error = SSL_get_error(ssl_.get(), result);
   if (error == SSL_ERROR_WANT_READ) {
-    return {ReadStatus::drained, 0};
+    // Not drained: others have their turn, then it goes on.
+    return {wire_.reads_left == 0 && wire_.input.readable() ? ReadStatus::bytes : ReadStatus::drained, 0};
   }
   if (error == SSL_ERROR_ZERO_RETURN) {
     return {ReadStatus::ended, 0};
@@ -95,6 +119,21 @@ void TlsChannel::end() {
     SSL_shutdown(ssl_.get());
     (void)take_openssl_errors();
   }
+}
+
+bool TlsChannel::is_flooded() const {
+  return peer_.handshake_steps > kFreeHandshakeSteps + received_bytes_ / kBytesPerHandshakeStep;
+}
+
+std::optional<int64_t> TlsChannel::peer_valid_seconds() const {
+  const X509* certificate = SSL_get0_peer_certificate(ssl_.get());
+  int days = 0;
+  int seconds = 0;
+  if (certificate == nullptr ||
+      ASN1_TIME_diff(&days, &seconds, nullptr, X509_get0_notAfter(certificate)) != 1) {
+    return std::nullopt;
+  }
+  return int64_t{days} * 86'400 + seconds;
 }
 
 Channel::Agreement TlsChannel::agreement() const {

@@ -22,6 +22,7 @@ class TlsChannel final : public Channel {
   [[nodiscard]] bool write(std::span<const uint8_t> plaintext) override;
   void end() override;
   [[nodiscard]] Agreement agreement() const override;
+  [[nodiscard]] std::optional<int64_t> peer_valid_seconds() const override;
 
  private:
   struct SslFree {
@@ -30,7 +31,10 @@ class TlsChannel final : public Channel {
 
   TlsChannel(std::shared_ptr<const Credentials> credentials, SSL_CTX* context, Wire& wire);
   void record_failure(int ssl_error);
+  [[nodiscard]] bool is_flooded() const;
 
+  Wire& wire_;
+  uint64_t received_bytes_ = 0;
   std::shared_ptr<const Credentials> credentials_;
   std::unique_ptr<SSL, SslFree> ssl_;
 };

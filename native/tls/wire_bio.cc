@@ -9,10 +9,11 @@ int read_wire(BIO* bio, char* into, size_t size, size_t* got) {
   Wire& wire = wire_of(bio);
   BIO_clear_retry_flags(bio);
   *got = 0;
-  if (!wire.input.readable()) {
+  if (!wire.input.readable() || wire.reads_left == 0) {
     BIO_set_retry_read(bio);
     return 0;
   }
+  --wire.reads_left;
   const net::SocketInput::Outcome outcome = wire.input.read(wire.fd, into, size);
   *got = outcome.bytes;
   switch (outcome.status) {
