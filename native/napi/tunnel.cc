@@ -57,6 +57,7 @@ Napi::Value symbol_origins(const Napi::CallbackInfo& info) {
       HADAL_SYMBOL(nghttp2_submit_request),
       HADAL_SYMBOL(nghttp2_submit_response),
       HADAL_SYMBOL(nghttp2_option_set_stream_reset_rate_limit),
+      HADAL_SYMBOL(nghttp2_option_set_user_recv_extension_type),
   };
 #undef HADAL_SYMBOL
   Napi::Array out = Napi::Array::New(info.Env());

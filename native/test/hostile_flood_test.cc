@@ -99,12 +99,45 @@ TEST_F(HostileFlood, of_priorities_ends_the_tunnel) {
   expect_calm(*client, "flood of control frames");
 }
 
-TEST_F(HostileFlood, of_frames_nobody_knows_is_not_answered) {
+TEST_F(HostileFlood, of_frames_nobody_knows_ends_the_tunnel) {
+  for (const uint8_t type : {uint8_t{0x0a}, uint8_t{0x10}, uint8_t{0xbe}, uint8_t{0xff}}) {
+    const auto client = trusted_peer();
+    flood(*client, frame(type, 0, 0, "what is this?"), 3'000);
+    expect_calm(*client, "flood of control frames");
+  }
+}
+
+TEST_F(HostileFlood, a_few_frames_nobody_knows_are_passed_over) {
   const auto client = trusted_peer();
-  // nghttp2 passes over them; nobody but the parser has work with them.
-  flood(*client, frame(0xbe, 0, 0), 5'000);
+  for (int type = kContinuation + 1; type <= 0xff; type += 2) {
+    client->say(frame(static_cast<uint8_t>(type), 0xff, 0, "something new"));
+  }
   EXPECT_EQ(client->connect(1, echo_authority()), "200");
   EXPECT_TRUE(client->echoes(1, "still here"));
+}
+
+TEST_F(HostileFlood, of_goodbyes_ends_the_tunnel) {
+  const auto client = trusted_peer();
+  ASSERT_EQ(client->connect(1, echo_authority()), "200");
+  flood(*client, frame(kGoaway, 0, 0, u32(0) + u32(NGHTTP2_NO_ERROR)), 3'000);
+  expect_calm(*client, "flood of control frames");
+}
+
+TEST_F(HostileFlood, of_key_updates_ends_the_tunnel) {
+  const auto client = trusted_peer();
+  for (int i = 0; i < 2'000 && client->update_keys(); ++i) {
+  }
+  EXPECT_TRUE(client->is_closed());
+  EXPECT_TRUE(logged("flood of TLS messages")) << testing::PrintToString(agent->log_lines());
+}
+
+TEST_F(HostileFlood, a_few_key_updates_are_everyday_business) {
+  const auto client = trusted_peer();
+  ASSERT_EQ(client->connect(1, echo_authority()), "200");
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_TRUE(client->update_keys());
+    EXPECT_TRUE(client->echoes(1, "under a new key"));
+  }
 }
 
 TEST_F(HostileFlood, of_empty_continuations_ends_the_tunnel) {

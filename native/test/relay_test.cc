@@ -180,6 +180,106 @@ TEST_F(Relay, resets_the_client_when_nobody_listens) {
   EXPECT_EQ(flow->reason, HADAL_REASON_TUNNEL_REFUSED);
 }
 
+// The workers take all commands that wait in one turn, and the connection is there until the turn ends.
+TEST_F(Relay, survives_that_a_pod_is_removed_in_the_turn_that_answers_its_questions) {
+  std::promise<tunnel::OutboundRow> asked;
+  near->decide_outbound = [&, decide = near->decide_outbound](const tunnel::OutboundQuestion& question) {
+    asked.set_value(*decide(question));
+    return std::optional<tunnel::OutboundRow>();
+  };
+  const UniqueFd client = dial(8080);
+  tunnel::OutboundRow row = asked.get_future().get();
+  std::promise<void> posted;
+  near->core().live_flows([&](std::vector<tunnel::FlowRecord>&&) { posted.get_future().wait(); });
+  near->core().put_outbound_rows({std::move(row)});
+  near->core().remove_pod(1, false);
+  posted.set_value();
+  EXPECT_EQ(read_error(client.get()), ECONNRESET);
+  const auto flow = near->wait_for_flow([](const tunnel::FlowRecord&) { return true; });
+  ASSERT_TRUE(flow);
+  EXPECT_EQ(flow->reason, HADAL_REASON_POD_REMOVED);
+  EXPECT_EQ(near->flows().size(), 1U);
+}
+
+TEST_F(Relay, announces_a_connection_to_an_application_tunnel_before_anybody_speaks) {
+  far->decide_inbound = [allow = far->decide_inbound](const tunnel::InboundQuestion& question) {
+    auto row = allow(question);
+    row->proxy_destination = address("10.99.0.5:80");
+    return row;
+  };
+  const UniqueFd listener = serve(8080);
+  for (int i = 0; i < 2; ++i) {
+    const UniqueFd client = dial(8080);
+    const UniqueFd server = accept_from(listener.get());
+    const std::string announced = read_up_to(server.get(), 16 + 12 + 3 + std::string_view(kClientId).size());
+    EXPECT_EQ(announced.substr(0, 12), std::string("\r\n\r\n\0\r\nQUIT\n", 12));
+    EXPECT_TRUE(announced.ends_with(kClientId));
+    write_all(client.get(), "hello");
+    EXPECT_EQ(read_up_to(server.get(), 5), "hello");
+  }
+}
+
+TEST_F(Relay, carries_an_end_that_comes_before_the_decision) {
+  const UniqueFd first_listener = serve(8080);
+  const UniqueFd first = dial(8080);
+  const UniqueFd first_server = accept_from(first_listener.get());
+  // From now on this tunnel sends ahead of the answers.
+  write_all(first_server.get(), "x");
+  EXPECT_EQ(read_up_to(first.get(), 1), "x");
+
+  std::promise<tunnel::InboundRow> asked;
+  far->decide_inbound = [&, allow = far->decide_inbound](const tunnel::InboundQuestion& question) {
+    asked.set_value(*allow(question));
+    return std::optional<tunnel::InboundRow>();
+  };
+  const UniqueFd listener = serve(8081);
+  const UniqueFd client = dial(8081);
+  shutdown(client.get(), SHUT_WR);
+  tunnel::InboundRow row = asked.get_future().get();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  far->core().put_inbound_rows({std::move(row)});
+  const UniqueFd server = accept_from(listener.get());
+  EXPECT_EQ(read_error(server.get()), 0) << "the end did not arrive";
+  write_all(server.get(), "answer");
+  shutdown(server.get(), SHUT_WR);
+  EXPECT_EQ(read_up_to(client.get(), 100), "answer");
+}
+
+class RelayOfLastIds : public Relay {
+  void adjust(tunnel::Settings& settings) override { settings.http2.first_stream_id = 0x7fffffff - 4; }
+};
+
+TEST_F(RelayOfLastIds, opens_another_tunnel_when_the_stream_ids_of_one_are_used_up) {
+  const UniqueFd listener = serve(8080);
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 10; ++i) {
+    clients.push_back(dial(8080));
+    const UniqueFd server = accept_from(listener.get());
+    write_all(server.get(), "x");
+    EXPECT_EQ(read_up_to(clients.back().get(), 1), "x") << "connection " << i;
+  }
+  EXPECT_GE(near->core().totals().tunnels_opened, 4U);
+}
+
+class RelayOfOneTunnel : public Relay {
+  void adjust(tunnel::Settings& settings) override { settings.limits.dialled_tunnels_per_pod = 1; }
+};
+
+TEST_F(RelayOfOneTunnel, refuses_a_destination_that_would_take_more_tunnels_than_the_pod_may_have) {
+  const UniqueFd listener = serve(8080);
+  const UniqueFd client = dial(8080);
+  const UniqueFd server = accept_from(listener.get());
+  near->decide_outbound = tunnel_to(world->server.v4, {world->server.v4, 0}, kClientId);
+  const UniqueFd second = dial(8081);
+  EXPECT_EQ(read_error(second.get()), ECONNRESET);
+  const auto flow = near->wait_for_flow(
+      [](const tunnel::FlowRecord& record) { return record.kind == tunnel::FlowKind::refused; });
+  ASSERT_TRUE(flow);
+  EXPECT_EQ(flow->reason, HADAL_REASON_QUOTA);
+  write_all(client.get(), "hello");
+  EXPECT_EQ(read_up_to(server.get(), 5), "hello");
+}
+
 TEST_F(Relay, asks_once_per_row_and_opens_one_tunnel_for_many_first_connections) {
   const UniqueFd listener = serve(8080);
   std::vector<UniqueFd> clients;

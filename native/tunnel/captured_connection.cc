@@ -98,6 +98,13 @@ void CapturedConnection::on_deadline() {
   refuse(HADAL_REASON_DECISION_TIMEOUT);
 }
 
+// Its pod knows it until the turn ends, also when it is a flow by then, or refused: its socket tells.
+void CapturedConnection::abort(uint16_t reason) {
+  if (fd_.valid()) {
+    refuse(reason);
+  }
+}
+
 void CapturedConnection::refuse(uint16_t reason) {
   count_ended(reason);
   net::reset_on_close(fd_.get());

@@ -15,7 +15,7 @@ class CapturedConnection final : public Flow, public Parked, public net::Timed {
   void on_outbound_row(const std::shared_ptr<const OutboundRow>& row) override;
   void on_inbound_row(const std::shared_ptr<const InboundRow>& row) override;
   void on_deadline() override;
-  void abort(uint16_t reason) override { refuse(reason); }
+  void abort(uint16_t reason) override;
 
  private:
   CapturedConnection(Worker& worker, Pod& pod, ListenerKind kind, UniqueFd fd);

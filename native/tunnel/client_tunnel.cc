@@ -21,6 +21,11 @@ ClientTunnel* ClientTunnel::open(Worker& worker, Pod& pod, TunnelPool& pool, Poo
     detail = "no certificate for " + pod.identity();
     return nullptr;
   }
+  if (!pod.admits_dial()) {
+    reason = HADAL_REASON_QUOTA;
+    detail = "the pod has as many tunnels as it may have";
+    return nullptr;
+  }
   Dialled dialled = pod.dial(entry.destination);
   if (!dialled.fd.valid()) {
     reason = connect_reason(errno);

@@ -17,7 +17,7 @@ class ClientTunnel final : public Tunnel {
                             std::string& detail);
 
   /// New streams may use it.
-  [[nodiscard]] bool usable() const { return state() == State::ready && !leaving(); }
+  [[nodiscard]] bool usable() const { return state() == State::ready && !leaving() && !peer_has_expired(); }
   [[nodiscard]] size_t free_streams() const;
   /// As busy as one connection should get while others may be opened.
   [[nodiscard]] bool busy() const;

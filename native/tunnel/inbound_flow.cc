@@ -54,15 +54,16 @@ bool InboundFlow::on_header(std::string_view name, std::string_view value) {
 }
 
 void InboundFlow::on_headers() {
-  if (stream_closed() && !received_end()) {
-    break_off(HADAL_REASON_RESET_BY_SOURCE);
-    return;
-  }
   if (stage_ == Stage::refused) {
     session()->consume(*this, take_received(worker_.parts()));
     if (stream_closed()) {
       break_off(HADAL_REASON_NONE);
     }
+    return;
+  }
+  // We have not ended our side, so whatever the code says and whether or not the peer has: it left.
+  if (stream_closed()) {
+    break_off(HADAL_REASON_RESET_BY_SOURCE);
     return;
   }
   if (stage_ == Stage::headers && headers_complete_) {
@@ -134,6 +135,11 @@ void InboundFlow::on_inbound_row(const std::shared_ptr<const InboundRow>& row) {
 
 void InboundFlow::deliver_by(const InboundRow& row) {
   ends_.endpoint = row.upstream;
+  // The connection would come back to us as one that the pod has made.
+  if (pod_.is_own_listener(row.upstream.port)) {
+    refuse(kUnavailable, HADAL_REASON_SELF_CALL);
+    return;
+  }
   stage_ = Stage::connecting;
   UniqueFd fd = pod_.deliver(ends_.source, row.upstream, row.loopback);
   const int progress = fd.valid() ? Pod::connect_progress(fd.get()) : errno;
@@ -192,8 +198,7 @@ void InboundFlow::refuse(uint16_t status, uint16_t reason) {
       {.name = ":status", .value = text},
       {.name = kHadalHeader, .value = kHadalVersion},
   }};
-  session()->consume(*this, socket_.kept_bytes());
-  socket_.drop_kept();
+  drop_kept();
   socket_.close();
   if (!session()->respond(*this, headers, true, h2::Urgency::now)) {
     break_off(reason);

@@ -66,7 +66,9 @@ void OutboundFlow::send_connect() {
   }};
   const size_t count = headers.size() - (endpoint_.baggage.empty() ? 1 : 0);
   if (!tunnel_->session().open_stream(*this, std::span(headers).first(count))) {
-    break_off(HADAL_REASON_H2_PROTOCOL);
+    // A tunnel that has used up its stream ids would fail everybody from now on.
+    tunnel_->announce_shutdown();
+    on_lost_before_relay(HADAL_REASON_H2_PROTOCOL);
     return;
   }
   // Another agent of ours keeps what arrives ahead of its answer, bounded by the window, and throws it away
@@ -91,7 +93,7 @@ void OutboundFlow::on_headers() {
     if (!done_) {
       relay_received();
     }
-  } else if (status_ >= 300) {
+  } else if (status_ >= 200) {
     worker_.log(LogLevel::debug, pod_.index(),
                 endpoint_.destination.text() + " answered the CONNECT to " + endpoint_.authority +
                     " with status " + std::to_string(status_));

@@ -61,7 +61,13 @@ bool Pod::admits_connection() const {
   return load_->connections.load(std::memory_order_relaxed) <= worker_.settings().limits.connections_per_pod;
 }
 
-bool Pod::admits_tunnel() const { return tunnel_count_ < kMaxTunnels && handshakes_ < kMaxHandshakes; }
+bool Pod::admits_tunnel() const {
+  return tunnel_count_ - dialled_tunnels_ < kMaxTunnels && handshakes_ < kMaxHandshakes;
+}
+
+bool Pod::admits_dial() const { return dialled_tunnels_ < worker_.settings().limits.dialled_tunnels_per_pod; }
+
+bool Pod::keeps_too_much() const { return kept_bytes_ > worker_.settings().limits.kept_bytes_per_pod; }
 
 bool Pod::may_park(size_t rows) const {
   const LimitSettings& limits = worker_.settings().limits;
@@ -210,11 +216,13 @@ void Pod::leave(Flow& flow) {
 void Pod::enter(Tunnel& tunnel) {
   tunnels_.push_back(tunnel);
   ++tunnel_count_;
+  dialled_tunnels_ += tunnel.role() == h2::Role::client ? 1 : 0;
 }
 
 void Pod::leave(Tunnel& tunnel) {
   tunnel.net::ListHook<PodTunnelTag>::unlink();
   --tunnel_count_;
+  dialled_tunnels_ -= tunnel.role() == h2::Role::client ? 1 : 0;
   check_drained();
 }
 

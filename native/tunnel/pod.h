@@ -75,6 +75,8 @@ class Pod : public net::Disposable {
   [[nodiscard]] bool admits_connection() const;
   /// Anybody may connect to port 15008, so what has not shown a certificate yet is bounded on its own.
   [[nodiscard]] bool admits_tunnel() const;
+  /// More tunnels out of the pod.
+  [[nodiscard]] bool admits_dial() const;
   void enter_handshake() { ++handshakes_; }
   void leave_handshake() { --handshakes_; }
   void enter(Flow& flow);
@@ -82,6 +84,9 @@ class Pod : public net::Disposable {
   void enter(Tunnel& tunnel);
   void leave(Tunnel& tunnel);
   [[nodiscard]] size_t flow_count() const { return flow_count_; }
+  /// Payload that the tunnels' windows let in and slow applications have not taken.
+  void change_kept(size_t before, size_t now) { kept_bytes_ += now - before; }
+  [[nodiscard]] bool keeps_too_much() const;
 
   template <typename Visit>
   void for_each_flow(Visit visit) {
@@ -123,6 +128,8 @@ class Pod : public net::Disposable {
   net::IntrusiveList<Tunnel, PodTunnelTag> tunnels_;
   size_t flow_count_ = 0;
   size_t tunnel_count_ = 0;
+  size_t dialled_tunnels_ = 0;
+  size_t kept_bytes_ = 0;
   bool retired_ = false;
   bool tell_drained_ = false;
   size_t handshakes_ = 0;

@@ -36,7 +36,7 @@ void ServerTunnel::accept(Worker& worker, Pod& pod, UniqueFd fd, const net::Sock
 }
 
 h2::Stream* ServerTunnel::on_new_stream() {
-  if (!pod_.admits_connection()) {
+  if (peer_has_expired() || !pod_.admits_connection()) {
     return nullptr;
   }
   return InboundFlow::begin(worker_, pod_, *this);

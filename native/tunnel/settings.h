@@ -23,6 +23,10 @@ struct LimitSettings {
   uint32_t parked_per_pod = 4096;
   uint32_t connections_per_pod = 50'000;
   uint32_t rows_per_pod = 65'536;
+  // Of one pod, on one worker.
+  uint32_t dialled_tunnels_per_pod = 4'096;
+  /// One tunnel's window lets 16 MB in; a peer may open many.
+  size_t kept_bytes_per_pod = size_t{256} << 20;
 };
 
 struct Settings {

@@ -1,6 +1,7 @@
 #include "native/tunnel/stream_flow.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "bpf/shared/reasons.h"
 #include "native/h2/record_writer.h"
@@ -147,7 +148,10 @@ void StreamFlow::relay_received() {
   if (done_) {
     return;
   }
-  if (stream_closed() && (close_code() != NGHTTP2_NO_ERROR || !received_end())) {
+  // Closed without an error, too, as long as we had more to say: a server that has answered in full may tell
+  // its client so (RFC 9113, 8.1).
+  const bool both_ended = received_end() && socket_ended_;
+  if (stream_closed() && (close_code() != NGHTTP2_NO_ERROR || !both_ended)) {
     on_stream_reset();
     return;
   }
@@ -179,16 +183,24 @@ void StreamFlow::deliver() {
     count_to_socket(written);
     session()->consume(*this, written);
   }
+  note_kept();
+  if (outcome == AppSocket::Write::kept && pod_.keeps_too_much()) {
+    break_off(HADAL_REASON_QUOTA);
+  }
 }
 
+void StreamFlow::note_kept() {
+  const size_t now = socket_.kept_bytes();
+  pod_.change_kept(std::exchange(noted_kept_, static_cast<uint32_t>(now)), now);
+}
+
+// Also with no payload kept: a preface may wait, or an end that came before the socket stood.
 void StreamFlow::write_kept() {
-  if (socket_.kept_bytes() == 0) {
-    return;
-  }
   size_t written = 0;
   const AppSocket::Write outcome = socket_.write_kept(written);
   if (written > 0) {
     count_to_socket(written);
+    note_kept();
     if (session() != nullptr) {
       session()->consume(*this, written);
     }
@@ -266,8 +278,7 @@ bool StreamFlow::spares_reset() const {
 
 void StreamFlow::linger() {
   lingering_ = true;
-  session()->consume(*this, socket_.kept_bytes());
-  socket_.drop_kept();
+  drop_kept();
   session()->end(*this);
   worker_.handshake_deadlines().arm(*this, worker_.loop().now_ns());
 }
@@ -281,6 +292,12 @@ void StreamFlow::on_deadline() {
   dispose();
 }
 
+void StreamFlow::drop_kept() {
+  session()->consume(*this, socket_.kept_bytes());
+  socket_.drop_kept();
+  note_kept();
+}
+
 void StreamFlow::dispose() { worker_.loop().dispose(std::unique_ptr<net::Disposable>(this)); }
 
 void StreamFlow::leave_stream(uint32_t code) {
@@ -289,7 +306,7 @@ void StreamFlow::leave_stream(uint32_t code) {
   static_cast<net::Resumable&>(*this).unlink();
   lingering_ = false;
   if (session() != nullptr) {
-    session()->consume(*this, socket_.kept_bytes());
+    drop_kept();
     session()->detach(*this, code);
   }
   if (Tunnel* left = std::exchange(tunnel_, nullptr); left != nullptr) {

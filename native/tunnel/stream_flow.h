@@ -47,6 +47,9 @@ class StreamFlow : public Flow,
   /// Tunnel to application: writes what arrived, or keeps it while the socket does not stand yet.
   void deliver();
 
+  /// Payload that the application will not get; the peer has its credit back.
+  void drop_kept();
+
   /// Graceful: everything was delivered in both directions.
   void finish();
   /// Abortive: RST to the socket, RST_STREAM to the stream.
@@ -81,6 +84,7 @@ class StreamFlow : public Flow,
   void read_socket();
   [[nodiscard]] bool read_once();
   void write_kept();
+  void note_kept();
   void settle();
   void on_stream_reset();
   [[nodiscard]] bool spares_reset() const;
@@ -93,6 +97,8 @@ class StreamFlow : public Flow,
   /// Its application is gone; the stream ends by itself, or is reset after a while.
   bool lingering_ = false;
   uint8_t slots_ = 1;
+  /// What the pod has been told of what we keep.
+  uint32_t noted_kept_ = 0;
 };
 
 }  // namespace hadal::tunnel

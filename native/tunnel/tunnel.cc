@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kPathFreshNs = 20'000'000;
 /// More than a round trip to any peer.
 constexpr int64_t kShutdownGraceNs = 500'000'000;
+constexpr int64_t kLongestSeconds = int64_t{10} * 365 * 86'400;
 /// Batches of decrypted payload per turn before other connections get theirs.
 constexpr int kBatchesPerTurn = 4;
 
@@ -106,6 +107,9 @@ void Tunnel::establish() {
     fail(HADAL_REASON_OUT_OF_RESOURCES, "no memory for an HTTP/2 session");
     return;
   }
+  if (const auto seconds = channel_->peer_valid_seconds()) {
+    expires_ns_ = heard_ns_ + std::min(*seconds, kLongestSeconds) * 1'000'000'000;
+  }
   state_ = State::ready;
   on_output(h2::Urgency::now);
   on_established();
@@ -149,7 +153,9 @@ bool Tunnel::read_batch() {
       fail(HADAL_REASON_TUNNEL_LOST, "the peer closed the tunnel");
       return false;
     case tls::Channel::ReadStatus::failed:
-      fail(HADAL_REASON_TUNNEL_LOST, channel_->failure_detail());
+      fail(channel_->failure_reason() == HADAL_REASON_H2_FLOOD ? HADAL_REASON_H2_FLOOD
+                                                               : HADAL_REASON_TUNNEL_LOST,
+           channel_->failure_detail());
       return false;
   }
   return false;
@@ -228,6 +234,8 @@ void Tunnel::resume_room_waiters() {
 
 void Tunnel::add_stream(StreamFlow& flow) { streams_.push_back(flow); }
 
+bool Tunnel::peer_has_expired() const { return worker_.loop().now_ns() > expires_ns_; }
+
 void Tunnel::announce_shutdown() {
   if (!std::exchange(leaving_, true)) {
     left_ns_ = worker_.loop().now_ns();
@@ -271,6 +279,9 @@ void Tunnel::maintain(int64_t now_ns) {
   } else if (ping_sent_ns_ == 0 && interval_ns > 0 && now_ns - heard_ns_ >= interval_ns) {
     ping_sent_ns_ = now_ns;
     session_->ping();
+  }
+  if (state_ == State::ready && peer_has_expired()) {
+    announce_shutdown();
   }
   if (state_ == State::ready) {
     end_when_left(now_ns);

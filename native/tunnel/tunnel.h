@@ -94,6 +94,9 @@ class Tunnel : public net::Disposable,
   Worker& worker_;
   Pod& pod_;
   [[nodiscard]] bool leaving() const { return leaving_; }
+  /// The peer's certificate has run out since the handshake: what is open goes on, new streams need a new
+  /// tunnel.
+  [[nodiscard]] bool peer_has_expired() const;
 
  private:
   void end_when_left(int64_t now_ns);
@@ -122,6 +125,7 @@ class Tunnel : public net::Disposable,
   int64_t heard_ns_;
   int64_t ping_sent_ns_ = 0;
   int64_t left_ns_ = 0;
+  int64_t expires_ns_ = INT64_MAX;
   bool leaving_ = false;
   bool blocked_ = false;
   bool more_room_ = false;

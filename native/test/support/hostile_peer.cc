@@ -103,6 +103,23 @@ HostilePeer::HostilePeer(int netns_fd, const net::SocketAddress& address, const 
   nghttp2_hd_inflate_new(&inflater_);
 }
 
+HostilePeer::HostilePeer(UniqueFd accepted, const tls::IdentityMaterial& material)
+    : fd_(std::move(accepted)), context_(SSL_CTX_new(TLS_server_method())), is_server_(true) {
+  (void)std::signal(SIGPIPE, SIG_IGN);
+  use_material(context_, material);
+  SSL_CTX_set_alpn_select_cb(
+      context_,
+      [](SSL*, const unsigned char** out, unsigned char* length, const unsigned char*, unsigned, void*) {
+        *out = reinterpret_cast<const unsigned char*>("h2");
+        *length = 2;
+        return SSL_TLSEXT_ERR_OK;
+      },
+      nullptr);
+  ssl_ = SSL_new(context_);
+  SSL_set_fd(ssl_, fd_.get());
+  nghttp2_hd_inflate_new(&inflater_);
+}
+
 HostilePeer::~HostilePeer() {
   nghttp2_hd_inflate_del(inflater_);
   SSL_free(ssl_);
@@ -122,7 +139,22 @@ bool HostilePeer::shake_hands() {
   return false;
 }
 
+bool HostilePeer::update_keys() {
+  if (SSL_key_update(ssl_, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(ssl_) == 1) {
+    return true;
+  }
+  (void)tls::take_openssl_errors();
+  return false;
+}
+
 bool HostilePeer::begin() {
+  if (is_server_) {
+    if (SSL_accept(ssl_) != 1 || !fill(kMagic.size())) {
+      return false;
+    }
+    heard_.erase(0, kMagic.size());
+    return say(frame(kSettings, 0, 0));
+  }
   return SSL_connect(ssl_) == 1 && say(std::string(kMagic) + frame(kSettings, 0, 0)) && fill(kHeaderBytes);
 }
 

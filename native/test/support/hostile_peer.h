@@ -67,6 +67,8 @@ class HostilePeer {
   };
   /// Connects the socket; nothing is said yet.
   HostilePeer(int netns_fd, const net::SocketAddress& address, const Wish& wish);
+  /// The other side: a server on a connection that it has accepted.
+  HostilePeer(UniqueFd accepted, const tls::IdentityMaterial& material);
   ~HostilePeer();
   HostilePeer(const HostilePeer&) = delete;
   HostilePeer& operator=(const HostilePeer&) = delete;
@@ -76,6 +78,8 @@ class HostilePeer {
   [[nodiscard]] const std::string& failure() const { return failure_; }
   /// TLS, magic and empty SETTINGS.
   [[nodiscard]] bool begin();
+  /// A TLS KeyUpdate.
+  bool update_keys();
 
   /// False once the server has closed. May leave what it said readable.
   bool say(std::string_view bytes);
@@ -104,6 +108,7 @@ class HostilePeer {
   nghttp2_hd_inflater* inflater_ = nullptr;
   std::string failure_;
   std::string heard_;
+  bool is_server_ = false;
   bool timed_out_ = false;
 };
 

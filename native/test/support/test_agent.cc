@@ -27,6 +27,7 @@ void TestAgent::enrol(uint32_t pod_index, const TestPod& pod, const tls::Identit
   if (!listeners) {
     throw std::runtime_error(listeners.error().message);
   }
+  listeners_ = *listeners;
   steering_.push_back(std::make_unique<Steering>(
       pod.netns_fd.get(), pod.v4, pod.v6, kHbonePort,
       SteeringTargets{

@@ -35,6 +35,8 @@ class TestAgent final : public tunnel::EventSink {
   void enrol(uint32_t pod_index, const TestPod& pod, const tls::IdentityMaterial& identity);
 
   [[nodiscard]] tunnel::TunnelCore& core() { return *core_; }
+  /// Of the pod that was enrolled last.
+  [[nodiscard]] const tunnel::PodListeners& listeners() const { return listeners_; }
 
   [[nodiscard]] std::vector<tunnel::FlowRecord> flows();
   /// Waits up to 5 s for a flow record that satisfies `wanted`.
@@ -56,6 +58,7 @@ class TestAgent final : public tunnel::EventSink {
   std::vector<std::string> log_lines_;
   std::vector<uint32_t> drained_pods_;
   std::atomic<size_t> questions_{0};
+  tunnel::PodListeners listeners_;
   std::vector<std::unique_ptr<Steering>> steering_;
   std::unique_ptr<tunnel::TunnelCore> core_;
 };
