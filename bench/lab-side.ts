@@ -1,8 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import type { Lab } from '../src/lab/lab.ts';
 import { startLab } from '../src/lab/start.ts';
 import type { GeneratorProcess } from './generator.ts';
 import type { PodRole, Side } from './side.ts';
+
+/** As an operator starts it; from its TypeScript source an agent would carry the compiler's memory as well. */
+const agentProgram = [process.execPath, fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))];
 
 /** The package is there in every pod of a lab. */
 const generatorPath = '/opt/hadal/package/build/Release/hadal-bench';
@@ -53,6 +57,7 @@ export class LabSide implements Side {
       manifests,
       nodes: ['a', 'b'],
       agents,
+      agentProgram,
       fabric: 'direct',
       log: { info: () => {}, warn: (message) => console.error(`${name}: ${message}`) },
     });

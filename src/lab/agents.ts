@@ -10,7 +10,6 @@ import type { AddressPlan } from './address-plan.ts';
 import { AgentProcess } from './agent-process.ts';
 import type { LabLayout } from './layout.ts';
 import type { LabNode } from './node.ts';
-import { commandLine } from './package-root.ts';
 import type { LabPod } from './pod.ts';
 import { openLog } from './pod-root.ts';
 
@@ -28,6 +27,8 @@ export interface AgentsOptions {
   readonly nodes: readonly LabNode[];
   readonly stateFile: string;
   readonly env: Readonly<Record<string, string>>;
+  /** Node and the entry of the command line. */
+  readonly program: readonly string[];
   /** Pods that run now: the authority signs for no other. */
   readonly pods: () => Iterable<LabPod>;
   /** An agent began or ended. */
@@ -79,13 +80,14 @@ export async function startAgents(options: AgentsOptions): Promise<LabAgents> {
 const runtimeDirectory = (node: LabNode) => join(node.layout.directory, 'run');
 const authoritySocket = (node: LabNode) => join(runtimeDirectory(node), 'authority.sock');
 
-function agentProcess({ layout, plan, names, stateFile, env, onChange }: AgentsOptions, node: LabNode) {
+function agentProcess(options: AgentsOptions, node: LabNode) {
+  const { layout, plan, names, stateFile, env, program, onChange } = options;
   const dataDirectory = join(node.layout.directory, 'data');
   for (const directory of [runtimeDirectory(node), dataDirectory])
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   const socket = join(runtimeDirectory(node), 'cni.sock');
   return {
-    argv: [...commandLine(), 'agent'],
+    argv: [...program, 'agent'],
     socket,
     onChange,
     log: join(node.layout.directory, 'agent.log'),

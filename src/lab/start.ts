@@ -25,6 +25,7 @@ import type { FabricKind } from './network.ts';
 import type { LabNode } from './node.ts';
 import { outsideHosts } from './outside-host.ts';
 import { createOutsideHost } from './outside-pod.ts';
+import { commandLine } from './package-root.ts';
 import type { LabPod } from './pod.ts';
 import { podMounts, podPlan } from './pod-plan.ts';
 import type { PodMount } from './pod-root.ts';
@@ -46,6 +47,8 @@ export interface LabOptions {
   readonly agents?: boolean;
   /** More environment for the agents, such as `HADAL_LOG_LEVEL`. */
   readonly agentEnv?: Readonly<Record<string, string>>;
+  /** Node and the entry that agents are started with; as this program itself by default. */
+  readonly agentProgram?: readonly string[];
   /** Default: `bridge`. */
   readonly fabric?: FabricKind;
   /** More of the machine's files that pods see. */
@@ -230,6 +233,7 @@ async function startLabAgents(
     ...around,
     nodes: [...nodes.values()],
     env: options.agentEnv ?? {},
+    program: options.agentProgram ?? commandLine(),
     pods: () => kubelet.pods.values(),
     onChange: save,
   });
