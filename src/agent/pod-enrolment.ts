@@ -16,7 +16,10 @@ export function startEnrolment({ config, logs }: AgentScope, path: DataPath): Po
   const logger = logs.scope('enrolment');
   const { store, problem } = PodStore.open(join(config.dataDirectory, 'pods.json'));
   if (problem !== undefined)
-    logger.error({ err: problem }, 'pods that were enrolled before are not known any more');
+    logger.error(
+      { err: problem },
+      'pods that were enrolled before are not known any more; those that the kernel captures stay captured',
+    );
   const { capture } = kernel;
   const olderConnections =
     config.olderConnections === 'keep'

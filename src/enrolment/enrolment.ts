@@ -1,17 +1,19 @@
 import { statSync } from 'node:fs';
-import { deadline, waitOrAbort } from '../base/abort.ts';
-import { Backoff } from '../base/backoff.ts';
-import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { BpfCapture } from '../kernel/capture.ts';
-import { CarriedPod, type CarryingParts } from './carried-pod.ts';
+import type { CarriedPod, CarryingParts } from './carried-pod.ts';
+import { carryPod } from './carry-pod.ts';
+import { describePod } from './describe-pod.ts';
 import type { OlderConnections } from './older-connections.ts';
+import { openRequestedNamespace, type PodNamespace } from './pod-namespace.ts';
 import type { PodStore, StoredPod } from './pod-store.ts';
 import type { AddRequest, RemoveRequest } from './request.ts';
+import { Restoration } from './restoration.ts';
 import type { EnrolmentService } from './server.ts';
+import { Turns } from './turns.ts';
 
 export interface EnrolmentParts extends CarryingParts {
-  readonly capture: Pick<BpfCapture, 'attachPod' | 'replaceRows' | 'forgetOtherPods' | 'pinnedPods'>;
+  readonly capture: Pick<BpfCapture, 'attachPod' | 'replaceRows' | 'forgetPods' | 'pinnedPods'>;
   readonly store: PodStore;
   /** Undefined: connections older than the enrolment are kept. */
   readonly olderConnections: OlderConnections | undefined;
@@ -31,16 +33,18 @@ export interface EnrolmentCounts {
 /** How often namespaces that vanished without `/cmddel` are looked for. */
 const sweepIntervalMs = 10_000;
 
-/** Which pods are ours. Requests for one pod are served one after the other, different pods at the same time. */
+type Answer = Readonly<Record<string, unknown>>;
+
+/** Which pods are ours. */
 export class Enrolment implements EnrolmentService {
   readonly #parts: EnrolmentParts;
   readonly #carried = new Map<string, CarriedPod>();
   readonly #leaving = new Map<number, CarriedPod>();
-  readonly #pending = new Set<string>();
-  readonly #turns = new Map<string, Promise<unknown>>();
+  /** Being enrolled now; in no other list yet. */
+  readonly #arriving = new Map<string, AddRequest>();
+  readonly #turns = new Turns();
+  readonly #restoration: Restoration;
   readonly #unreviewed = new Set<CarriedPod>();
-  readonly #retries = new Map<string, Backoff>();
-  readonly #ending = new AbortController();
   readonly #sweep: NodeJS.Timeout;
   readonly #counts = { enrolled: 0, removed: 0, failed: 0 };
   readonly #restored = { rule: 0, route: 0 };
@@ -51,6 +55,15 @@ export class Enrolment implements EnrolmentService {
       parts.onRestored(pod, change);
     };
     this.#parts = { ...parts, onRestored };
+    this.#restoration = new Restoration({
+      ...this.#parts,
+      turns: this.#turns,
+      carry: (netnsFd, stored) => this.#carry(netnsFd, stored, true),
+      isCarried: (uid) => this.#carried.has(uid),
+      onFailed: () => {
+        this.#counts.failed++;
+      },
+    });
     this.#sweep = setInterval(() => this.#removeVanished(), sweepIntervalMs);
     this.#sweep.unref();
   }
@@ -59,7 +72,7 @@ export class Enrolment implements EnrolmentService {
     return {
       carried: this.#carried.size,
       leaving: this.#leaving.size,
-      pending: this.#pending.size,
+      pending: this.#restoration.pending,
       ...this.#counts,
     };
   }
@@ -79,50 +92,30 @@ export class Enrolment implements EnrolmentService {
     return this.#leaving.get(podIndex) ?? this.pods().find((pod) => pod.podIndex === podIndex);
   }
 
-  list(): readonly Readonly<Record<string, unknown>>[] {
+  list(): readonly Answer[] {
     return this.pods().map(describePod);
   }
 
   /** Resolves when the pod is captured. The same pod again is no work and no error. */
-  enrol(request: AddRequest): Promise<Readonly<Record<string, unknown>>> {
-    return this.#inTurn(request.uid, () => this.#enrol(request));
-  }
-
-  async remove(request: RemoveRequest): Promise<Readonly<Record<string, unknown>>> {
-    const stored =
-      request.uid === ''
-        ? this.#parts.store.find(request.namespace, request.name)
-        : this.#parts.store.get(request.uid);
-    if (stored === undefined) return { removed: false };
-    return this.#inTurn(stored.uid, () => this.#remove(stored.uid, request.reason));
-  }
-
-  /**
-   * Carries again what an earlier agent carried, before anybody may ask for more. Pods whose namespace is gone are dropped;
-   * those that fail stay captured, so their connections are refused, and are tried again.
-   */
-  async restore(timeoutMs: number): Promise<void> {
-    const { store, capture, logger } = this.#parts;
-    const time = deadline(timeoutMs, 'carrying the pods of the earlier agent again');
-    const all = Promise.all(store.pods().map((pod) => this.#inTurn(pod.uid, () => this.#restore(pod))));
+  async enrol(request: AddRequest): Promise<Answer> {
+    this.#arriving.set(request.uid, request);
     try {
-      await waitOrAbort(all, time.signal, 'restore');
-    } catch (err) {
-      logger.error(
-        { err, pending: this.#pending.size },
-        'not all pods are carried again; going on without them',
-      );
+      return await this.#turns.take(request.uid, () => this.#enrol(request));
     } finally {
-      time.clear();
+      if (this.#arriving.get(request.uid) === request) this.#arriving.delete(request.uid);
     }
-    const indexes = new Set(store.pods().map(({ podIndex }) => podIndex));
-    const known = capture.pinnedPods().filter(({ podIndex }) => indexes.has(podIndex));
-    for (const pod of capture.forgetOtherPods(known)) {
-      logger.info(
-        { podIndex: pod.podIndex },
-        'a pod that nobody knows any more was taken out of the capture',
-      );
-    }
+  }
+
+  /** A pod that is being enrolled is removed when it is: its runtime gave up waiting. */
+  async remove(request: RemoveRequest): Promise<Answer> {
+    const uid = request.uid === '' ? this.#uidOf(request) : request.uid;
+    if (uid === undefined) return { removed: false };
+    return this.#turns.take(uid, () => this.#remove(uid, request.reason));
+  }
+
+  /** Carries again what an earlier agent carried, before anybody may ask for more. */
+  restore(timeoutMs: number): Promise<void> {
+    return this.#restoration.all(timeoutMs);
   }
 
   /** A connection that was not judged because the mesh state did not know its pod is judged when it does. */
@@ -134,60 +127,106 @@ export class Enrolment implements EnrolmentService {
   onDrained(podIndex: number): void {
     const pod = this.#leaving.get(podIndex);
     if (pod === undefined) return;
-    void this.#inTurn(pod.stored.uid, () => this.#endLeaving(pod)).catch((err: unknown) => {
-      this.#parts.logger.warn(
-        { err, pod: pod.enrolled.uid },
-        'a pod that left could not be taken out completely',
-      );
-    });
+    this.#turns
+      .take(pod.stored.uid, () => this.#endLeaving(pod))
+      .catch((err: unknown) => {
+        this.#parts.logger.warn(
+          { err, pod: pod.enrolled.uid },
+          'a pod that left could not be taken out completely',
+        );
+      });
   }
 
   /** Takes no more requests and lets go; what is captured stays captured. */
   async close(): Promise<void> {
-    this.#ending.abort(new HadalError('ERR_DRAINING', 'the agent is ending'));
     clearInterval(this.#sweep);
-    await Promise.allSettled(this.#turns.values());
+    this.#restoration.close();
+    await this.#turns.end();
     for (const pod of this.pods()) pod.release();
     this.#carried.clear();
     this.#leaving.clear();
   }
 
-  async #enrol(request: AddRequest): Promise<Readonly<Record<string, unknown>>> {
-    const { native, store, logger } = this.#parts;
-    const netnsFd = this.#openNetns(request.netns);
-    const netnsInode = String(native.netnsIdentity(netnsFd).inode);
-    const known = this.#carried.get(request.uid);
-    if (known !== undefined && known.stored.netnsInode === netnsInode) {
-      native.closeFd(netnsFd);
-      known.followAddresses();
-      return { ...describePod(known), already: true };
-    }
-    if (known !== undefined) {
-      logger.info(
-        { pod: known.enrolled.uid },
-        'the pod has another network namespace now; it is enrolled anew',
-      );
-      await this.#remove(request.uid, 'deleted');
-    }
-    await this.#removeOthersIn(netnsInode, request.uid);
-    const enrolledAt = new Date().toISOString();
-    const podIndex = store.reserveIndex();
-    const stored: StoredPod = { ...request, podIndex, netnsInode, enrolledAt };
+  async #enrol(request: AddRequest): Promise<Answer> {
+    const { native, store } = this.#parts;
+    const namespace = openRequestedNamespace(native, request.netns);
+    let stored: StoredPod;
+    let adopted: boolean;
     try {
-      const pod = await this.#carry(netnsFd, stored, false);
-      return describePod(pod);
+      const known = this.#carried.get(request.uid);
+      if (known?.stored.netnsInode === namespace.inode) {
+        known.followAddresses();
+        native.closeFd(namespace.fd);
+        return { ...describePod(known), already: true };
+      }
+      await this.#makeRoom(request.uid, namespace);
+      const before = store.get(request.uid);
+      // Captured by an earlier agent and not carried again yet: its number and what the kernel knows under it stay.
+      adopted = before !== undefined && before.leftAt === undefined;
+      const podIndex = before !== undefined && adopted ? before.podIndex : store.reserveIndex();
+      const enrolledAt = new Date().toISOString();
+      stored = { ...request, podIndex, netnsInode: namespace.inode, enrolledAt };
     } catch (caught) {
-      this.#counts.failed++;
-      store.releaseIndex(podIndex);
-      await store.remove(request.uid);
+      native.closeFd(namespace.fd);
       throw caught;
     }
+    return this.#carryNew(namespace, stored, adopted);
+  }
+
+  async #carryNew(namespace: PodNamespace, stored: StoredPod, adopted: boolean): Promise<Answer> {
+    const before = this.#parts.store.get(stored.uid);
+    let pod: CarriedPod;
+    try {
+      pod = await this.#carry(namespace.fd, stored, adopted);
+    } catch (caught) {
+      this.#counts.failed++;
+      await this.#takeBack(stored, before, adopted).catch((err: unknown) => {
+        this.#parts.logger.error(
+          { err, pod: stored.uid },
+          'a failed enrolment could not be taken back on disk',
+        );
+      });
+      throw caught;
+    }
+    await this.#restoration.replacedBy(pod);
+    return describePod(pod);
+  }
+
+  /** What the store said before a failed enrolment holds on. */
+  async #takeBack(stored: StoredPod, before: StoredPod | undefined, adopted: boolean): Promise<void> {
+    const { store } = this.#parts;
+    if (!adopted) store.releaseIndex(stored.podIndex);
+    if (before === undefined) return store.remove(stored.uid);
+    await store.put(before);
+    if (adopted) this.#restoration.later(before);
+  }
+
+  /** A namespace belongs to one pod and a pod to one namespace: whoever else is written down there has ended without anybody telling. */
+  async #makeRoom(uid: string, { inode }: PodNamespace): Promise<void> {
+    const { logger, store } = this.#parts;
+    for (const pod of [...this.#carried.values()]) {
+      if ((pod.stored.uid === uid) === (pod.stored.netnsInode === inode)) continue;
+      const why =
+        pod.stored.uid === uid
+          ? 'the pod has another network namespace now; it is enrolled anew'
+          : 'its network namespace is another pod’s now; it is removed';
+      logger.warn({ pod: pod.enrolled.uid }, why);
+      await this.#remove(pod.stored.uid, 'deleted');
+    }
+    for (const stored of store.pods()) {
+      if ((stored.uid === uid) === (stored.netnsInode === inode) || this.#isHere(stored)) continue;
+      await this.#restoration.letGo(stored);
+    }
+  }
+
+  #isHere({ uid, podIndex }: StoredPod): boolean {
+    return this.#carried.get(uid)?.podIndex === podIndex || this.#leaving.has(podIndex);
   }
 
   async #carry(netnsFd: number, stored: StoredPod, adopted: boolean): Promise<CarriedPod> {
     const { store, logger } = this.#parts;
-    const keep = () => (adopted ? Promise.resolve() : store.put(stored));
-    const pod = await CarriedPod.carry(this.#parts, netnsFd, stored, { adopted, keep });
+    const keep = () => (store.get(stored.uid) === stored ? Promise.resolve() : store.put(stored));
+    const pod = await carryPod(this.#parts, netnsFd, stored, { adopted, keep });
     this.#carried.set(stored.uid, pod);
     this.#counts.enrolled++;
     logger.info({ pod: pod.enrolled.uid, addresses: pod.addresses, adopted }, 'enrolled');
@@ -196,72 +235,12 @@ export class Enrolment implements EnrolmentService {
     return pod;
   }
 
-  async #restore(stored: StoredPod): Promise<void> {
-    const { native, store, logger } = this.#parts;
-    const name = `${stored.namespace}/${stored.name}`;
-    let netnsFd: number | undefined;
-    try {
-      netnsFd = native.openNetns(stored.netns);
-      if (String(native.netnsIdentity(netnsFd).inode) !== stored.netnsInode) {
-        throw new HadalError('ERR_NETNS', `${stored.netns} is another network namespace now`);
-      }
-    } catch (err) {
-      if (netnsFd !== undefined) native.closeFd(netnsFd);
-      logger.info({ err, pod: name }, 'the network namespace of an enrolled pod is gone; the pod is dropped');
-      await store.remove(stored.uid);
-      store.releaseIndex(stored.podIndex);
-      return;
-    }
-    if (stored.leftAt !== undefined) return this.#finishLeaving(netnsFd, stored);
-    this.#pending.add(stored.uid);
-    try {
-      await this.#carry(netnsFd, stored, true);
-      this.#pending.delete(stored.uid);
-    } catch (err) {
-      this.#counts.failed++;
-      logger.error(
-        { err, pod: name },
-        'an enrolled pod cannot be carried again; its connections are refused until it can',
-      );
-      this.#restoreLater(stored);
-    }
-  }
-
-  /** Its connections ended with the earlier agent; what is left of it are the routes. */
-  async #finishLeaving(netnsFd: number, stored: StoredPod): Promise<void> {
-    const { native, routing, store, logger } = this.#parts;
-    try {
-      native.removeCaptureRouting(netnsFd, routing);
-    } catch (err) {
-      logger.warn(
-        { err, pod: `${stored.namespace}/${stored.name}` },
-        'the routes of a pod that left could not be removed',
-      );
-    } finally {
-      native.closeFd(netnsFd);
-    }
-    await store.remove(stored.uid);
-    store.releaseIndex(stored.podIndex);
-  }
-
-  #restoreLater(stored: StoredPod): void {
-    const backoff = this.#retries.get(stored.uid) ?? new Backoff({ initialMs: 500, maxMs: 10_000 });
-    this.#retries.set(stored.uid, backoff);
-    const timer = setTimeout(() => {
-      if (this.#ending.signal.aborted || this.#parts.store.get(stored.uid) !== stored) return;
-      void this.#inTurn(stored.uid, () => this.#restore(stored)).catch(() => {});
-    }, backoff.next());
-    timer.unref();
-  }
-
-  async #remove(uid: string, reason: RemoveRequest['reason']): Promise<Readonly<Record<string, unknown>>> {
+  async #remove(uid: string, reason: RemoveRequest['reason']): Promise<Answer> {
     const { store, logger } = this.#parts;
-    this.#pending.delete(uid);
     const pod = this.#carried.get(uid) ?? this.#leavingOf(uid);
     if (pod === undefined) {
       const stored = store.get(uid);
-      await store.remove(uid);
-      if (stored !== undefined) store.releaseIndex(stored.podIndex);
+      if (stored !== undefined) await this.#restoration.letGo(stored);
       return { removed: stored !== undefined };
     }
     this.#carried.delete(uid);
@@ -296,41 +275,13 @@ export class Enrolment implements EnrolmentService {
     store.releaseIndex(pod.podIndex);
   }
 
-  /** A namespace belongs to one pod: whoever is enrolled in it has ended without anybody telling. */
-  async #removeOthersIn(netnsInode: string, uid: string): Promise<void> {
-    for (const pod of [...this.#carried.values()]) {
-      if (pod.stored.netnsInode !== netnsInode || pod.stored.uid === uid) continue;
-      this.#parts.logger.warn(
-        { pod: pod.enrolled.uid },
-        'its network namespace is another pod’s now; it is removed',
-      );
-      await this.#remove(pod.stored.uid, 'deleted');
-    }
-  }
-
-  #openNetns(path: string): number {
-    const { native } = this.#parts;
-    let fd: number;
-    try {
-      fd = native.openNetns(path);
-    } catch (caught) {
-      const error = HadalError.from(caught, 'ERR_NETNS');
-      throw new HadalError('ERR_ENROLMENT_REQUEST', `field Netns: ${error.message}`, {
-        cause: error,
-        details: { field: 'Netns' },
-      });
-    }
-    if (native.netnsIdentity(fd).inode !== statSync('/proc/self/ns/net', { bigint: true }).ino) return fd;
-    native.closeFd(fd);
-    throw new HadalError(
-      'ERR_ENROLMENT_REQUEST',
-      `field Netns: ${path} is the namespace of the agent itself; pods in the host's network are not carried`,
-      { details: { field: 'Netns' } },
-    );
-  }
-
   #leavingOf(uid: string): CarriedPod | undefined {
     return [...this.#leaving.values()].find(({ stored }) => stored.uid === uid);
+  }
+
+  #uidOf({ namespace, name }: RemoveRequest): string | undefined {
+    const known = [...this.#arriving.values(), ...this.#parts.store.pods()];
+    return known.find((pod) => pod.namespace === namespace && pod.name === name)?.uid;
   }
 
   #review(pod: CarriedPod): void {
@@ -360,38 +311,17 @@ export class Enrolment implements EnrolmentService {
         { pod: pod.enrolled.uid, netns },
         'the network namespace is gone; the pod is removed',
       );
-      void this.#inTurn(uid, () => this.#remove(uid, 'deleted')).catch(() => {});
+      const end = async () => {
+        // Enrolled anew before this had its turn: that one is not meant.
+        if (this.#carried.get(uid) === pod || this.#leaving.get(pod.podIndex) === pod)
+          await this.#remove(uid, 'deleted');
+      };
+      this.#turns.take(uid, end).catch((err: unknown) => {
+        this.#parts.logger.warn(
+          { err, pod: pod.enrolled.uid },
+          'a pod that is gone could not be removed completely',
+        );
+      });
     }
   }
-
-  async #inTurn<T>(uid: string, act: () => Promise<T>): Promise<T> {
-    if (this.#ending.signal.aborted)
-      throw new HadalError('ERR_DRAINING', 'the agent is ending; ask the next one');
-    const turn = (this.#turns.get(uid) ?? Promise.resolve()).catch(() => {}).then(act);
-    this.#turns.set(uid, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.#turns.get(uid) === turn) this.#turns.delete(uid);
-    }
-  }
-}
-
-function describePod(pod: CarriedPod): Readonly<Record<string, unknown>> {
-  const { uid, name, namespace, serviceAccount, netns, enrolledAt } = pod.stored;
-  return {
-    uid,
-    name,
-    namespace,
-    serviceAccount,
-    netns,
-    enrolledAt,
-    workload: pod.enrolled.uid,
-    podIndex: pod.podIndex,
-    identity: pod.identity,
-    addresses: pod.addresses,
-    state: pod.state,
-    certificate: pod.hasCertificate ? 'ready' : 'pending',
-    routesRestored: pod.restoredRoutes,
-  };
 }

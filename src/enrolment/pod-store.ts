@@ -24,6 +24,8 @@ interface StoreFile {
   /** The index last given away: a free number is reused as late as possible, since flow records still name it. */
   readonly lastIndex: number;
   readonly pods: readonly StoredPod[];
+  /** Indexes of pods that the kernel captures and that no entry names, since an earlier file was lost. */
+  readonly held?: readonly number[];
 }
 
 /** The enrolled pods on disk. Each change is written to a new file that then takes the old one's place. */
@@ -31,6 +33,8 @@ export class PodStore {
   readonly #path: string;
   readonly #pods = new Map<string, StoredPod>();
   readonly #indexes = new Set<number>();
+  readonly #held = new Set<number>();
+  #isLost = false;
   #lastIndex = 0;
   #writing: Promise<void> = Promise.resolve();
   #isDirty = false;
@@ -49,11 +53,22 @@ export class PodStore {
     } catch (caught) {
       store.#pods.clear();
       store.#indexes.clear();
+      store.#held.clear();
+      store.#isLost = true;
       const aside = `${path}.broken`;
       renameSync(path, aside);
       const error = HadalError.from(caught, 'ERR_ENROLMENT_STORE', `reading ${path}, now ${aside}`);
       return { store, problem: error };
     }
+  }
+
+  /** There was no file, or none that could be read: pods may be captured that nobody here knows. */
+  get isLost(): boolean {
+    return this.#isLost;
+  }
+
+  get held(): readonly number[] {
+    return [...this.#held];
   }
 
   pods(): StoredPod[] {
@@ -91,6 +106,21 @@ export class PodStore {
     return this.#write();
   }
 
+  /** Nobody else gets these indexes, also after a restart, until `unhold`. */
+  async hold(podIndexes: readonly number[]): Promise<void> {
+    for (const podIndex of podIndexes) {
+      this.#held.add(podIndex);
+      this.#indexes.add(podIndex);
+    }
+    await this.#write();
+  }
+
+  async unhold(podIndexes: readonly number[]): Promise<void> {
+    const known = podIndexes.filter((podIndex) => this.#held.delete(podIndex));
+    for (const podIndex of known) this.#indexes.delete(podIndex);
+    if (known.length > 0) await this.#write();
+  }
+
   /** The index stays taken until `releaseIndex`. */
   remove(uid: string): Promise<void> {
     return this.#pods.delete(uid) ? this.#write() : this.#writing;
@@ -101,15 +131,21 @@ export class PodStore {
     try {
       text = readFileSync(this.#path, 'utf8');
     } catch (caught) {
-      if ((caught as NodeJS.ErrnoException).code === 'ENOENT') return;
+      if ((caught as NodeJS.ErrnoException).code === 'ENOENT') {
+        this.#isLost = true;
+        return;
+      }
       throw caught;
     }
     const file = JSON.parse(text) as StoreFile;
-    if (file.version !== version || !Array.isArray(file.pods)) {
+    if (file?.version !== version || !Array.isArray(file.pods)) {
       throw new HadalError(
         'ERR_ENROLMENT_STORE',
-        `version ${String(file.version)} is not ${version}, which this agent writes`,
+        `version ${String(file?.version)} is not ${version}, which this agent writes`,
       );
+    }
+    if (file.held !== undefined && !isIndexList(file.held)) {
+      throw new HadalError('ERR_ENROLMENT_STORE', `held is no list of indexes: ${JSON.stringify(file.held)}`);
     }
     for (const pod of file.pods) {
       if (!isStoredPod(pod))
@@ -119,6 +155,10 @@ export class PodStore {
       }
       this.#pods.set(pod.uid, pod);
       this.#indexes.add(pod.podIndex);
+    }
+    for (const podIndex of file.held ?? []) {
+      this.#held.add(podIndex);
+      this.#indexes.add(podIndex);
     }
     this.#lastIndex = Number.isInteger(file.lastIndex) ? file.lastIndex : 0;
   }
@@ -134,7 +174,8 @@ export class PodStore {
 
   async #writeNow(): Promise<void> {
     this.#isDirty = false;
-    const file: StoreFile = { version, lastIndex: this.#lastIndex, pods: this.pods() };
+    const held = this.#held.size === 0 ? {} : { held: this.held };
+    const file: StoreFile = { version, lastIndex: this.#lastIndex, pods: this.pods(), ...held };
     const temporary = `${this.#path}.new`;
     try {
       const handle = await open(temporary, 'w', 0o600);
@@ -158,9 +199,17 @@ function isStoredPod(value: unknown): value is StoredPod {
   const texts = ['uid', 'name', 'namespace', 'serviceAccount', 'netns', 'cgroup', 'netnsInode', 'enrolledAt'];
   return (
     texts.every((name) => typeof pod[name] === 'string') &&
-    Number.isInteger(pod.podIndex) &&
-    Number(pod.podIndex) >= 1 &&
-    Number(pod.podIndex) <= mostPodIndexes &&
-    Array.isArray(pod.addresses)
+    isIndex(pod.podIndex) &&
+    Array.isArray(pod.addresses) &&
+    pod.addresses.every((address) => typeof address === 'string') &&
+    (pod.leftAt === undefined || typeof pod.leftAt === 'string')
   );
+}
+
+function isIndex(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 1 && Number(value) <= mostPodIndexes;
+}
+
+function isIndexList(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isIndex);
 }

@@ -116,11 +116,9 @@ export class BpfCapture {
     return PodCapture.attach(parts, settings);
   }
 
-  /** Takes out the pinned pods that are not among `known`: they went while no agent ran. */
-  forgetOtherPods(known: readonly PinnedPod[]): PinnedPod[] {
-    const isKnown = (pod: PinnedPod) =>
-      known.some(({ podIndex, netnsCookie }) => podIndex === pod.podIndex && netnsCookie === pod.netnsCookie);
-    const gone = this.#pins.pods().filter((pod) => !isKnown(pod));
+  /** Takes out the pinned pods that `isGone` names; returns them. */
+  forgetPods(isGone: (pod: PinnedPod) => boolean): PinnedPod[] {
+    const gone = this.#pins.pods().filter(isGone);
     for (const pod of gone) forgetPod(this.#pins, this.maps, pod);
     return gone;
   }

@@ -58,9 +58,17 @@ export class PodCapture {
         `${parts.workers} workers; a pod's sock map has room for ${MAX_WORKERS}`,
       );
     }
-    setAddresses(parts.maps, podIndex, addresses);
-    setListeners(parts.maps, podIndex, settings.listeners);
-    return new PodCapture(parts, { podIndex, netnsCookie }, openOrLoad(parts, settings));
+    const pod = { podIndex, netnsCookie };
+    const isTakenOver = existsSync(parts.pins.podDirectory(pod));
+    try {
+      setAddresses(parts.maps, podIndex, addresses);
+      setListeners(parts.maps, podIndex, settings.listeners);
+      return new PodCapture(parts, pod, openOrLoad(parts, settings));
+    } catch (error) {
+      // Nobody was captured by it: what the maps hold would only meet the next pod of this index.
+      if (!isTakenOver) forgetPod(parts.pins, parts.maps, pod);
+      throw error;
+    }
   }
 
   private constructor(parts: PodCaptureParts, pod: PinnedPod, link: BpfLink) {

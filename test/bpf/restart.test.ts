@@ -116,7 +116,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('when the agent goes', () => 
     await world.dial(client, { to: [server.ipv4, 8080] });
     await crash();
     world.capture = world.startCapture();
-    expect(world.capture.forgetOtherPods([])).toHaveLength(1);
+    expect(world.capture.forgetPods(() => true)).toHaveLength(1);
     expect(world.capture.pinnedPods()).toEqual([]);
     expect(world.capture.maps.podAddresses.keys()).toEqual([]);
     expect(world.capture.maps.map('pods').keys()).toEqual([]);
