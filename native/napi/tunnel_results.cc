@@ -95,6 +95,13 @@ Napi::Object totals_to_script(Napi::Env env, const tunnel::Totals& totals) {
   out.Set("streamsOpen", number(totals.streams_open));
   out.Set("parked", number(totals.parked));
   out.Set("workerCpuMicroseconds", cpu);
+  Napi::Float64Array early_ends = Napi::Float64Array::New(env, totals.early_ends.size() * 2);
+  size_t at = 0;
+  for (const auto& [reason, count] : totals.early_ends) {
+    early_ends[at++] = reason;
+    early_ends[at++] = number(count);
+  }
+  out.Set("earlyEnds", early_ends);
   return out;
 }
 

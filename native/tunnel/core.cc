@@ -190,6 +190,11 @@ Totals TunnelCore::totals() const {
     out.tunnels_open += totals.tunnels_open.read();
     out.streams_open += totals.streams_open.read();
     out.worker_cpu_us.push_back(worker->cpu_microseconds());
+    for (uint16_t reason = 0; reason < totals.early_ends.size(); ++reason) {
+      if (const uint64_t count = totals.early_ends[reason].read(); count > 0) {
+        out.early_ends[reason] += count;
+      }
+    }
   }
   out.connections_open = open_connections();
   const std::lock_guard lock(loads_mutex_);

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -40,6 +41,8 @@ struct Totals {
   uint64_t streams_open = 0;
   uint64_t parked = 0;
   std::vector<uint64_t> worker_cpu_us;
+  /// Connections that were open and ended early, by reason; only reasons that occurred.
+  std::map<uint16_t, uint64_t> early_ends;
 };
 
 struct DrainOutcome {

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "bpf/shared/reasons.h"
 #include "native/tunnel/pod.h"
 #include "native/tunnel/worker.h"
 
@@ -52,9 +53,13 @@ void Flow::count_ended(uint16_t reason) {
   if (edge_ == nullptr) {
     use_edge(0);
   }
-  // What was open and ended early is closed, not failed: its reason stands in the flow record.
+  // What was open and ended early is closed, not failed; its reason is counted, and stands in the flow
+  // record.
   if (opened_) {
     edge_->closed.add(1);
+    if (reason != HADAL_REASON_NONE) {
+      worker_.count_early_end(reason);
+    }
   } else {
     edge_->failed.add(1);
     worker_.edges().count_failure(edge_->edge, reason);

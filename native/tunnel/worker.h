@@ -2,6 +2,7 @@
 // counters, buffers. Other threads may call post(), edges().add_to() and totals() and nothing else.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "bpf/shared/reasons.h"
 #include "native/base/failure.h"
 #include "native/h2/record_writer.h"
 #include "native/net/event_loop.h"
@@ -37,6 +39,8 @@ struct WorkerTotals {
   Counter tunnels_opened;
   Counter tunnels_open;
   Counter streams_open;
+  /// Connections that were open and ended early, by reason.
+  std::array<Counter, HADAL_REASON_MAX> early_ends;
 };
 
 class Worker final : public net::EventHandler {
@@ -98,6 +102,7 @@ class Worker final : public net::EventHandler {
 
   void count_row_hit() { totals_.row_hits.add(1); }
   void count_question_timeout() { totals_.questions_timed_out.add(1); }
+  void count_early_end(uint16_t reason) { totals_.early_ends.at(reason % HADAL_REASON_MAX).add(1); }
   void count_tunnel_opened() { totals_.tunnels_opened.add(1); }
   Counter& tunnels_open() { return totals_.tunnels_open; }
   Counter& streams_open() { return totals_.streams_open; }

@@ -1,7 +1,31 @@
+import type { CaptureCounters } from '../kernel/counters.ts';
 import { reasons } from '../model/reasons.gen.ts';
+import type { EdgeCounters } from '../native/types.ts';
 import { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { AgentParts } from './parts.ts';
 import { untouchedTraffic } from './untouched-flows.ts';
+
+/** What connect() refused by a row, in the form of the tunnel's counters: both count under the row's edge. */
+export function refusedAtConnect(refused: CaptureCounters['refused']): EdgeCounters {
+  return {
+    edges: new Uint32Array(),
+    values: new Float64Array(),
+    failures: Float64Array.from(refused.flatMap(({ edge, reason, count }) => [edge, reason, count])),
+  };
+}
+
+function oncePerTurn<T>(read: () => T): () => T {
+  let kept: { readonly value: T } | undefined;
+  return () => {
+    if (kept === undefined) {
+      kept = { value: read() };
+      queueMicrotask(() => {
+        kept = undefined;
+      });
+    }
+    return kept.value;
+  };
+}
 
 /** Where each metric of the agent is read from; nothing is counted in JavaScript but what happens here. */
 export function agentMetrics(parts: AgentParts): AgentMetrics {
@@ -17,23 +41,24 @@ export function agentMetrics(parts: AgentParts): AgentMetrics {
     meshState,
     olderConnections,
   } = parts;
-  const { capture } = kernel;
+  // Sources are asked within one turn; each look at the maps copies all of them.
+  const counters = oncePerTurn(() => {
+    flows.readKernelLive();
+    return kernel.capture.readCounters();
+  });
   return new AgentMetrics({
     edges,
     build: { version: parts.version, openssl: native.opensslVersion, nghttp2: native.nghttp2Version },
-    edgeCounters: () => [tunnel.readCounters()],
-    labelledTraffic: () => {
-      flows.readKernelLive();
-      const { untouched } = capture.readCounters();
-      return untouchedTraffic(untouched, (podIndex) => {
+    edgeCounters: () => [tunnel.readCounters(), refusedAtConnect(counters().refused)],
+    labelledTraffic: () =>
+      untouchedTraffic(counters().untouched, (podIndex) => {
         const uid = enrolment.podAt(podIndex)?.enrolled.uid;
         return uid === undefined ? undefined : tunnel.snapshot.workloads.get(uid);
-      });
-    },
+      }),
     tunnelTotals: () => tunnel.readTotals(),
     flows: flows.log,
-    kernelDecisions: () => capture.readCounters().reasons,
-    kernelFaults: () => capture.readCounters().faults,
+    kernelDecisions: () => counters().reasons,
+    kernelFaults: () => counters().faults,
     captureRestored: () => enrolment.restored(),
     connectionsDestroyed: () => {
       const older = olderConnections?.destroyed ?? 0;

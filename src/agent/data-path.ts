@@ -65,7 +65,12 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   });
   flows.connect(tunnel);
   lifecycle.onClose('tunnel', (force) => endTunnel(tunnel, config.drainDeadlineMs, force));
-  const sweep = setInterval(() => tunnel.removeEdges(edges.sweep([tunnel.readCounters()])), edgeSweepMs);
+  const sweep = setInterval(() => {
+    const gone = edges.sweep([tunnel.readCounters()]);
+    if (gone.length === 0) return;
+    tunnel.removeEdges(gone);
+    kernel.capture.removeEdges(gone);
+  }, edgeSweepMs);
   sweep.unref();
   lifecycle.onClose('edge sweep', () => clearInterval(sweep));
   return { native, kernel, edges, flows, pods, certificates, refusals, tunnel, judge };

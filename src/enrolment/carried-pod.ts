@@ -11,7 +11,7 @@ import type { StoredPod } from './pod-store.ts';
 /** Everything a pod is carried with. */
 export interface CarryingParts {
   readonly native: NativeNet;
-  readonly capture: Pick<BpfCapture, 'attachPod' | 'replaceRows'>;
+  readonly capture: Pick<BpfCapture, 'attachPod' | 'forgetRows'>;
   readonly tunnel: Pick<Tunnel, 'addPod' | 'setPodAddresses' | 'removePod'>;
   readonly certificates: Pick<WorkloadCertificates, 'use'>;
   readonly routing: CaptureRouting;

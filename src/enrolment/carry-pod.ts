@@ -79,8 +79,7 @@ async function inSteps(
     () => parts.capture.attachPod({ podIndex, netnsCookie: netns.cookie, netnsFd, addresses, listeners }),
     (attached) => (adopted ? attached.close() : attached.detach()),
   );
-  // Refusals that an earlier agent wrote down belong to its mesh state, not to ours.
-  steps.do('rows', () => parts.capture.replaceRows(podIndex, []));
+  steps.do('rows', () => parts.capture.forgetRows(podIndex));
   await steps.wait('store', keep);
   steps.do('capture', () => capture.captureOutbound());
   pod = new CarriedPod({

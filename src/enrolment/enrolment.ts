@@ -13,7 +13,7 @@ import type { EnrolmentService } from './server.ts';
 import { Turns } from './turns.ts';
 
 export interface EnrolmentParts extends CarryingParts {
-  readonly capture: Pick<BpfCapture, 'attachPod' | 'replaceRows' | 'forgetPods' | 'pinnedPods'>;
+  readonly capture: Pick<BpfCapture, 'attachPod' | 'forgetRows' | 'forgetPods' | 'pinnedPods'>;
   readonly store: PodStore;
   /** Undefined: connections older than the enrolment are kept. */
   readonly olderConnections: OlderConnections | undefined;

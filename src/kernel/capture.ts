@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { HadalError } from '../base/errors.ts';
 import { type Cidr, parseCidr } from '../model/cidr.ts';
 import type { BpfObject, NativeBpf, NativeNet } from '../native/types.ts';
-import { CaptureMaps, type RowEntry, type RowKey } from './capture-maps.ts';
+import { CaptureMaps, type RowEntry, type RowKey, type UntouchedKey } from './capture-maps.ts';
 import { HBONE_PORT, RANGE_MESH, RANGE_PODS, RANGE_SERVICES } from './constants.gen.ts';
 import { type CaptureCounters, readCounters } from './counters.ts';
 import { ensureBpffs, readCgroup } from './file-systems.ts';
@@ -175,6 +175,23 @@ export class BpfCapture {
 
   readCounters(): CaptureCounters {
     return readCounters(this.#options.native, this.maps);
+  }
+
+  /** Forgets what was counted under edges that nobody knows any more. */
+  removeEdges(edges: readonly number[]): void {
+    const gone = new Set(edges);
+    this.#forgetCounts(({ edge }) => gone.has(edge));
+  }
+
+  /** Rows of an earlier agent belong to its mesh state, and what was counted under their edges to its edges. */
+  forgetRows(podIndex: number): void {
+    this.replaceRows(podIndex, []);
+    this.#forgetCounts((key) => key.podIndex === podIndex && key.edge !== 0);
+  }
+
+  #forgetCounts(isGone: (key: UntouchedKey) => boolean): void {
+    const map = this.maps.map('untouched_counts');
+    for (const key of map.keys()) if (isGone(this.maps.untouchedKey.decode(key))) map.delete(key);
   }
 
   openFlows(options: FlowReaderOptions): FlowReader {

@@ -442,6 +442,8 @@ export interface TunnelTotals {
   readonly streamsOpen: number;
   readonly parked: number;
   readonly workerCpuMicroseconds: readonly number[];
+  /** `[reason, count]` pairs: connections that were open and ended early, by an RST for example. */
+  readonly earlyEnds: Float64Array;
 }
 
 export interface TunnelDescription {

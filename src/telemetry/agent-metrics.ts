@@ -141,6 +141,7 @@ export class AgentMetrics {
     yield ['hadal_questions_timed_out_total', one(totals.questionsTimedOut)];
     yield ['hadal_row_hits_total', one(totals.rowHits)];
     yield ['hadal_connections_open', one(totals.connectionsOpen)];
+    yield ['hadal_connections_ended_early_total', byReason(pairs(totals.earlyEnds))];
     yield ['hadal_connections_parked', one(totals.parked)];
     yield ['hadal_tunnels_opened_total', one(totals.tunnelsOpened)];
     yield ['hadal_tunnels_open', one(totals.tunnelsOpen)];
@@ -181,11 +182,15 @@ function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-function byReason(counts: ReadonlyMap<number, number> | undefined): Sample[] {
+function byReason(counts: Iterable<readonly [number, number]> | undefined): Sample[] {
   return [...(counts ?? [])].map(([reason, value]) => ({
     labels: { reason: reasonDetails.get(reason)?.metric ?? `reason_${reason}` },
     value,
   }));
+}
+
+function* pairs(flat: Float64Array): Generator<[number, number]> {
+  for (let at = 0; at + 1 < flat.length; at += 2) yield [flat[at] ?? 0, flat[at + 1] ?? 0];
 }
 
 function countOpenFiles(): number | undefined {

@@ -47,6 +47,10 @@ export const metricCatalogue = {
   hadal_row_hits_total: counter('Connections for which a decision was there.'),
   hadal_rows: gauge('Decisions written down, by table.', 'table'),
   hadal_connections_open: gauge('Connections carried now.'),
+  hadal_connections_ended_early_total: counter(
+    'Connections that were established and did not end by themselves, by reason: resets, lost tunnels, removed pods.',
+    'reason',
+  ),
   hadal_connections_parked: gauge('Connections that wait for a decision now.'),
   hadal_tunnels_opened_total: counter('Tunnels opened to other agents.'),
   hadal_tunnels_open: gauge('Tunnels open now.'),

@@ -109,6 +109,7 @@ it('every metric has its help, its type and its labels; names and values are esc
     tunnelTotals: () => ({
       questions: 1,
       questionsTimedOut: 2,
+      earlyEnds: Float64Array.of(reasons.RESET_BY_SOURCE, 3),
       rowHits: 3,
       connectionsOpen: 4,
       tunnelsOpened: 5,
