@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { createAuthorization } from '../model/authorization.ts';
@@ -77,7 +78,7 @@ export class KeptState {
     try {
       const handle = await open(temporary, 'w', 0o600);
       try {
-        await handle.writeFile(JSON.stringify({ version, ...resources }));
+        await handle.writeFile(pieces(resources));
         await handle.sync();
       } finally {
         await handle.close();
@@ -88,6 +89,24 @@ export class KeptState {
       throw caught;
     }
   }
+}
+
+const pieceSize = 500;
+
+/** One JSON document; other work has its turn while a large mesh is written. */
+async function* pieces(resources: MeshResources): AsyncGenerator<string> {
+  let before = `{"version":${version}`;
+  for (const kind of ['workloads', 'services', 'policies'] as const) {
+    yield `${before},"${kind}":[`;
+    const all: readonly unknown[] = resources[kind];
+    for (let at = 0; at < all.length; at += pieceSize) {
+      const piece = all.slice(at, at + pieceSize).map((each) => JSON.stringify(each));
+      yield `${at === 0 ? '' : ','}${piece.join(',')}`;
+      await nextTurn();
+    }
+    before = ']';
+  }
+  yield `${before}}`;
 }
 
 interface KeptFile extends MeshResources {

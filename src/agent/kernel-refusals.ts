@@ -44,6 +44,13 @@ export class KernelRefusals implements ConnectRefusals {
     const written = this.#pods.get(podIndex);
     if (written === undefined || !written.delete(`${address} ${port}`)) return;
     if (written.size === 0) this.#pods.delete(podIndex);
-    this.#capture.removeRows([{ podIndex, address, port }]);
+    try {
+      this.#capture.removeRows([{ podIndex, address, port }]);
+    } catch (err) {
+      this.#logger.error(
+        { err, podIndex, address, port },
+        'a refusal could not be taken out of the kernel; restart the agent to lift it',
+      );
+    }
   }
 }

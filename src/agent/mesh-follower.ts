@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createSnapshot, type MeshResources } from '../model/snapshot.ts';
 import { captureRanges, mayChangeRanges } from './capture-ranges.ts';
 import { KeptState } from './kept-state.ts';
@@ -22,10 +23,19 @@ export async function followMesh(
   const kept = new KeptState(join(config.dataDirectory, 'mesh-state.json'), logger);
   lifecycle.own('kept mesh state', kept);
   const ranges = { pods: config.podRanges, services: config.serviceRanges, network: config.network };
-  const onState = (resources: MeshResources) => {
+  let areRangesWritten = false;
+  // Of a large mesh each step takes tens of milliseconds; in between others have their turn.
+  const onState = async (resources: MeshResources) => {
     const snapshot = createSnapshot(resources);
+    await nextTurn();
     const diff = tunnel.setSnapshot(snapshot);
-    if (mayChangeRanges(diff)) kernel.capture.setRanges(captureRanges(snapshot, ranges));
+    // Also when the ranges of the state before could not be written: they are not known to be in force.
+    if (!areRangesWritten || mayChangeRanges(diff)) {
+      areRangesWritten = false;
+      await nextTurn();
+      kernel.capture.setRanges(captureRanges(snapshot, ranges));
+    }
+    areRangesWritten = true;
     enrolment.onSnapshot();
     kept.keep(resources);
     onFirst();

@@ -28,16 +28,31 @@ export interface StateFileContent {
   /** The good ones. */
   readonly resources: MeshResources;
   readonly problems: readonly StateFileProblem[];
-  /** Names of the resources that were rejected, as far as readable. */
-  readonly rejected: Readonly<Record<keyof MeshResources, readonly string[]>>;
+  /** Names of the resources that were rejected; `undefined` stands for those whose name is not readable. */
+  readonly rejected: Readonly<Record<keyof MeshResources, readonly (string | undefined)[]>>;
+  /** Kinds that the document does not mention; one that has none of a kind says so, `policies: []`. */
+  readonly missing: readonly (keyof MeshResources)[];
+}
+
+export const resourceKinds = ['workloads', 'services', 'policies'] as const;
+
+const names = {
+  workloads: ({ uid }: Workload) => uid,
+  services: (service: Service) => serviceKey(service),
+  policies: (policy: Authorization) => policyKey(policy),
+};
+
+/** What names the resource among those of its kind. */
+export function nameOfResource(kind: keyof MeshResources, resource: unknown): string {
+  return (names[kind] as (resource: unknown) => string)(resource);
 }
 
 /** Throws `ERR_STATE_FILE` with the line when the document cannot be read as a whole. */
 export function parseStateFile(content: string): StateFileContent {
   const document = new StateDocument(content);
-  const workloads = readKind(document, 'workloads', workloadMessage, ({ uid }) => uid);
-  const services = readKind(document, 'services', serviceMessage, serviceKey);
-  const policies = readKind(document, 'policies', authorizationMessage, policyKey);
+  const workloads = readKind(document, 'workloads', workloadMessage, names.workloads);
+  const services = readKind(document, 'services', serviceMessage, names.services);
+  const policies = readKind(document, 'policies', authorizationMessage, names.policies);
   return Object.freeze({
     resources: Object.freeze({ workloads: workloads.good, services: services.good, policies: policies.good }),
     problems: Object.freeze([...workloads.problems, ...services.problems, ...policies.problems]),
@@ -46,45 +61,45 @@ export function parseStateFile(content: string): StateFileContent {
       services: services.rejected,
       policies: policies.rejected,
     }),
+    missing: Object.freeze(resourceKinds.filter((kind) => document.value[kind] === undefined)),
   });
 }
 
-/** For each resource that was rejected, the version before it, if there was one: a mistake must not take away what held. */
+/**
+ * For each resource that was rejected, the version before it, if there was one: a mistake must not take away what held.
+ * A rejected resource without a readable name may be any that is missing now, so all of those are kept: a DENY policy
+ * must not end with a slip in its name. A kind that the document does not mention stays whole: a file of which only the
+ * first half was there yet must not end all policies.
+ */
 export function keepLastGood(content: StateFileContent, previous: MeshResources): MeshResources {
-  const { resources, rejected } = content;
+  const { resources, rejected, missing } = content;
+  const held: MeshResources = {
+    workloads: withKept(resources.workloads, previous.workloads, rejected.workloads, names.workloads),
+    services: withKept(resources.services, previous.services, rejected.services, names.services),
+    policies: withKept(resources.policies, previous.policies, rejected.policies, names.policies),
+  };
   return Object.freeze({
-    workloads: withKept(
-      resources.workloads,
-      previous.workloads,
-      rejected.workloads,
-      ({ uid }: Workload) => uid,
-    ),
-    services: withKept(resources.services, previous.services, rejected.services, (each: Service) =>
-      serviceKey(each),
-    ),
-    policies: withKept(resources.policies, previous.policies, rejected.policies, (each: Authorization) =>
-      policyKey(each),
-    ),
+    ...held,
+    ...Object.fromEntries(missing.map((kind) => [kind, previous[kind]])),
   });
 }
 
 function withKept<T>(
   good: readonly T[],
   previous: readonly T[],
-  rejected: readonly string[],
+  rejected: readonly (string | undefined)[],
   nameOf: (resource: T) => string,
 ): readonly T[] {
-  const missing = new Set(rejected);
-  for (const resource of good) {
-    missing.delete(nameOf(resource));
+  if (rejected.length === 0) {
+    return good;
   }
-  return missing.size === 0
-    ? good
-    : Object.freeze([...good, ...previous.filter((each) => missing.has(nameOf(each)))]);
+  const present = new Set(good.map(nameOf));
+  const names = new Set(rejected);
+  const isKept = (name: string) => !present.has(name) && (names.has(name) || names.has(undefined));
+  return Object.freeze([...good, ...previous.filter((each) => isKept(nameOf(each)))]);
 }
 
-const kinds = ['workloads', 'services', 'policies'] as const;
-type Kind = (typeof kinds)[number];
+type Kind = (typeof resourceKinds)[number];
 const singular = { workloads: 'workload', services: 'service', policies: 'policy' } as const;
 
 /** The parsed document: its plain value, and where each field stands. */
@@ -106,14 +121,16 @@ class StateDocument {
       throw broken(1, 'it is empty; an empty mesh is written {workloads: [], services: [], policies: []}');
     }
     if (typeof value !== 'object' || Array.isArray(value)) {
-      throw broken(1, `expected a map of ${kinds.join(', ')}`);
+      throw broken(1, `expected a map of ${resourceKinds.join(', ')}`);
     }
     this.value = value as Record<string, unknown>;
-    const unknown = Object.keys(this.value).find((key) => !(kinds as readonly string[]).includes(key));
+    const unknown = Object.keys(this.value).find(
+      (key) => !(resourceKinds as readonly string[]).includes(key),
+    );
     if (unknown !== undefined) {
       throw broken(
         this.position([unknown]).line,
-        `${unknown} is not known here; expected ${kinds.join(', ')}`,
+        `${unknown} is not known here; expected ${resourceKinds.join(', ')}`,
       );
     }
   }
@@ -163,7 +180,7 @@ function broken(line: number, why: string, cause?: unknown): HadalError<'ERR_STA
 
 interface Read<T> {
   readonly good: readonly T[];
-  readonly rejected: readonly string[];
+  readonly rejected: readonly (string | undefined)[];
   readonly problems: readonly StateFileProblem[];
 }
 
@@ -174,7 +191,7 @@ function readKind<T>(
   nameOf: (value: T) => string,
 ): Read<T> {
   const good = new Map<string, T>();
-  const rejected: string[] = [];
+  const rejected: (string | undefined)[] = [];
   const problems: StateFileProblem[] = [];
   for (const [index, value] of document.list(kind).entries()) {
     const found: Problem[] = [];
@@ -187,9 +204,7 @@ function readKind<T>(
       good.set(name, resource);
       continue;
     }
-    if (name !== undefined) {
-      rejected.push(name);
-    }
+    rejected.push(name);
     const title = name === undefined ? `${kind}[${index}]` : `${singular[kind]} ${name}`;
     problems.push(...found.map((problem) => locate(document, kind, index, title, problem)));
   }

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { HadalError } from '../base/errors.ts';
 import { diffSnapshots, isAffected, type SnapshotDiff } from '../model/diff.ts';
 import { reasons } from '../model/reasons.gen.ts';
 import { emptySnapshot, type MeshSnapshot } from '../model/snapshot.ts';
@@ -24,6 +25,7 @@ import { QuestionDesk } from './question-desk.ts';
 import type { QuestionRate } from './question-queue.ts';
 import { type LedgerEntry, RowLedger } from './row-ledger.ts';
 import { type EdgeAllotter, edgesOf, isRefusal } from './rows.ts';
+import { WaitingQuestions } from './waiting-questions.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 /** The one judgement of the mesh, pure over a snapshot. */
@@ -46,6 +48,8 @@ export interface DecisionTablesOptions {
   readonly unknownRefusalMs: number;
   /** Of a pod's own connections, and of each peer's to it. */
   readonly questionRate: QuestionRate;
+  /** A question that could not be decided; its connection is refused when it has waited long enough. */
+  readonly onFailure: (error: HadalError) => void;
 }
 
 export interface DecisionCounts {
@@ -70,8 +74,7 @@ export class DecisionTables {
   readonly #outbound: RowLedger<Decision>;
   readonly #inbound: RowLedger<Decision>;
   readonly #desk: QuestionDesk;
-  readonly #waiting: WaitingRoom<{ question: TunnelQuestion; dependencies: readonly string[] }>;
-  readonly #waitingOfPod = new Map<number, number>();
+  readonly #waiting: WaitingQuestions;
   readonly #expiring: WaitingRoom<string>;
   readonly #pods = new Map<number, EnrolledPod>();
   #snapshot: MeshSnapshot = emptySnapshot;
@@ -84,7 +87,9 @@ export class DecisionTables {
     this.#desk = new QuestionDesk(options.questionRate, (questions) => this.#answerAll(questions));
     this.#outbound = new RowLedger(options.rowsPerPod);
     this.#inbound = new RowLedger(options.rowsPerPod);
-    this.#waiting = new WaitingRoom(options.unknownWaitMs, (due) => this.#giveUpWaiting(due));
+    this.#waiting = new WaitingQuestions(options.unknownWaitMs, options.waitingPerPod, (due) =>
+      this.#giveUpWaiting(due),
+    );
     this.#expiring = new WaitingRoom(options.unknownRefusalMs, (due) => this.#expire(due));
   }
 
@@ -115,9 +120,7 @@ export class DecisionTables {
   removePod(podIndex: number): void {
     this.#pods.delete(podIndex);
     this.#desk.forget(podIndex);
-    for (const { question } of this.#waiting.values()) {
-      if (question.podIndex === podIndex) this.#leaveWaiting(keyText(question));
-    }
+    this.#waiting.removePod(podIndex);
     const batch = new RowBatch();
     for (const { key } of this.#outbound.ofPod(podIndex)) this.#drop(this.#outbound, key, batch);
     for (const { key } of this.#inbound.ofPod(podIndex)) this.#drop(this.#inbound, key, batch);
@@ -132,7 +135,7 @@ export class DecisionTables {
     this.#rederive([...this.#outbound.affectedBy(diff.keys), ...this.#inbound.affectedBy(diff.keys)]);
     const batch = new RowBatch();
     for (const { question, dependencies } of this.#waiting.values()) {
-      if (isAffected(dependencies, diff)) this.#answer(question, batch);
+      if (isAffected(dependencies, diff)) this.#attempt(question, () => this.#answer(question, batch));
     }
     this.#write(batch);
     return diff;
@@ -151,7 +154,7 @@ export class DecisionTables {
 
   #answerAll(questions: Iterable<TunnelQuestion>): void {
     const batch = new RowBatch();
-    for (const question of questions) this.#answer(question, batch);
+    for (const question of questions) this.#attempt(question, () => this.#answer(question, batch));
     this.#write(batch);
   }
 
@@ -168,11 +171,11 @@ export class DecisionTables {
       return;
     }
     const judgement = this.#judge(question);
-    if (unknownReasons.has(judgement.reason) && this.#mayWait(question)) {
-      this.#wait(question, judgement.dependencies);
+    if (unknownReasons.has(judgement.reason) && this.#waiting.hasRoom(question)) {
+      this.#waiting.enter(question, judgement.dependencies);
       return;
     }
-    this.#leaveWaiting(keyText(question));
+    this.#waiting.leave(question);
     this.#record(question, judgement, batch);
   }
 
@@ -224,40 +227,28 @@ export class DecisionTables {
         continue;
       }
       const question = questionOf(value);
-      this.#record(question, this.#judge(question), batch);
+      const isDone = this.#attempt(question, () => this.#record(question, this.#judge(question), batch));
+      // The row of before must not go on allowing what nobody judged: the next connection asks.
+      if (!isDone) this.#drop(this.#ledgerOf(value), key, batch);
     }
     this.#write(batch);
   }
 
-  #mayWait(question: TunnelQuestion): boolean {
-    if (this.#waiting.has(keyText(question))) return true;
-    return (this.#waitingOfPod.get(question.podIndex) ?? 0) < this.#options.waitingPerPod;
-  }
-
-  #wait(question: TunnelQuestion, dependencies: readonly string[]): void {
-    const key = keyText(question);
-    if (!this.#waiting.has(key)) {
-      this.#waitingOfPod.set(question.podIndex, (this.#waitingOfPod.get(question.podIndex) ?? 0) + 1);
+  /** A mistake with one question must not keep the others from their answer, nor their rows from the workers. */
+  #attempt(question: TunnelQuestion, act: () => void): boolean {
+    try {
+      act();
+      return true;
+    } catch (caught) {
+      this.#options.onFailure(HadalError.from(caught, 'ERR_INTERNAL', `deciding ${keyText(question)}`));
+      return false;
     }
-    this.#waiting.enter(key, { question, dependencies });
   }
 
-  #leaveWaiting(key: string): void {
-    const entry = this.#waiting.leave(key);
-    if (entry !== undefined) this.#countLeft(entry.question.podIndex);
-  }
-
-  #countLeft(podIndex: number): void {
-    const left = (this.#waitingOfPod.get(podIndex) ?? 1) - 1;
-    if (left === 0) this.#waitingOfPod.delete(podIndex);
-    else this.#waitingOfPod.set(podIndex, left);
-  }
-
-  #giveUpWaiting(due: readonly { question: TunnelQuestion }[]): void {
+  #giveUpWaiting(due: readonly TunnelQuestion[]): void {
     const batch = new RowBatch();
-    for (const { question } of due) {
-      this.#countLeft(question.podIndex);
-      this.#record(question, this.#judge(question), batch);
+    for (const question of due) {
+      this.#attempt(question, () => this.#record(question, this.#judge(question), batch));
     }
     this.#write(batch);
   }

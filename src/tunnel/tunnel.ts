@@ -65,6 +65,7 @@ export class Tunnel {
       unknownWaitMs: unknownWaitMs(settings.questionTimeoutMs),
       waitingPerPod,
       unknownRefusalMs,
+      onFailure: (err) => parts.logger.error({ err }, 'a connection could not be decided and is refused'),
       questionRate: { perSecond: questionsPerSecond, burst: settings.limits.parkedPerPod },
     });
   }

@@ -66,6 +66,6 @@ describeInLab('metrics of endings', { manifests }, (world) => {
     await agent?.waitReady();
     // The numbers of its edges begin anew: what was counted under the old ones belongs to none of them.
     expect((await dial(lab.pod('client'), address, 82)).ok).toBe(false);
-    await expect.poll(() => sumOf(lab, 'a', failed, refused)).toBe(1);
+    await expect.poll(() => sumOf(lab, 'a', failed, { reason: 'no_such_port' })).toBe(1);
   });
 });

@@ -1,6 +1,8 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KeptState } from '../../../src/agent/kept-state.ts';
 import { MeshState } from '../../../src/agent/mesh-state.ts';
@@ -44,7 +46,9 @@ async function start(kept?: MeshResources): Promise<MeshState> {
   const state = new MeshState({
     path,
     kept,
-    onState: (resources) => applied.push(resources),
+    onState: (resources) => {
+      applied.push(resources);
+    },
     logger: silentLogger,
   });
   open.push(state);
@@ -98,6 +102,70 @@ describe('the mesh state of a file', () => {
     expect(state.status.error).toContain(path);
     replace(workloads('a'));
     await vi.waitFor(() => expect(uids()).toEqual(['a']));
+  });
+
+  it('is tried again when it could not be put in force, without a change of the file', async () => {
+    replace(workloads('a'));
+    let failures = 1;
+    const state = new MeshState({
+      path,
+      kept: undefined,
+      onState: (resources) => {
+        if (failures-- > 0) throw new Error('the map is full');
+        applied.push(resources);
+      },
+      logger: silentLogger,
+    });
+    open.push(state);
+    await state.start();
+    expect(applied).toEqual([]);
+    expect(state.status.error).toContain('the map is full');
+    await vi.waitFor(() => expect(uids()).toEqual(['a']), { timeout: 3_000 });
+    expect(state.status.error).toBeUndefined();
+  });
+
+  it('is read again when the file could not be read, though it is the same file', async () => {
+    replace(workloads('a'));
+    const state = await start();
+    // A directory of the same name: it can be looked at, and not be read.
+    rmSync(path);
+    mkdirSync(path);
+    await vi.waitFor(() => expect(state.status.error).toContain('EISDIR'));
+    expect(uids()).toEqual(['a']);
+    const rejected = state.status.rejected;
+    writeFileSync(join(directory, 'other'), '');
+    await setTimeout(100);
+    expect(state.status.rejected).toBe(rejected);
+  });
+
+  it('of ten thousand workloads is read without holding up the event loop, and what has not changed is the same object', {
+    timeout: 60_000,
+  }, async () => {
+    const many = (status: string) =>
+      `workloads:\n${Array.from(
+        { length: 10_000 },
+        (_, index) =>
+          `  - {uid: w${index}, namespace: shop, addresses: [10.1.${index >> 8}.${index & 255}], status: ${index === 7 ? status : 'HEALTHY'}}`,
+      ).join('\n')}\nservices: []\npolicies: [{namespace: n}]\n`;
+    replace(many('HEALTHY'));
+    const delay = monitorEventLoopDelay({ resolution: 5 });
+    delay.enable();
+    const state = await start();
+    const [first] = applied;
+    replace(many('UNHEALTHY'));
+    await vi.waitFor(() => expect(applied).toHaveLength(2), { timeout: 40_000, interval: 50 });
+    delay.disable();
+    const [, second] = applied;
+    // Read on this thread it would be seconds. The thread and this one share the machine with whatever else runs.
+    expect(delay.max / 1e6).toBeLessThan(300);
+    expect(state.status.problems).toEqual([expect.stringContaining('line 10003')]);
+    expect(second?.workloads).toHaveLength(10_000);
+    const changed = second?.workloads.filter((workload, index) => workload !== first?.workloads[index]);
+    expect(changed).toMatchObject([{ uid: 'w7', status: 'UNHEALTHY' }]);
+    expect(Object.isFrozen(changed?.[0]?.addresses)).toBe(true);
+    replace(`${many('HEALTHY')}  - [`);
+    await vi.waitFor(() => expect(state.status.error).toMatch(/broken at line 1000\d/), { timeout: 40_000 });
+    expect(applied).toHaveLength(2);
   });
 
   it('is nothing without a file and without a kept one', async () => {

@@ -269,12 +269,27 @@ describe('keepLastGood', () => {
 
   it('keeps nothing that was removed, or never seen, or given twice', () => {
     const content = parseStateFile(
-      'workloads: [{uid: b, name: new}, {uid: b, name: newer}, {uid: c, oops: 1}]\n',
+      'workloads: [{uid: b, name: new}, {uid: b, name: newer}, {uid: c, oops: 1}]\npolicies: []\n',
     );
     expect(keepLastGood(content, before).workloads.map(({ uid, name }) => `${uid} ${name}`)).toEqual([
       'b new',
     ]);
     expect(keepLastGood(content, before).policies).toEqual([]);
+  });
+
+  it('keeps all that is missing while the name of one that was rejected cannot be read: it may be that one', () => {
+    const content = parseStateFile(
+      'workloads: [{uid: b}, {uid: 7}]\npolicies: [{namespace: n, nmae: p}, {namespace: n, name: q}]\n',
+    );
+    expect(keepLastGood(content, before).policies.map(({ name }) => name)).toEqual(['q', 'p']);
+    expect(keepLastGood(content, before).workloads.map(({ uid }) => uid)).toEqual(['b', 'a']);
+  });
+
+  it('keeps a kind that the file does not mention: half a file is no order to end all policies', () => {
+    const half = parseStateFile('workloads: [{uid: b}]\nservices: []\n');
+    expect(half.missing).toEqual(['policies']);
+    expect(keepLastGood(half, before).policies).toEqual(before.policies);
+    expect(keepLastGood(half, before).workloads.map(({ uid }) => uid)).toEqual(['b']);
   });
 });
 

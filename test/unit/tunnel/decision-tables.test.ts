@@ -84,6 +84,9 @@ function tables(options: Partial<DecisionTablesOptions> = {}): DecisionTables {
     waitingPerPod: 3,
     unknownRefusalMs: 30_000,
     questionRate: { perSecond: 1_000, burst: 1_000 },
+    onFailure: (error) => {
+      throw error;
+    },
     ...options,
   });
   open.push(made);
@@ -363,5 +366,38 @@ describe('the bookkeeping', () => {
     const first = inboundKeyText({ ...key, peerIdentity: 'a', authority: 'b 1 c', forwardedHost: 'd' });
     const second = inboundKeyText({ ...key, peerIdentity: 'a', authority: 'b', forwardedHost: ' 1 cd' });
     expect(first).not.toBe(second);
+  });
+});
+
+describe('a judgement that fails', () => {
+  it('keeps no other question from its answer, and takes back the row that it cannot confirm', () => {
+    const failures: string[] = [];
+    let fails = '';
+    const decisions = tables({
+      judge: {
+        outbound: (snapshot, question) => {
+          if (question.address === fails) throw new Error('a mistake');
+          return judgeOutbound(snapshot, question, settings);
+        },
+        inbound: (snapshot, question) => judgeInbound(snapshot, question, settings),
+      },
+      onFailure: (error) => failures.push(error.message),
+    });
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.96.0.1', 80), outbound('10.0.2.1', 80)]);
+    expect([...written.outbound.values()].map(({ address }) => address)).toEqual(['10.96.0.1', '10.0.2.1']);
+
+    fails = '10.96.0.1';
+    const moved = createService({
+      ...catalogService,
+      ports: [{ servicePort: 80, targetPort: 9090, appProtocol: 'TCP' }],
+    });
+    decisions.setSnapshot(mesh({ services: [moved] }));
+    expect([...written.outbound.values()].map(({ address }) => address)).toEqual(['10.0.2.1']);
+    expect(failures).toEqual([expect.stringContaining('a mistake')]);
+
+    decisions.ask([outbound('10.96.0.1', 80), outbound('10.0.2.1', 81)]);
+    expect([...written.outbound.values()].map(({ port }) => port)).toEqual([80, 81]);
+    expect(failures).toHaveLength(2);
   });
 });
