@@ -1,6 +1,7 @@
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
-import type { FlowReader, UntouchedFlow } from '../kernel/flows.ts';
+import type { FlowReader } from '../kernel/flows.ts';
+import type { UntouchedFlow } from '../model/flow.ts';
 import { reasons } from '../model/reasons.gen.ts';
 import type { ConnectionParty } from '../telemetry/connection-entry.ts';
 import type { EdgeRegistry } from '../telemetry/edge-registry.ts';

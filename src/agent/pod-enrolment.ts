@@ -7,8 +7,6 @@ import { MARK, MARK_MASK, ROUTE_TABLE, RULE_PRIORITY } from '../kernel/constants
 import type { AgentScope, DataPath, PodParts } from './parts.ts';
 
 const routing = { mark: MARK, mask: MARK_MASK, table: ROUTE_TABLE, priority: RULE_PRIORITY };
-/** How long /cmdadd waits for a certificate at most; the pod is captured either way. */
-const longestCertificateWaitMs = 8_000;
 
 /** Knows the pods on disk; carries none yet. */
 export function startEnrolment({ config, logs }: AgentScope, path: DataPath): PodParts {
@@ -42,7 +40,7 @@ export function startEnrolment({ config, logs }: AgentScope, path: DataPath): Po
     routing,
     clusterId: config.clusterId,
     trustDomain: config.trustDomain,
-    certificateWaitMs: Math.min(config.enrolTimeoutMs, longestCertificateWaitMs),
+    certificateWaitMs: config.enrolTimeoutMs,
     onRestored: () => flows.flush(),
     logger,
   });

@@ -1,31 +1,20 @@
 import { FLOW_OUTBOUND } from '../kernel/constants.gen.ts';
 import type { UntouchedCount } from '../kernel/counters.ts';
-import type { FlowReader, UntouchedFlow } from '../kernel/flows.ts';
+import type { FlowReader } from '../kernel/flows.ts';
+import type { UntouchedFlow } from '../model/flow.ts';
 import type { Workload } from '../model/workload.ts';
 import { createLabels, partyOfWorkload, type TrafficLabels } from '../routing/labels.ts';
 import type { FlowFormat } from '../telemetry/flow-ring.ts';
 import type { LabelledTraffic } from '../telemetry/traffic-table.ts';
-import type { FlowRecord } from '../tunnel/flow-record.ts';
 
 /** Records of the capture as the flow log reads them. */
 export function untouchedFlowFormat(
   reader: Pick<FlowReader, 'recordBytes' | 'decode'>,
-): FlowFormat<FlowRecord> {
+): FlowFormat<UntouchedFlow> {
   return {
     recordBytes: reader.recordBytes,
     isLive: (records, at) => reader.decode(records.subarray(at, at + reader.recordBytes), 0).kind === 'live',
-    decode: (records, index) => toFlowRecord(reader.decode(records, index)),
-  };
-}
-
-function toFlowRecord(flow: UntouchedFlow): FlowRecord {
-  const { cookie: _cookie, kind, ...rest } = flow;
-  return {
-    ...rest,
-    kind: kind === 'slipped' ? 'refused' : kind,
-    endpointAddress: '',
-    endpointPort: 0,
-    connectMicroseconds: 0,
+    decode: (records, index) => reader.decode(records, index),
   };
 }
 

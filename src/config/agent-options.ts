@@ -405,10 +405,10 @@ export const agentOptions = {
   enrolTimeoutMs: option({
     env: 'HADAL_ENROL_TIMEOUT',
     group: 'Lifecycle',
-    parse: parse.duration(100),
-    default: '10s',
+    parse: parse.duration(100, 60_000),
+    default: '8s',
     unit: 'duration',
-    doc: 'Time for one pod to be enrolled, its certificate included; then `/cmdadd` fails and the pod does not start.',
+    doc: "How long `/cmdadd` waits for the pod's certificate. After it the pod is captured without one, and its connections are refused until the certificate comes.",
   }),
   drainDeadlineMs: option({
     env: 'HADAL_DRAIN_DEADLINE',

@@ -3,7 +3,7 @@
  * (`pod_index` is `podIndex`), so nothing of the layout in bpf/shared is written twice. Members called `reserved...` stay zero.
  */
 import { HadalError } from '../base/errors.ts';
-import { addressFromValue, parseAddress } from '../model/address.ts';
+import { parseAddress, readAddressBytes, writeAddressBytes } from '../model/address.ts';
 import type { BtfMember, BtfType } from '../native/types.ts';
 
 export interface StructCodec<T> {
@@ -21,8 +21,6 @@ interface Step {
   readonly offset: number;
   readonly kind: 'u8' | 'u16' | 'u32' | 'u64' | 'address';
 }
-
-const mappedPrefix = 0xffffn;
 
 /** `names` are the members that TypeScript knows; a member that BTF has besides, or lacks, is refused. */
 export function structCodec<T extends { [K in keyof T]: Field }>(
@@ -121,7 +119,7 @@ function read(view: DataView, { offset, kind }: Step): Field {
     case 'u64':
       return view.getBigUint64(offset, true);
     case 'address':
-      return readAddress(view, offset);
+      return readAddressBytes(view, offset);
   }
 }
 
@@ -129,15 +127,7 @@ function writeAddress(view: DataView, offset: number, name: string, text: string
   const address = parseAddress(text);
   if (address === undefined)
     throw new HadalError('ERR_KERNEL_VALUE', `${name} is '${text}', which is no IP address`);
-  const value = address.family === 4 ? (mappedPrefix << 32n) | address.value : address.value;
-  view.setBigUint64(offset, value >> 64n);
-  view.setBigUint64(offset + 8, value & 0xffff_ffff_ffff_ffffn);
-}
-
-function readAddress(view: DataView, offset: number): string {
-  const value = (view.getBigUint64(offset) << 64n) | view.getBigUint64(offset + 8);
-  const isMapped = value >> 32n === mappedPrefix;
-  return (isMapped ? addressFromValue(4, value & 0xffff_ffffn) : addressFromValue(6, value)).text;
+  writeAddressBytes(view, offset, address);
 }
 
 function camelCase(name: string): string {

@@ -2,6 +2,7 @@
  * Connections of enrolled pods that the capture left alone, as records: when they end, from a ring buffer; while they live,
  * from an iterator over one network namespace. Records stay raw until somebody asks for them.
  */
+import type { UntouchedFlow } from '../model/flow.ts';
 import type { BpfLink, BpfObject, NativeBpf, RingBuffer } from '../native/types.ts';
 import { type StructCodec, structCodec } from './codec.ts';
 import { FLOW_CLOSED, FLOW_LIVE, FLOW_OUTBOUND, FLOW_SLIPPED } from './constants.gen.ts';
@@ -24,29 +25,6 @@ interface RawFlow {
   readonly kind: number;
   readonly direction: number;
   readonly established: number;
-}
-
-/** The tunnel's flow records have these fields too; sent is from the source towards the destination. */
-export interface UntouchedFlow {
-  readonly flowId: string;
-  /** The kernel's socket cookie, with which it can be destroyed. */
-  readonly cookie: bigint;
-  readonly kind: 'live' | 'closed' | 'refused' | 'slipped';
-  readonly direction: 'outbound' | 'inbound';
-  readonly path: 'untouched';
-  readonly openedUnixMicroseconds: number;
-  readonly durationMicroseconds: number;
-  readonly bytesSent: number;
-  readonly bytesReceived: number;
-  readonly sourceAddress: string;
-  readonly sourcePort: number;
-  readonly destinationAddress: string;
-  readonly destinationPort: number;
-  readonly podIndex: number;
-  readonly edge: number;
-  readonly rttMicroseconds: number;
-  readonly retransmits: number;
-  readonly reason: number;
 }
 
 export interface FlowReaderOptions {

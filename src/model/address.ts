@@ -39,6 +39,18 @@ export function isLocalOnly(address: IpAddress): boolean {
     : address.value === 1n || address.value === 0n;
 }
 
+/** Canonical text of the 16 bytes at `offset`, in network order, IPv4 mapped: how the kernel and the tunnel write addresses. */
+export function readAddressBytes(view: DataView, offset: number): string {
+  const value = (view.getBigUint64(offset) << 64n) | view.getBigUint64(offset + 8);
+  return (value >> 32n === mappedPrefix ? ipv4(value & 0xffff_ffffn) : ipv6(value)).text;
+}
+
+export function writeAddressBytes(view: DataView, offset: number, { family, value }: IpAddress): void {
+  const mapped = family === 4 ? (mappedPrefix << 32n) | value : value;
+  view.setBigUint64(offset, mapped >> 64n);
+  view.setBigUint64(offset + 8, mapped & 0xffff_ffff_ffff_ffffn);
+}
+
 /** Address from its number, masked to the family's size by the caller. */
 export function addressFromValue(family: 4 | 6, value: bigint): IpAddress {
   return family === 4 ? ipv4(value) : ipv6(value);

@@ -1,20 +1,10 @@
 /** A connection as `hadal connections` shows it: a flow record joined with what its edge means. Part of the interface. */
+import type { FlowDirection, FlowPath, ObservedFlow } from '../model/flow.ts';
 import { reasonDetails } from '../model/reasons.gen.ts';
 import type { TrafficLabels } from '../routing/labels.ts';
-import type { FlowDirection, FlowKind, FlowPath, FlowRecord } from '../tunnel/flow-record.ts';
 
 export const connectionStates = ['live', 'closed', 'refused'] as const;
 export type ConnectionState = (typeof connectionStates)[number];
-
-/** A flow as the tunnel or the kernel tells it: the kernel, which leaves connections alone, knows no endpoint besides the destination. */
-export interface ObservedFlow
-  extends Omit<FlowRecord, 'kind' | 'endpointAddress' | 'endpointPort' | 'connectMicroseconds'> {
-  /** `slipped`: marked for capture, yet on its way out of the pod in clear, so the agent ended it. */
-  readonly kind: FlowKind | 'slipped';
-  readonly endpointAddress?: string;
-  readonly endpointPort?: number;
-  readonly connectMicroseconds?: number;
-}
 
 /** One end of a connection; names are absent when nobody knows the address. */
 export interface ConnectionParty {
@@ -73,23 +63,24 @@ export function toConnectionEntry(flow: ObservedFlow, context: JoinContext): Con
   const pod = context.podName?.(flow.podIndex);
   const service = known(labels?.destination_service);
   const reason = reasonDetails.get(flow.reason);
+  const carried = 'connectMicroseconds' in flow ? flow : undefined;
   return {
     id: flow.flowId,
     time: new Date(flow.openedUnixMicroseconds / 1000).toISOString(),
-    state: flow.kind === 'slipped' ? 'closed' : flow.kind,
+    state: flow.kind === 'slipped' ? 'refused' : flow.kind,
     direction: flow.direction,
     path: flow.path,
     ...(pod === undefined ? {} : { pod }),
     source: party(labels, 'source', flow.sourceAddress, flow.sourcePort, context.resolve),
     destination: party(labels, 'destination', flow.destinationAddress, flow.destinationPort, context.resolve),
-    ...(flow.endpointAddress
-      ? { endpoint: { address: flow.endpointAddress, port: flow.endpointPort ?? 0 } }
+    ...(carried?.endpointAddress
+      ? { endpoint: { address: carried.endpointAddress, port: carried.endpointPort } }
       : {}),
     ...(service === undefined ? {} : { service }),
     bytesSent: flow.bytesSent,
     bytesReceived: flow.bytesReceived,
     durationMs: flow.durationMicroseconds / 1000,
-    ...(flow.connectMicroseconds === undefined ? {} : { connectMs: flow.connectMicroseconds / 1000 }),
+    ...(carried === undefined ? {} : { connectMs: carried.connectMicroseconds / 1000 }),
     ...(flow.rttMicroseconds === 0 ? {} : { rttMs: flow.rttMicroseconds / 1000 }),
     retransmits: flow.retransmits,
     reason: reason?.metric ?? `reason_${flow.reason}`,

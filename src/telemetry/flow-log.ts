@@ -1,11 +1,7 @@
 /** All that is known of connections: what the tunnel's workers and the kernel report, joined with names when somebody asks. */
-import { decodeFlowRecord, flowKinds, flowRecordBytes } from '../tunnel/flow-record.ts';
-import {
-  type ConnectionEntry,
-  type JoinContext,
-  type ObservedFlow,
-  toConnectionEntry,
-} from './connection-entry.ts';
+import { flowKinds, type ObservedFlow } from '../model/flow.ts';
+import { decodeFlowRecord, flowRecordBytes } from '../tunnel/flow-record.ts';
+import { type ConnectionEntry, type JoinContext, toConnectionEntry } from './connection-entry.ts';
 import { decodeAll, type FlowFormat, FlowRing, type FlowRingOptions } from './flow-ring.ts';
 
 /** Offset of `kind` in native/tunnel/flow_record.h. */

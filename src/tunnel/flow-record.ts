@@ -1,46 +1,8 @@
-import { addressFromValue } from '../model/address.ts';
+import { readAddressBytes } from '../model/address.ts';
+import { type FlowRecord, flowDirections, flowKinds, flowPaths } from '../model/flow.ts';
 
 /** native/tunnel/flow_record.h, whose layout this repeats; native asserts the size there, `createTunnel` here. */
 export const flowRecordBytes = 128;
-
-export const flowKinds = ['live', 'closed', 'refused'] as const;
-export const flowDirections = ['outbound', 'inbound'] as const;
-export const flowPaths = ['tunnel', 'plaintext', 'untouched', 'node_local'] as const;
-
-export type FlowKind = (typeof flowKinds)[number];
-export type FlowDirection = (typeof flowDirections)[number];
-export type FlowPath = (typeof flowPaths)[number];
-
-/** One connection as an operator sees it; sent is from the source towards the destination. */
-export interface FlowRecord {
-  /** Unique per agent process. */
-  readonly flowId: string;
-  readonly kind: FlowKind;
-  readonly direction: FlowDirection;
-  readonly path: FlowPath;
-  readonly openedUnixMicroseconds: number;
-  readonly durationMicroseconds: number;
-  readonly bytesSent: number;
-  readonly bytesReceived: number;
-  readonly sourceAddress: string;
-  readonly sourcePort: number;
-  /** What the application dialled (outbound), or was dialled as (inbound). */
-  readonly destinationAddress: string;
-  readonly destinationPort: number;
-  /** Where it went: the endpoint (outbound) or the delivery target (inbound). */
-  readonly endpointAddress: string;
-  readonly endpointPort: number;
-  readonly podIndex: number;
-  readonly edge: number;
-  /** Of the connection that crosses the nodes. */
-  readonly rttMicroseconds: number;
-  readonly retransmits: number;
-  /** Accept to the first byte possible. */
-  readonly connectMicroseconds: number;
-  readonly reason: number;
-}
-
-const mappedPrefix = 0xffffn;
 
 /** Decodes the record at `index`; throws a RangeError when there is none. */
 export function decodeFlowRecord(records: Uint8Array, index: number): FlowRecord {
@@ -78,11 +40,8 @@ export function decodeFlowRecords(records: Uint8Array): FlowRecord[] {
   return Array.from({ length: flowRecordCount(records) }, (_, index) => decodeFlowRecord(records, index));
 }
 
-/** Canonical text of 16 bytes in network order; '' for an address that was never known. */
+/** '' for an address that was never known, which is all zero. */
 function addressAt(view: DataView, offset: number): string {
-  const value = (view.getBigUint64(offset) << 64n) | view.getBigUint64(offset + 8);
-  if (value === 0n) return '';
-  return value >> 32n === mappedPrefix
-    ? addressFromValue(4, value & 0xffff_ffffn).text
-    : addressFromValue(6, value).text;
+  const text = readAddressBytes(view, offset);
+  return text === '::' ? '' : text;
 }

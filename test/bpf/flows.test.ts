@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { MARK, ROUTE_TABLE, VERDICT_UNTOUCHED } from '../../src/kernel/constants.gen.ts';
-import type { FlowReader, UntouchedFlow } from '../../src/kernel/flows.ts';
+import type { FlowReader } from '../../src/kernel/flows.ts';
+import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { CaptureWorld, clusterRanges, type EnrolledPod } from '../helpers/capture-world.ts';
 import { ip, podWorldUnavailable, type WorldPod } from '../helpers/pod-world.ts';

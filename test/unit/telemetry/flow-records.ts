@@ -1,11 +1,6 @@
 import { parseAddress } from '../../../src/model/address.ts';
-import {
-  type FlowRecord,
-  flowDirections,
-  flowKinds,
-  flowPaths,
-  flowRecordBytes,
-} from '../../../src/tunnel/flow-record.ts';
+import { type FlowRecord, flowDirections, flowKinds, flowPaths } from '../../../src/model/flow.ts';
+import { flowRecordBytes } from '../../../src/tunnel/flow-record.ts';
 
 const usual: FlowRecord = {
   flowId: '1',
