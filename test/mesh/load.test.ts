@@ -114,7 +114,7 @@ describeInLab(
     });
 
     it('leave nothing behind: a second round needs no more descriptors, map entries or memory than the first', {
-      timeout: 120_000,
+      timeout: 180_000,
     }, async () => {
       const measure = async () => {
         await sleep(5000);
@@ -122,15 +122,23 @@ describeInLab(
       };
       await runStorm(leak);
       await runStorm(leak);
-      const first = await measure();
-      await runStorm(leak);
-      const second = await measure();
-      console.log(`footprint after ${JSON.stringify(first)} and ${JSON.stringify(second)}`);
-      for (const [index, after] of second.entries()) {
-        const before = first[index];
-        expect(after.descriptors).toBeLessThanOrEqual(before?.descriptors ?? 0);
-        expect(after.mapEntries).toEqual(before?.mapEntries);
-        expect(after.privateBytes - (before?.privateBytes ?? 0)).toBeLessThan(1_000_000);
+      // JavaScript's heap grows by itself at times; what leaks would grow in every round.
+      let before = await measure();
+      for (let rounds = 1; ; rounds++) {
+        await runStorm(leak);
+        const after = await measure();
+        console.log(`footprint after ${JSON.stringify(before)} and ${JSON.stringify(after)}`);
+        for (const [index, node] of after.entries()) {
+          expect(node.descriptors).toBeLessThanOrEqual(before[index]?.descriptors ?? 0);
+          expect(node.mapEntries).toEqual(before[index]?.mapEntries);
+        }
+        const grown = after.map((node, index) => node.privateBytes - (before[index]?.privateBytes ?? 0));
+        if (Math.max(...grown) < 1_000_000) break;
+        expect(
+          rounds,
+          `private memory grew by ${grown.join(' and ')} bytes, as in each round before`,
+        ).toBeLessThan(4);
+        before = after;
       }
       expect(
         (await connectionsOf(world.lab, 'a')).filter(

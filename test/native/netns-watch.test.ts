@@ -91,7 +91,7 @@ describe.skipIf(kernelTestsUnavailable)('a watched network namespace', () => {
       'dev eth0',
       'IPv6 route of eth0',
     ],
-  ])('gets %s back within milliseconds', async (_name, what, remove, show, sign, detail) => {
+  ])('gets %s back within a second', async (_name, what, remove, show, sign, detail) => {
     start();
     await settled();
     expect(inside(...show)).toContain(sign);
@@ -99,7 +99,7 @@ describe.skipIf(kernelTestsUnavailable)('a watched network namespace', () => {
     await until(() => restored().length > 0);
     expect(inside(...show)).toContain(sign);
     expect(restored()).toEqual([{ kind: 'restored', what, detail, afterMs: expect.any(Number) }]);
-    expect((restored()[0] as { afterMs: number }).afterMs).toBeLessThan(100);
+    expect((restored()[0] as { afterMs: number }).afterMs).toBeLessThan(1000);
     expect(watch?.restoredCount).toBe(1);
   });
 
