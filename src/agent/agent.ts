@@ -87,7 +87,7 @@ async function startAgent(scope: AgentScope, quit: () => void): Promise<void> {
   await serveEnrolmentSocket(scope, enrolment);
   done.socket();
   const { carried } = enrolment.counts();
-  lifecycle.own('startup memory', releaseStartupMemory());
+  lifecycle.own('startup memory', releaseStartupMemory(native));
   const startMs = Math.round(performance.now() - started);
   logs
     .scope('agent')

@@ -70,7 +70,7 @@ export class CertificateEntry {
     this.#priority = priority;
     this.#settings = settings;
     this.#backoff = new Backoff({ initialMs: 500, maxMs: 150_000, jitter: 0.2, random: settings.random });
-    void this.#start();
+    this.#start().catch((caught: unknown) => this.#failed(HadalError.from(caught, 'ERR_IDENTITY_KEPT')));
   }
 
   get state(): CertificateState {

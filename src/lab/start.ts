@@ -14,6 +14,7 @@ import { type LabAgents, startAgents } from './agents.ts';
 import { createCgroup } from './cgroup.ts';
 import { Cluster } from './cluster.ts';
 import { runScript } from './command.ts';
+import { Ending } from './ending.ts';
 import { Fabric } from './fabric.ts';
 import { KubeProxy } from './kube-proxy.ts';
 import { Kubelet } from './kubelet.ts';
@@ -71,23 +72,11 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   try {
     return await build(options, record.slot, layout, log, ending);
   } catch (error) {
-    await ending.run();
+    // Why it did not start says more than what could not be taken down after it.
+    await ending
+      .run()
+      .catch((left: unknown) => log.warn(left instanceof Error ? left.message : String(left)));
     throw error;
-  }
-}
-
-/** How to take down what stands so far, last things first. */
-class Ending {
-  readonly #steps: (() => void | Promise<void>)[] = [];
-  begun = false;
-
-  undo(step: () => void | Promise<void>): void {
-    this.#steps.push(step);
-  }
-
-  async run(): Promise<void> {
-    this.begun = true;
-    for (const step of this.#steps.splice(0).reverse()) await step();
   }
 }
 

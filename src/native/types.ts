@@ -498,14 +498,16 @@ export interface NativeTunnel {
   symbolOrigins(): { symbol: string; file: string }[];
 }
 
-// ------------------------------------------------------------------------------------------------ files
+// ------------------------------------------------------------------------------------------------ process
 
-export interface NativeFiles {
+export interface NativeProcess {
   /**
    * Takes an exclusive flock(2) on the file, made when missing; undefined when another process holds it. The kernel gives
    * it back when the process ends, however it ends; `closeFd` does earlier.
    */
   lockFile(path: string): number | undefined;
+  /** Gives free memory of all threads' heaps back to the system (malloc_trim). False when there was none. */
+  trimMemory(): boolean;
 }
 
-export interface NativeAddon extends NativeBpf, NativeNet, NativeTunnel, NativeFiles {}
+export interface NativeAddon extends NativeBpf, NativeNet, NativeTunnel, NativeProcess {}

@@ -23,7 +23,7 @@ export interface EnrolledPod {
   readonly uid: string;
   readonly namespace: string;
   readonly serviceAccount: string;
-  /** Addresses seen in the pod's own namespace; those of the mesh state count besides. */
+  /** Addresses seen in the pod's own namespace; where none was, those of the mesh state count. */
   readonly addresses: readonly string[];
 }
 

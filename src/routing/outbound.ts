@@ -38,7 +38,8 @@ export function judgeOutbound(
     trace.step(`${JSON.stringify(question.address)} is not an address`);
     return conclude(trace, source, { endpoints: [], reason: reasons.UNKNOWN_DESTINATION });
   }
-  const own = [...question.source.addresses, ...source.addresses];
+  // What the pod's namespace has: an address that only the state knows may be another pod's by now.
+  const own = question.source.addresses.length > 0 ? question.source.addresses : source.addresses;
   const ownAddresses = new Set(own.map((each) => parseAddress(each)?.text ?? each));
   const context: OutboundContext = {
     snapshot,

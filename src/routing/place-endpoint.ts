@@ -36,6 +36,12 @@ export function placeEndpoint(
   }
   // The pod is its own endpoint: a tunnel to itself would come back as a call to the agent, its own port is next door.
   if (workload.uid === context.source.uid) {
+    if (!context.ownAddresses.has(address)) {
+      return unusable(
+        reasons.NO_HEALTHY_ENDPOINT,
+        `${workload.uid} is the source itself, and its namespace does not have ${address}`,
+      );
+    }
     return context.settings.illegalPorts.includes(port)
       ? unusable(reasons.SELF_CALL, `${workload.uid} would call port ${port} of its own agent`)
       : placed(plaintextEndpoint(context, workload, service, { address, port }));

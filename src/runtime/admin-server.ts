@@ -64,7 +64,8 @@ function routesOf(options: AdminServerOptions): Route[] {
       (path): Route => ({ method: 'GET', path, handle: (request) => profile(request) }),
     ),
     ...['/debug/heap', '/debug/pprof/heap'].map(
-      (path): Route => ({ method: 'GET', path, handle: () => heap() }),
+      // Private keys may stand in it.
+      (path): Route => ({ method: 'GET', path, socketOnly: true, handle: () => heap() }),
     ),
     { method: 'GET', path: '/debug/memory', handle: () => json(process.memoryUsage()) },
   ];
@@ -89,7 +90,7 @@ const descriptions: Readonly<Record<string, string>> = {
   '/status': 'a short report',
   '/logging': 'levels; POST ?level=debug, ?level=tunnel:debug,info or ?reset changes them',
   '/debug/profile': 'a CPU profile of the JavaScript thread; ?seconds=1..60',
-  '/debug/heap': 'a heap snapshot; stops the JavaScript thread for a moment',
+  '/debug/heap': 'a heap snapshot, on the unix socket alone; stops the JavaScript thread for a moment',
   '/debug/memory': 'memory in use',
   '/quitquitquit': 'drains and ends the agent',
 };

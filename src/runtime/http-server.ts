@@ -32,6 +32,8 @@ export interface HttpAnswer {
 export interface Route {
   readonly method: 'GET' | 'POST';
   readonly path: string;
+  /** Answered on a unix socket alone, which its owner's permissions guard; a port is open to every process of the node. */
+  readonly socketOnly?: boolean;
   readonly handle: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
 }
 
@@ -133,6 +135,11 @@ async function find(
   if (options.loopbackHostOnly === true && !isLoopbackHost(host)) {
     return plain(403, `host ${JSON.stringify(host)} is not this machine; use localhost\n`);
   }
+  // A web page may send a POST to localhost, though it cannot read the answer.
+  const { origin } = request.headers;
+  if (options.loopbackHostOnly === true && origin !== undefined) {
+    return plain(403, `requests of web pages (origin ${JSON.stringify(origin)}) are not answered\n`);
+  }
   const [path = '', search = ''] = (request.url ?? '').split('?', 2);
   const here = options.routes.filter((route) => route.path === path);
   if (here.length === 0) {
@@ -144,6 +151,14 @@ async function find(
   if (route === undefined) {
     const allow = here.map((candidate) => candidate.method).join(', ');
     return { ...plain(405, `${path} takes ${allow}\n`), headers: { allow } };
+  }
+  if (route.socketOnly === true && request.socket.remoteAddress !== undefined) {
+    const sockets = options.listen.flatMap((each) => ('socketPath' in each ? [each.socketPath] : []));
+    const how = sockets.map((at) => `curl --unix-socket ${at} http://localhost${path}`).join(' or ');
+    return plain(
+      403,
+      `${path} holds secrets and is answered on a unix socket alone: ${how || 'there is none'}\n`,
+    );
   }
   return route.handle({ method, path, query: new URLSearchParams(search), signal });
 }

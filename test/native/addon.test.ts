@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { nativeAddon } from '../../src/native/addon.ts';
 import { KernelFixture } from './fixture.ts';
 
 describe('the loader of the addon', () => {
@@ -28,6 +29,11 @@ describe('the loader of the addon', () => {
     const path = join(fixture.directory(), 'hadal.node');
     writeFileSync(path, 'not a shared object');
     expect(loadFrom(path)).toMatch(/^ERR_NATIVE_LOAD .* does not load: .*run `npm run build`$/);
+  });
+
+  it('gives memory back that the C library holds free, and says whether there was any', () => {
+    nativeAddon().trimMemory();
+    expect(nativeAddon().trimMemory()).toBeTypeOf('boolean');
   });
 
   it('names the package of a missing library', () => {

@@ -1,8 +1,7 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KeptState } from '../../../src/agent/kept-state.ts';
 import { MeshState } from '../../../src/agent/mesh-state.ts';
@@ -122,20 +121,6 @@ describe('the mesh state of a file', () => {
     expect(state.status.error).toContain('the map is full');
     await vi.waitFor(() => expect(uids()).toEqual(['a']), { timeout: 3_000 });
     expect(state.status.error).toBeUndefined();
-  });
-
-  it('is read again when the file could not be read, though it is the same file', async () => {
-    replace(workloads('a'));
-    const state = await start();
-    // A directory of the same name: it can be looked at, and not be read.
-    rmSync(path);
-    mkdirSync(path);
-    await vi.waitFor(() => expect(state.status.error).toContain('EISDIR'));
-    expect(uids()).toEqual(['a']);
-    const rejected = state.status.rejected;
-    writeFileSync(join(directory, 'other'), '');
-    await setTimeout(100);
-    expect(state.status.rejected).toBe(rejected);
   });
 
   it('of ten thousand workloads is read without holding up the event loop, and what has not changed is the same object', {

@@ -351,6 +351,27 @@ describe('the pod itself', () => {
     expect(paths(outbound({}, ['10.0.9.9', 80], { source }))).toEqual(['plaintext 10.0.9.9:80 x1']);
   });
 
+  it('is not at an address that only an outdated state gives it: that one is another pod’s by now', () => {
+    const outdated = pod('front', {
+      addresses: ['10.0.1.1', '10.0.2.9'],
+      services: [{ service: catalogKey, ports: [] }],
+    });
+    const heir = pod('heir', { addresses: ['10.0.2.9'] });
+    const source = { ...enrolled(front), addresses: ['10.0.1.1'] };
+    const workloads = [outdated, heir];
+    expect(paths(outbound({ workloads }, ['10.0.2.9', 80], { source }))).not.toContain(
+      'plaintext 10.0.2.9:80 x1',
+    );
+    const elsewhere = { ...enrolled(front), addresses: ['10.0.8.8'] };
+    const own = [
+      pod('front', { addresses: ['10.0.1.1'], services: [{ service: catalogKey, ports: [port(80, 8080)] }] }),
+    ];
+    expect(outbound({ workloads: own }, vip, { source: elsewhere })).toMatchObject({
+      reasonName: 'NO_HEALTHY_ENDPOINT',
+      endpoints: [],
+    });
+  });
+
   it("may not call the agent's ports", () => {
     for (const own of ['10.0.1.1', '127.0.0.1', '::1']) {
       expect(outbound({}, [own, 15_008])).toMatchObject({ reasonName: 'SELF_CALL', endpoints: [] });

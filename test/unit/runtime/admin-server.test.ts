@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { expect, it, onTestFinished } from 'vitest';
 import { LogRoot, silentLogger } from '../../../src/base/logger.ts';
@@ -147,9 +150,15 @@ it('takes a CPU profile of so many seconds, one at a time, and none that nobody 
   await expect.poll(async () => (await get('/debug/profile?seconds=1')).status, { timeout: 5_000 }).toBe(200);
 });
 
-it('takes a heap snapshot', async () => {
-  const { get } = await start();
-  const { text, status } = await get('/debug/heap');
+it('takes a heap snapshot, for who may open the socket: private keys may stand in it', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'hadal-admin-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const socketPath = join(directory, 'admin.sock');
+  const { get } = await start({ socketPath });
+  const refused = await get('/debug/heap');
+  expect(refused.status).toBe(403);
+  expect(refused.text).toContain(`curl --unix-socket ${socketPath} http://localhost/debug/heap`);
+  const { text, status } = await ask({ socketPath }, '/debug/heap', { headers: { host: 'localhost' } });
   expect(status).toBe(200);
   expect(text.slice(0, 40)).toContain('{"snapshot":');
   expect(text.trimEnd().endsWith('}')).toBe(true);
@@ -165,4 +174,17 @@ it('ends the agent on POST /quitquitquit alone', async () => {
   expect((await get('/quitquitquit')).status).toBe(405);
   expect(await get('/quitquitquit', 'POST')).toMatchObject({ status: 200, text: 'shutting down\n' });
   await expect.poll(() => quits).toBe(1);
+});
+
+it('does nothing for a web page in somebody’s browser', async () => {
+  let ended = false;
+  const { server } = await start({
+    quit: () => {
+      ended = true;
+    },
+  });
+  const headers = { host: 'localhost', origin: 'https://elsewhere.example' };
+  expect(await ask(server, '/quitquitquit', { method: 'POST', headers })).toMatchObject({ status: 403 });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(ended).toBe(false);
 });

@@ -1,5 +1,6 @@
-// NativeFiles of src/native/types.ts.
+// NativeProcess of src/native/types.ts.
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -29,10 +30,16 @@ Napi::Value lock_file(const Napi::CallbackInfo& info) {
   throw to_error(info.Env(), system_failure("ERR_NATIVE_LOCK", path, "flock", error).error());
 }
 
+/// Each thread that ever allocated has an arena of its own, and free memory inside of it goes back only when asked.
+Napi::Value trim_memory(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), malloc_trim(0) == 1);
+}
+
 }  // namespace
 
-void register_files(Napi::Env env, Napi::Object exports) {
+void register_process(Napi::Env env, Napi::Object exports) {
   exports.Set("lockFile", Napi::Function::New<lock_file>(env, "lockFile"));
+  exports.Set("trimMemory", Napi::Function::New<trim_memory>(env, "trimMemory"));
 }
 
 }  // namespace hadal::napi
