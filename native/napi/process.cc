@@ -30,7 +30,8 @@ Napi::Value lock_file(const Napi::CallbackInfo& info) {
   throw to_error(info.Env(), system_failure("ERR_NATIVE_LOCK", path, "flock", error).error());
 }
 
-/// Each thread that ever allocated has an arena of its own, and free memory inside of it goes back only when asked.
+/// Each thread that ever allocated has an arena of its own, and free memory inside of it goes back only when
+/// asked.
 Napi::Value trim_memory(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), malloc_trim(0) == 1);
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createSnapshot, type MeshResources } from '../model/snapshot.ts';
-import { captureRanges, mayChangeRanges } from './capture-ranges.ts';
+import { captureRanges, captureRangesInTurns, mayChangeRanges } from './capture-ranges.ts';
 import { KeptState } from './kept-state.ts';
 import { MeshState } from './mesh-state.ts';
 import type { AgentScope, DataPath, PodParts } from './parts.ts';
@@ -32,8 +32,7 @@ export async function followMesh(
     // Also when the ranges of the state before could not be written: they are not known to be in force.
     if (!areRangesWritten || mayChangeRanges(diff)) {
       areRangesWritten = false;
-      await nextTurn();
-      kernel.capture.setRanges(captureRanges(snapshot, ranges));
+      kernel.capture.setRanges(await captureRangesInTurns(snapshot, ranges));
     }
     areRangesWritten = true;
     enrolment.onSnapshot();

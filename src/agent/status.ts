@@ -1,4 +1,7 @@
-import type { AgentStatus } from '../runtime/agent-status.ts';
+import type { CarriedPod } from '../enrolment/carried-pod.ts';
+import type { WaitingPod } from '../enrolment/restoration.ts';
+import { spiffeText } from '../model/spiffe-id.ts';
+import type { AgentStatus, PodStatus } from '../runtime/agent-status.ts';
 import type { AgentParts } from './parts.ts';
 
 /** The few things that tell whether an agent does its work. */
@@ -15,17 +18,31 @@ export function agentStatus(parts: AgentParts): AgentStatus {
     startedAt: new Date(performance.timeOrigin).toISOString(),
     ready: readiness.ready,
     pending: readiness.pending,
-    pods: enrolment.pods().map(({ stored, state, identity, addresses, hasCertificate }) => ({
-      name: `${stored.namespace}/${stored.name}`,
-      state: state === 'carried' ? 'enrolled' : state,
-      identity,
-      addresses,
-      ...(hasCertificate ? {} : { error: 'its certificate has not arrived' }),
-    })),
+    pods: [...enrolment.pods().map(podStatus), ...enrolment.waiting().map(waitingStatus(config.trustDomain))],
     mesh: { workloads: workloads.size, services: services.size, policies: policies.size },
     ...(stateError === undefined ? {} : { stateError }),
     connectionsOpen,
     tunnelsOpen,
     certificates: certificates.counts(),
   };
+}
+
+function podStatus({ stored, state, identity, addresses, hasCertificate }: CarriedPod): PodStatus {
+  return {
+    name: `${stored.namespace}/${stored.name}`,
+    state: state === 'carried' ? 'enrolled' : state,
+    identity,
+    addresses,
+    ...(hasCertificate ? {} : { error: 'its certificate has not arrived' }),
+  };
+}
+
+function waitingStatus(trustDomain: string): (pod: WaitingPod) => PodStatus {
+  return ({ stored: { namespace, name, serviceAccount, addresses }, error }) => ({
+    name: `${namespace}/${name}`,
+    state: 'pending',
+    identity: spiffeText(trustDomain, namespace, serviceAccount),
+    addresses,
+    error: `its connections are refused until it can be carried again: ${error.message}`,
+  });
 }

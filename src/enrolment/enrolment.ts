@@ -8,7 +8,7 @@ import type { OlderConnections } from './older-connections.ts';
 import { openRequestedNamespace, type PodNamespace } from './pod-namespace.ts';
 import type { PodStore, StoredPod } from './pod-store.ts';
 import type { AddRequest, RemoveRequest } from './request.ts';
-import { Restoration } from './restoration.ts';
+import { Restoration, type WaitingPod } from './restoration.ts';
 import type { EnrolmentService } from './server.ts';
 import { Turns } from './turns.ts';
 
@@ -72,7 +72,7 @@ export class Enrolment implements EnrolmentService {
     return {
       carried: this.#carried.size,
       leaving: this.#leaving.size,
-      pending: this.#restoration.pending,
+      pending: this.#restoration.pending.length,
       ...this.#counts,
     };
   }
@@ -85,6 +85,11 @@ export class Enrolment implements EnrolmentService {
   /** Carried and leaving pods. */
   pods(): CarriedPod[] {
     return [...this.#carried.values(), ...this.#leaving.values()];
+  }
+
+  /** Captured by an earlier agent and not carried again yet. */
+  waiting(): readonly WaitingPod[] {
+    return this.#restoration.pending;
   }
 
   /** By the number in flow records. */
@@ -180,7 +185,7 @@ export class Enrolment implements EnrolmentService {
       pod = await this.#carry(namespace.fd, stored, adopted);
     } catch (caught) {
       this.#counts.failed++;
-      await this.#takeBack(stored, before, adopted).catch((err: unknown) => {
+      await this.#takeBack(stored, before, adopted, caught).catch((err: unknown) => {
         this.#parts.logger.error(
           { err, pod: stored.uid },
           'a failed enrolment could not be taken back on disk',
@@ -193,12 +198,17 @@ export class Enrolment implements EnrolmentService {
   }
 
   /** What the store said before a failed enrolment holds on. */
-  async #takeBack(stored: StoredPod, before: StoredPod | undefined, adopted: boolean): Promise<void> {
+  async #takeBack(
+    stored: StoredPod,
+    before: StoredPod | undefined,
+    adopted: boolean,
+    cause: unknown,
+  ): Promise<void> {
     const { store } = this.#parts;
     if (!adopted) store.releaseIndex(stored.podIndex);
     if (before === undefined) return store.remove(stored.uid);
     await store.put(before);
-    if (adopted) this.#restoration.later(before);
+    if (adopted) this.#restoration.later(before, cause);
   }
 
   /** A namespace belongs to one pod and a pod to one namespace: whoever else is written down there has ended without anybody telling. */

@@ -1,5 +1,6 @@
 import { deadline, waitOrAbort } from '../base/abort.ts';
 import { Backoff } from '../base/backoff.ts';
+import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { BpfCapture } from '../kernel/capture.ts';
 import type { CaptureRouting, NativeNet } from '../native/types.ts';
@@ -7,6 +8,12 @@ import type { CarriedPod } from './carried-pod.ts';
 import { openStoredNamespace, type PodNamespace } from './pod-namespace.ts';
 import type { PodStore, StoredPod } from './pod-store.ts';
 import type { Turns } from './turns.ts';
+
+/** Captured, and refused until it can be carried. */
+export interface WaitingPod {
+  readonly stored: StoredPod;
+  readonly error: HadalError;
+}
 
 export interface RestorationParts {
   readonly native: NativeNet;
@@ -27,7 +34,7 @@ export interface RestorationParts {
  */
 export class Restoration {
   readonly #parts: RestorationParts;
-  readonly #pending = new Set<string>();
+  readonly #pending = new Map<string, WaitingPod>();
   readonly #retries = new Map<string, Backoff>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
 
@@ -36,8 +43,8 @@ export class Restoration {
   }
 
   /** Pods that could not be carried again yet; they are tried again. */
-  get pending(): number {
-    return this.#pending.size;
+  get pending(): readonly WaitingPod[] {
+    return [...this.#pending.values()];
   }
 
   /** Carries all of them again; goes on without those that take longer than `timeoutMs`. */
@@ -48,7 +55,10 @@ export class Restoration {
     try {
       await waitOrAbort(all, time.signal, 'restore');
     } catch (err) {
-      logger.error({ err, pending: this.pending }, 'not all pods are carried again; going on without them');
+      logger.error(
+        { err, pending: this.#pending.size },
+        'not all pods are carried again; going on without them',
+      );
     } finally {
       time.clear();
     }
@@ -56,10 +66,10 @@ export class Restoration {
   }
 
   /** Another attempt, when an attempt failed. */
-  later(stored: StoredPod): void {
+  later(stored: StoredPod, cause: unknown): void {
     const { turns, store } = this.#parts;
     const backoff = this.#retries.get(stored.uid) ?? new Backoff({ initialMs: 500, maxMs: 10_000 });
-    this.#pending.add(stored.uid);
+    this.#pending.set(stored.uid, { stored, error: HadalError.from(cause, 'ERR_ENROLMENT') });
     this.#retries.set(stored.uid, backoff);
     clearTimeout(this.#timers.get(stored.uid));
     const timer = setTimeout(() => {
@@ -135,7 +145,7 @@ export class Restoration {
         { err, pod: nameOf(stored) },
         'an enrolled pod cannot be carried again; its connections are refused until it can',
       );
-      this.later(stored);
+      this.later(stored, err);
     }
   }
 

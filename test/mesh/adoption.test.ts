@@ -134,6 +134,10 @@ describeInLab(
       });
       await restartWith(lab, spoil);
       expect(await reach(lab)).toBe('');
+      const { body: told } = (await lab.node('a').agent?.get(15000, '/status')) ?? { body: '{}' };
+      expect(JSON.parse(told).pods).toMatchObject([
+        { name: 't/client', state: 'pending', error: expect.stringContaining('no/identity') },
+      ]);
       const [before] = (JSON.parse(readFileSync(storeOf(lab), 'utf8')) as Kept).pods;
       const { status, body } = await post(lab, '/cmdadd', addBody(lab.pod('client')));
       expect({ status, podIndex: body.podIndex }).toEqual({ status: 200, podIndex: before?.podIndex });
