@@ -1,7 +1,6 @@
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KeptState } from '../../../src/agent/kept-state.ts';
 import { MeshState } from '../../../src/agent/mesh-state.ts';
@@ -133,16 +132,18 @@ describe('the mesh state of a file', () => {
           `  - {uid: w${index}, namespace: shop, addresses: [10.1.${index >> 8}.${index & 255}], status: ${index === 7 ? status : 'HEALTHY'}}`,
       ).join('\n')}\nservices: []\npolicies: [{namespace: n}]\n`;
     replace(many('HEALTHY'));
-    const delay = monitorEventLoopDelay({ resolution: 5 });
-    delay.enable();
+    let turns = 0;
+    const ticking = setInterval(() => turns++, 10);
+    const started = performance.now();
     const state = await start();
     const [first] = applied;
     replace(many('UNHEALTHY'));
     await vi.waitFor(() => expect(applied).toHaveLength(2), { timeout: 40_000, interval: 50 });
-    delay.disable();
+    clearInterval(ticking);
+    const tookMs = performance.now() - started;
     const [, second] = applied;
-    // Read on this thread it would be seconds. The thread and this one share the machine with whatever else runs.
-    expect(delay.max / 1e6).toBeLessThan(300);
+    // Read on this thread it would be a handful. The thread and this one share the machine with whatever else runs.
+    expect(turns).toBeGreaterThan(tookMs / 100);
     expect(state.status.problems).toEqual([expect.stringContaining('line 10003')]);
     expect(second?.workloads).toHaveLength(10_000);
     const changed = second?.workloads.filter((workload, index) => workload !== first?.workloads[index]);
