@@ -44,6 +44,15 @@ class IntrusiveList {
   [[nodiscard]] bool empty() const { return !head_.linked(); }
   [[nodiscard]] T* front() { return empty() ? nullptr : element(head_.next_); }
 
+  /// Looks at no more than `count` elements.
+  [[nodiscard]] bool has_more_than(size_t count) const {
+    const ListHook<Tag>* hook = head_.next_;
+    for (; count > 0 && hook != &head_; --count) {
+      hook = hook->next_;
+    }
+    return hook != &head_;
+  }
+
   void push_back(T& element) {
     ListHook<Tag>& hook = element;
     hook.unlink();

@@ -49,17 +49,36 @@ ClientTunnel* TunnelPool::best_of(PoolEntry& entry) const {
   return best;
 }
 
-// One more when none has room, however many there are: what bounds them then is the bound on connections. For
-// speed alone, when the best is busy, only up to a bound of its own. Never two at once for one key.
+// One more when none has room, however many there are already, or within bounds when the best is busy. While
+// some are on their way, only for waiters that find no place in all of them.
 bool TunnelPool::wants_another(const PoolEntry& entry, const ClientTunnel* best) const {
+  const PoolSettings& pool = worker_.settings().pool;
+  size_t opening = 0;
   size_t in_use = 0;
   for (const ClientTunnel* tunnel : entry.tunnels) {
-    if (tunnel->opening()) {
-      return false;
-    }
+    opening += tunnel->opening() ? 1 : 0;
     in_use += tunnel->usable() ? 1 : 0;
   }
-  return best == nullptr || (best->busy() && in_use < worker_.settings().pool.max_connections_per_key);
+  const bool may_be_faster = in_use + opening < pool.max_connections_per_key;
+  const int64_t each = may_be_faster ? pool.busy_streams_per_connection : pool.max_streams_per_connection;
+  // Less than none where a tunnel has more than it should, because nobody waits while one stands.
+  int64_t places = static_cast<int64_t>(opening) * each;
+  bool has_empty = false;
+  for (const ClientTunnel* tunnel : entry.tunnels) {
+    if (tunnel->usable()) {
+      places += each - static_cast<int64_t>(tunnel->streams());
+      has_empty |= tunnel->streams() == 0;
+    }
+  }
+  if (opening > 0) {
+    return places < 0 || entry.waiters.has_more_than(static_cast<size_t>(places));
+  }
+  if (best == nullptr) {
+    // A tunnel without streams and yet without room leads to a peer that allows none: more of them would not
+    // help.
+    return !has_empty;
+  }
+  return may_be_faster && best->busy();
 }
 
 void TunnelPool::open_tunnel(PoolEntry& entry) {
@@ -76,22 +95,31 @@ void TunnelPool::open_tunnel(PoolEntry& entry) {
 }
 
 void TunnelPool::on_capacity(PoolEntry& entry) {
+  serve_waiters(entry);
+  if (!entry.waiters.empty() && wants_another(entry, best_of(entry))) {
+    open_tunnel(entry);
+  }
+}
+
+// The first tunnel that stands takes no more than it carries well while others are about to stand.
+void TunnelPool::serve_waiters(PoolEntry& entry) {
+  const bool others_come =
+      std::ranges::any_of(entry.tunnels, [](const ClientTunnel* tunnel) { return tunnel->opening(); });
   while (TunnelWaiter* waiter = entry.waiters.front()) {
     ClientTunnel* best = best_of(entry);
-    if (best == nullptr) {
+    if (best == nullptr || (others_come && best->busy())) {
       break;
     }
     waiter->unlink();
     waiter->on_tunnel(*best);
-  }
-  if (!entry.waiters.empty() && wants_another(entry, nullptr)) {
-    open_tunnel(entry);
   }
 }
 
 void TunnelPool::on_dead(PoolEntry& entry, ClientTunnel& tunnel, uint16_t reason, const std::string& detail) {
   std::erase(entry.tunnels, &tunnel);
   disappoint_waiters(entry, reason, detail);
+  // Those that were left for it. Nothing is opened here: where one has just failed the next would at once.
+  serve_waiters(entry);
 }
 
 void TunnelPool::disappoint_waiters(PoolEntry& entry, uint16_t reason, const std::string& detail) {

@@ -64,6 +64,7 @@ class TunnelPool {
   [[nodiscard]] ClientTunnel* best_of(PoolEntry& entry) const;
   [[nodiscard]] bool wants_another(const PoolEntry& entry, const ClientTunnel* best) const;
   void open_tunnel(PoolEntry& entry);
+  void serve_waiters(PoolEntry& entry);
   void disappoint_waiters(PoolEntry& entry, uint16_t reason, const std::string& detail);
 
   Worker& worker_;

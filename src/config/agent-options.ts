@@ -256,7 +256,7 @@ export const agentOptions = {
     parse: parse.integer(1, 1000),
     default: '8',
     unit: 'tunnels',
-    doc: 'Tunnels of one worker between the same two workloads that are opened for speed alone.',
+    doc: 'Tunnels of one worker between the same two workloads; more are opened only when all of them are full.',
   }),
   idleReleaseMs: option({
     env: 'HADAL_POOL_IDLE_RELEASE',

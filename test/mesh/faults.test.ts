@@ -1,56 +1,14 @@
-import type { ChildProcess } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { Lab } from '../../src/lab/lab.ts';
 import type { LabPod } from '../../src/lab/pod.ts';
 import { connectionWhere } from './observe.ts';
+import { Ticker } from './ticker.ts';
 import { describeInLab, dial, echoPod, namespace, pod, startTestLab, whoAmIPod, whyNoLab } from './world.ts';
 
 const port = 8080;
 const modeLabel = 'istio.io/dataplane-mode';
-
-interface Ticks {
-  readonly open: number;
-  readonly echoed: number;
-  readonly errors: readonly string[];
-}
-
-/** Connections that stay open and go on carrying bytes; `latest` is what they said last. */
-class Ticker {
-  readonly #child: ChildProcess;
-  latest: Ticks = { open: 0, echoed: 0, errors: [] };
-
-  constructor(from: LabPod, address: string, count = 1) {
-    this.#child = from.spawn([
-      'node',
-      '/opt/hadal/package/test/mesh/programs/ticker.ts',
-      address,
-      String(port),
-      String(count),
-    ]);
-    this.#child.stdout?.on('data', (chunk: Buffer) => {
-      const line = chunk.toString().trim().split('\n').at(-1);
-      if (line !== undefined && line !== '') this.latest = JSON.parse(line) as Ticks;
-    });
-  }
-
-  /** Resolves once `count` connections are open and bytes came back. */
-  async running(count = 1): Promise<void> {
-    await expect.poll(() => this.latest.open, { timeout: 8000 }).toBe(count);
-    await this.progressed();
-  }
-
-  /** Resolves once more bytes came back than now; rejects when none do. */
-  async progressed(): Promise<void> {
-    const before = this.latest.echoed;
-    await expect.poll(() => this.latest.echoed, { timeout: 4000 }).toBeGreaterThan(before);
-  }
-
-  stop(): void {
-    this.#child.kill('SIGKILL');
-  }
-}
 
 const manifests = [
   namespace('shop', { mesh: true }),
@@ -84,7 +42,7 @@ describeInLab('a running mesh', { manifests }, (world) => {
     await expect.poll(() => pathOf(lab, walker, who), { timeout: 2000, interval: 50 }).toBe('tunnel');
     expect(performance.now() - joined).toBeLessThan(2000);
 
-    const ticker = new Ticker(walker, lab.pod('echo').v4, 3);
+    const ticker = new Ticker(walker, lab.pod('echo').v4, { port, count: 3 });
     await ticker.running(3);
     const left = performance.now();
     await lab.label('Pod', walker.key, { [modeLabel]: 'none' });
@@ -140,7 +98,7 @@ describeInLab('a running mesh', { manifests }, (world) => {
     const { lab } = world;
     await lab.apply(echoPod('shop/brief', 'b', port));
     await lab.waitReady();
-    const ticker = new Ticker(lab.pod('caller'), lab.pod('brief').v4, 2);
+    const ticker = new Ticker(lab.pod('caller'), lab.pod('brief').v4, { port, count: 2 });
     await ticker.running(2);
     await lab.deletePod('brief');
     await expect.poll(() => ticker.latest.open, { timeout: 25_000 }).toBe(0);

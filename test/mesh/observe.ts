@@ -1,6 +1,7 @@
 /** What an agent of the lab tells about its connections and metrics, for tests. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lab } from '../../src/lab/lab.ts';
+import type { TunnelDescription } from '../../src/native/types.ts';
 import type { ConnectionEntry } from '../../src/telemetry/connection-entry.ts';
 
 export async function connectionsOf(lab: Lab, node: string): Promise<readonly ConnectionEntry[]> {
@@ -28,6 +29,19 @@ export async function connectionWhere(
     }
     await sleep(100);
   }
+}
+
+/** One section of `/config_dump`. */
+export async function sectionOf<T>(lab: Lab, node: string, name: string): Promise<T> {
+  const answer = await agentOf(lab, node).get(15000, `/config_dump?section=${name}`);
+  if (answer.status !== 200) throw new Error(`/config_dump of ${node}: ${answer.status} ${answer.body}`);
+  return (JSON.parse(answer.body) as Record<string, T>)[name] as T;
+}
+
+/** The open tunnels of an agent to or from an address. */
+export async function tunnelsOf(lab: Lab, node: string, address: string): Promise<TunnelDescription[]> {
+  const tunnels = await sectionOf<TunnelDescription[]>(lab, node, 'tunnels');
+  return tunnels.filter(({ remoteAddress }) => remoteAddress === address);
 }
 
 export interface Sample {
