@@ -15,7 +15,7 @@ import { Readiness } from '../runtime/readiness.ts';
 import { startReadinessServer } from '../runtime/readiness-server.ts';
 import { agentMetrics } from './agent-metrics-sources.ts';
 import { configDump } from './config-sections.ts';
-import { startDataPath } from './data-path.ts';
+import { drainConnections, startDataPath } from './data-path.ts';
 import { takeInstanceLock } from './instance-lock.ts';
 import { followMesh } from './mesh-follower.ts';
 import type { AgentParts, AgentScope } from './parts.ts';
@@ -24,6 +24,9 @@ import { releaseStartupMemory } from './startup-memory.ts';
 import { agentStatus } from './status.ts';
 import { stopSignals } from './stop-signals.ts';
 import { packageVersion } from './version.ts';
+
+/** For the parts that end after the connections, whose deadline is theirs alone. */
+const endingMs = 2_000;
 
 /** Runs an agent until SIGTERM or SIGINT. Resolves with the exit status: 0 unless the start or the end failed. */
 export async function runAgent({ values: config, sources, warnings }: AgentConfiguration): Promise<number> {
@@ -49,7 +52,8 @@ export async function runAgent({ values: config, sources, warnings }: AgentConfi
     status = 1;
   }
   readiness.drain();
-  const report = await lifecycle.drain({ deadlineMs: status === 0 ? config.drainDeadlineMs : 0 });
+  const deadlineMs = status === 0 ? config.drainDeadlineMs + endingMs : 0;
+  const report = await lifecycle.drain({ deadlineMs });
   for (const err of report.errors) logger.warn({ err }, 'a part did not end cleanly');
   logger.info({ overdue: report.overdue }, 'the agent has ended');
   stop.close();
@@ -84,6 +88,13 @@ async function startAgent(scope: AgentScope, quit: () => void): Promise<void> {
   done.pods();
 
   await startServers({ ...scope, ...path, ...podParts, meshState }, quit);
+  // Ends before the servers do: how a drain goes on, and what it ended, is read there.
+  lifecycle.onClose('connections', async (force) => {
+    const outcome = await drainConnections(path.tunnel, config.drainDeadlineMs, force);
+    if (outcome === undefined) return;
+    const { ended, forced: drained } = outcome;
+    logs.scope('agent').info({ ended, drained }, 'connections have ended');
+  });
   await serveEnrolmentSocket(scope, enrolment);
   done.socket();
   const { carried } = enrolment.counts();

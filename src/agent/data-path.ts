@@ -10,7 +10,7 @@ import type { JudgementSettings } from '../routing/judgement.ts';
 import { judgeOutbound } from '../routing/outbound.ts';
 import { EdgeRegistry } from '../telemetry/edge-registry.ts';
 import type { Judge } from '../tunnel/decision-tables.ts';
-import { Tunnel } from '../tunnel/tunnel.ts';
+import { type DrainOutcome, Tunnel } from '../tunnel/tunnel.ts';
 import { tunnelSettings } from '../tunnel/tunnel-settings.ts';
 import { AgentFlows } from './agent-flows.ts';
 import { startCapture } from './kernel-capture.ts';
@@ -64,7 +64,11 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
     logger: logs.scope('tunnel'),
   });
   flows.connect(tunnel);
-  lifecycle.onClose('tunnel', (force) => endTunnel(tunnel, config.drainDeadlineMs, force));
+  lifecycle.onClose('tunnel', async (force) => {
+    // For an agent that is ended while it starts; a running one has drained by now.
+    await drainConnections(tunnel, config.drainDeadlineMs, force);
+    tunnel.close();
+  });
   const sweep = setInterval(() => {
     const gone = edges.sweep([tunnel.readCounters()]);
     if (gone.length === 0) return;
@@ -97,12 +101,18 @@ function createJudge(config: AgentConfig): Judge {
   };
 }
 
-/** Connections get until the deadline; `force` fires when it has passed for all parts together. */
-async function endTunnel(tunnel: Tunnel, deadlineMs: number, force: AbortSignal | undefined): Promise<void> {
-  const forced = new Promise<void>((resolve) => {
-    if (force?.aborted === true) resolve();
-    else force?.addEventListener('abort', () => resolve(), { once: true });
+/**
+ * Connections get until the deadline; what is left then is ended abortively, as `drained`. Undefined when `force` fired first,
+ * which it does when the time for all parts together has passed.
+ */
+export async function drainConnections(
+  tunnel: Tunnel,
+  deadlineMs: number,
+  force: AbortSignal | undefined,
+): Promise<DrainOutcome | undefined> {
+  const forced = new Promise<undefined>((resolve) => {
+    if (force?.aborted === true) resolve(undefined);
+    else force?.addEventListener('abort', () => resolve(undefined), { once: true });
   });
-  await Promise.race([tunnel.drain(deadlineMs), forced]);
-  tunnel.close();
+  return await Promise.race([tunnel.drain(deadlineMs), forced]);
 }

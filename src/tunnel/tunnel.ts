@@ -36,6 +36,13 @@ export interface CarriedPod extends EnrolledPod {
   readonly identity: string;
 }
 
+export interface DrainOutcome {
+  /** Connections that ended by themselves. */
+  readonly ended: number;
+  /** Connections that the deadline ended. */
+  readonly forced: number;
+}
+
 /** Unknown destinations of one pod that may wait for the mesh state at a time. */
 const waitingPerPod = 256;
 const unknownRefusalMs = 30_000;
@@ -141,7 +148,7 @@ export class Tunnel {
   }
 
   /** Takes no new connections, waits for the open ones until the deadline, then closes the rest. */
-  async drain(deadlineMs: number): Promise<{ ended: number; forced: number }> {
+  async drain(deadlineMs: number): Promise<DrainOutcome> {
     return this.#handle.drain(deadlineMs);
   }
 
