@@ -18,6 +18,8 @@ target_compile_definitions(hadal PRIVATE NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEP
   NODE_ADDON_API_DISABLE_DEPRECATED NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)
 target_include_directories(hadal SYSTEM PRIVATE ${CMAKE_JS_INC} ${node_headers})
 target_link_libraries(hadal PRIVATE hadal_core)
+# All symbols are bound when it is loaded: what this Node lacks is an error then, and not a crash at the first call.
+target_link_options(hadal PRIVATE -Wl,-z,now)
 
 if(bench_sources)
   # Plain TCP only: of the core it uses what needs neither TLS nor HTTP/2, so it links neither.

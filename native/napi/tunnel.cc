@@ -1,8 +1,10 @@
 // NativeTunnel of src/native/types.ts.
 #include <dlfcn.h>
-#include <nghttp2/nghttp2.h>
+#include <link.h>
 #include <openssl/crypto.h>
-#include <openssl/ssl.h>
+
+#include <filesystem>
+#include <system_error>
 
 #include "native/napi/arguments.h"
 #include "native/napi/register.h"
@@ -29,47 +31,24 @@ Napi::Value create_tunnel(const Napi::CallbackInfo& info) {
   return TunnelHandle::start(info.Env(), tunnel_settings(settings), on_events);
 }
 
-// A sample of each library: functions that we call on every connection. Where the dynamic linker found them
-// decides whether headers and code agree.
-Napi::Value symbol_origins(const Napi::CallbackInfo& info) {
-  struct Symbol {
-    const char* name;
-    const void* address;
-  };
-#define HADAL_SYMBOL(function) \
-  Symbol { #function, reinterpret_cast < const void*>(&function) }
-  const Symbol symbols[] = {
-      HADAL_SYMBOL(SSL_CTX_new),
-      HADAL_SYMBOL(SSL_new),
-      HADAL_SYMBOL(SSL_do_handshake),
-      HADAL_SYMBOL(SSL_read_ex),
-      HADAL_SYMBOL(SSL_write_ex),
-      HADAL_SYMBOL(SSL_CTX_set_default_read_buffer_len),
-      HADAL_SYMBOL(BIO_meth_new),
-      HADAL_SYMBOL(X509_verify_cert),
-      HADAL_SYMBOL(EVP_PKEY_free),
-      HADAL_SYMBOL(nghttp2_session_client_new2),
-      HADAL_SYMBOL(nghttp2_session_server_new2),
-      HADAL_SYMBOL(nghttp2_session_mem_recv),
-      HADAL_SYMBOL(nghttp2_session_mem_send),
-      HADAL_SYMBOL(nghttp2_session_consume),
-      HADAL_SYMBOL(nghttp2_session_resume_data),
-      HADAL_SYMBOL(nghttp2_submit_request),
-      HADAL_SYMBOL(nghttp2_submit_response),
-      HADAL_SYMBOL(nghttp2_option_set_stream_reset_rate_limit),
-      HADAL_SYMBOL(nghttp2_option_set_user_recv_extension_type),
-  };
-#undef HADAL_SYMBOL
-  Napi::Array out = Napi::Array::New(info.Env());
-  for (const Symbol& symbol : symbols) {
-    Dl_info found{};
-    const bool known = dladdr(symbol.address, &found) != 0 && found.dli_fname != nullptr;
-    Napi::Object entry = Napi::Object::New(info.Env());
-    entry.Set("symbol", symbol.name);
-    entry.Set("file", known ? found.dli_fname : "");
-    out.Set(out.Length(), entry);
+// The lookup goes through the same scopes as those by which the linker binds our own calls, so it answers for
+// them.
+Napi::Value symbol_origin(const Napi::CallbackInfo& info) {
+  HADAL_ARG_STRING(0, symbol);
+  const void* address = dlsym(RTLD_DEFAULT, symbol.c_str());
+  Dl_info found{};
+  link_map* object = nullptr;
+  if (address == nullptr ||
+      dladdr1(address, &found, reinterpret_cast<void**>(&object), RTLD_DL_LINKMAP) == 0 ||
+      object == nullptr) {
+    return info.Env().Undefined();
   }
-  return out;
+  if (object->l_name[0] != '\0') {
+    return Napi::String::New(info.Env(), object->l_name);
+  }
+  // The program itself has no name for the linker.
+  std::error_code ignored;
+  return Napi::String::New(info.Env(), std::filesystem::read_symlink("/proc/self/exe", ignored).string());
 }
 
 /// Node exports no nghttp2_version(); its own list of versions knows.
@@ -84,7 +63,7 @@ std::string nghttp2_version_of_node(Napi::Env env) {
 
 void register_tunnel(Napi::Env env, Napi::Object exports) {
   exports.Set("createTunnel", Napi::Function::New(env, create_tunnel, "createTunnel"));
-  exports.Set("symbolOrigins", Napi::Function::New(env, symbol_origins, "symbolOrigins"));
+  exports.Set("symbolOrigin", Napi::Function::New(env, symbol_origin, "symbolOrigin"));
   exports.Set("flowRecordBytes", static_cast<uint32_t>(sizeof(tunnel::FlowRecord)));
   exports.Set("opensslVersion", OpenSSL_version(OPENSSL_VERSION_STRING));
   exports.Set("nghttp2Version", nghttp2_version_of_node(env));

@@ -27,7 +27,8 @@ export function configDump(parts: AgentParts): ConfigDump {
       openssl: native.opensslVersion,
       nghttp2: native.nghttp2Version,
       libbpf: native.libbpfVersion,
-      symbols: native.symbolOrigins(),
+      tlsFrom: native.symbolOrigin('SSL_do_handshake'),
+      http2From: native.symbolOrigin('nghttp2_session_mem_recv'),
     }))
     .section('kubelet', () => kernel.kubelet?.state ?? 'unknown');
 }

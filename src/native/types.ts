@@ -287,6 +287,7 @@ export interface TunnelSettings {
     readonly maxStreamsPerConnection: number;
     /** A further connection for a hot key once one carries this many streams or its send buffer stays full. */
     readonly busyStreamsPerConnection: number;
+    /** Bounds the further ones only: where all streams are taken there must be one more. */
     readonly maxConnectionsPerKey: number;
     readonly idleReleaseMs: number;
   };
@@ -494,8 +495,8 @@ export interface NativeTunnel {
   readonly flowRecordBytes: number;
   readonly opensslVersion: string;
   readonly nghttp2Version: string;
-  /** Name and file where the dynamic linker found each TLS and HTTP/2 symbol we rely on. */
-  symbolOrigins(): { symbol: string; file: string }[];
+  /** The file in which the dynamic linker finds a symbol for the addon, Node's own executable among them; undefined when in none. */
+  symbolOrigin(symbol: string): string | undefined;
 }
 
 // ------------------------------------------------------------------------------------------------ process
