@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LabSide } from './lab-side.ts';
 import { measurePairs, type Pair, type Readings, Runner } from './measure.ts';
 import { type BenchOptions, parseBenchOptions } from './options.ts';
+import { onItsPath } from './path-check.ts';
 import {
   type ExternalRow,
   formatExternalTable,
@@ -36,7 +37,9 @@ async function compare(options: BenchOptions): Promise<void> {
     if (rest) rows.push(...(await measureResting(hadal, wanted, say)));
     for (const scenario of scenarios) {
       try {
-        rows.push(...(await compareScenario(scenario, baseline, hadal, options)));
+        rows.push(
+          ...(await onItsPath(scenario, hadal, () => compareScenario(scenario, baseline, hadal, options))),
+        );
       } catch (error) {
         failed.push(`${scenario.topology}.${scenario.name}: ${(error as Error).message}`);
         say(`  failed: ${failed.at(-1)}`);
