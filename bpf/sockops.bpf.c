@@ -63,7 +63,7 @@ static __always_inline void start_tracking(struct bpf_sock_ops* ctx, struct bpf_
   state->established = established;
   if (established) {
     struct hadal_untouched_counters* counters = untouched_counters_of(state);
-    if (counters) counters->opened += 1;
+    if (counters) add_to(&counters->opened, 1);
   }
   hear_of_states(ctx);
 }
@@ -147,9 +147,9 @@ static __always_inline void on_closed(struct bpf_sock_ops* ctx, struct bpf_sock*
   if (tcp && counters) {
     count_bytes(state, counters, payload_sent(tcp), payload_received(tcp));
     if (state->established)
-      counters->closed += 1;
+      add_to(&counters->closed, 1);
     else
-      counters->failed += 1;
+      add_to(&counters->failed, 1);
   }
   read_ends(ctx, &ends);
   if (!return_flow_slot(state->pod_index, now))
@@ -175,7 +175,7 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* 
   } else if (next == BPF_TCP_ESTABLISHED && !state->established) {
     struct hadal_untouched_counters* counters = untouched_counters_of(state);
     state->established = 1;
-    if (counters) counters->opened += 1;
+    if (counters) add_to(&counters->opened, 1);
   } else if (next == BPF_TCP_CLOSE) {
     on_closed(ctx, sk, state);
     bpf_sk_storage_delete(&socket_states, sk);

@@ -19,6 +19,12 @@ static __always_inline bool address_equals(const struct hadal_address* a, const 
          a->words[3] == b->words[3];
 }
 
+/* ::, also as IPv4 mapped. */
+static __always_inline bool address_is_unspecified(const struct hadal_address* address) {
+  return address->words[3] == 0 && address->words[0] == 0 && address->words[1] == 0 &&
+         (address->words[2] == 0 || address->words[2] == bpf_htonl(0xffff));
+}
+
 /* 127.0.0.0/8, 0.0.0.0, ::1 and ::, also when IPv4 comes mapped: connections to them never leave the pod. */
 static __always_inline bool address_is_local_only(const struct hadal_address* address) {
   if (address_is_ipv4(address))

@@ -75,7 +75,8 @@ static __always_inline bool take_flow_slot(const struct hadal_pod* pod) {
     budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
     if (!budget) return false;
   }
-  if (budget->flows_tracked >= pod->flow_limit) return false;
+  /* Signed: connections of a pod that had this index before may end after its budget began anew. */
+  if ((__s64)budget->flows_tracked >= (__s64)pod->flow_limit) return false;
   __sync_fetch_and_add(&budget->flows_tracked, 1);
   return true;
 }

@@ -38,11 +38,11 @@ static __always_inline void count_bytes(struct socket_state* state, struct hadal
   state->counted_sent += more_sent;
   state->counted_received += more_received;
   if (state->direction == HADAL_FLOW_OUTBOUND) {
-    counters->bytes_sent += more_sent;
-    counters->bytes_received += more_received;
+    add_to(&counters->bytes_sent, more_sent);
+    add_to(&counters->bytes_received, more_received);
   } else {
-    counters->bytes_sent += more_received;
-    counters->bytes_received += more_sent;
+    add_to(&counters->bytes_sent, more_received);
+    add_to(&counters->bytes_received, more_sent);
   }
 }
 

@@ -67,7 +67,7 @@ static __always_inline bool source_is_foreign(struct bpf_sock* sk, __u32 pod_ind
     source.words[3] = sk->src_ip6[3];
     /* See sk_lookup.bpf.c. */
     asm volatile("");
-    if (source.words[3] == 0 && source.words[0] == 0 && source.words[1] == 0) return false;
+    if (address_is_unspecified(&source)) return false;
   }
   return !pod_owns(pod_index, &source);
 }
@@ -112,7 +112,7 @@ static __always_inline int refuse_by_row(__u32 pod_index, const struct hadal_row
   __u32 reason = row->reason ? row->reason : HADAL_REASON_ROW_REFUSED;
   struct hadal_untouched_counters* counters =
       untouched_counters(pod_index, row->edge, reason, HADAL_FLOW_OUTBOUND);
-  if (counters) counters->failed += 1;
+  if (counters) add_to(&counters->failed, 1);
   return refuse(pod_index, reason, row->error);
 }
 

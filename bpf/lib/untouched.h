@@ -14,6 +14,10 @@ struct {
   __type(value, struct hadal_untouched_counters);
 } untouched_counts SEC(".maps");
 
+/* Not a plain addition: what a softirq counts on this CPU in between must not be lost, bytes are told
+ * exactly. */
+static __always_inline void add_to(__u64* counter, __u64 amount) { __sync_fetch_and_add(counter, amount); }
+
 static __always_inline struct hadal_untouched_counters* untouched_counters(__u32 pod_index, __u32 edge,
                                                                            __u16 reason, __u8 direction) {
   struct hadal_untouched_key key = {
