@@ -1,16 +1,12 @@
 #include "native/bpf/ring_buffer.h"
 
 #include <bpf/libbpf.h>
-#include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <csignal>
 #include <utility>
 
 #include "native/bpf/descriptor.h"
@@ -19,7 +15,6 @@
 namespace hadal::bpf {
 namespace {
 
-constexpr uint64_t kWake = 0;
 // While a ring waits for its interval to end, its fill is looked at this many times.
 constexpr int kLooksPerInterval = 8;
 constexpr std::chrono::nanoseconds kLongestLook = std::chrono::milliseconds(25);
@@ -127,27 +122,7 @@ Result<void> RingPoller::start() {
   if (stopped_) {
     return failure("ERR_BPF_RING_BUFFER", "ring buffers are not read any more: the environment is ending");
   }
-  if (thread_.joinable()) {
-    return {};
-  }
-  epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
-  wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  epoll_event event{.events = EPOLLIN, .data = {.u64 = kWake}};
-  if (!epoll_.valid() || !wake_.valid() || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) {
-    return system_failure("ERR_BPF_RING_BUFFER", "cannot start the reader of ring buffers", "epoll_create1",
-                          errno);
-  }
-  // Signals are for Node's threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), "hadal-ringbuf");
-    run();
-  });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return {};
+  return thread_.started() ? Result<void>{} : thread_.start("hadal-ringbuf", "ERR_BPF_RING_BUFFER", *this);
 }
 
 void RingPoller::stop() {
@@ -155,10 +130,7 @@ void RingPoller::stop() {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
   }
-  if (thread_.joinable()) {
-    eventfd_write(wake_.get(), 1);
-    thread_.join();
-  }
+  thread_.stop();
   entries_.clear();
 }
 
@@ -177,8 +149,7 @@ Result<uint64_t> RingPoller::add(std::shared_ptr<RingBuffer> ring, std::function
 void RingPoller::arm(uint64_t id, const Entry& entry, int operation) {
   // One event, then silence until armed again: a ring stays readable as long as it is not read. Arming looks
   // at once.
-  epoll_event event{.events = EPOLLIN | EPOLLONESHOT, .data = {.u64 = id}};
-  epoll_ctl(epoll_.get(), operation, entry.ring->fd(), &event);
+  thread_.watch(operation, entry.ring->fd(), EPOLLIN | EPOLLONESHOT, id);
 }
 
 void RingPoller::resume(uint64_t id) {
@@ -190,7 +161,7 @@ void RingPoller::resume(uint64_t id) {
   if (found->second.ring->has_more()) {
     found->second.due = Clock::now();
     found->second.is_due = true;
-    eventfd_write(wake_.get(), 1);
+    thread_.wake();
   } else {
     arm(id, found->second, EPOLL_CTL_MOD);
   }
@@ -200,34 +171,20 @@ void RingPoller::remove(uint64_t id) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(id);
   if (found != entries_.end()) {
-    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.ring->fd(), nullptr);
+    thread_.unwatch(found->second.ring->fd());
     entries_.erase(found);
   }
 }
 
-void RingPoller::run() {
-  std::array<epoll_event, 32> events{};
-  for (;;) {
-    const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), collect_due());
-    const std::lock_guard lock(mutex_);
-    if (stopped_) {
-      return;
-    }
-    for (int i = 0; i < count; ++i) {
-      const uint64_t id = events[static_cast<size_t>(i)].data.u64;
-      if (id == kWake) {
-        eventfd_t ignored = 0;
-        eventfd_read(wake_.get(), &ignored);
-      } else if (const auto found = entries_.find(id); found != entries_.end()) {
-        found->second.due = Clock::now() + found->second.ring->settings().interval;
-        found->second.is_due = true;
-      }
-    }
+void RingPoller::on_ready(uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = entries_.find(id); found != entries_.end()) {
+    found->second.due = Clock::now() + found->second.ring->settings().interval;
+    found->second.is_due = true;
   }
 }
 
-/// Returns how long epoll may sleep, -1: until a ring wakes it.
-int RingPoller::collect_due() {
+int RingPoller::before_sleep() {
   std::vector<std::function<void()>> ready;
   std::chrono::nanoseconds sleep = std::chrono::nanoseconds::max();
   {

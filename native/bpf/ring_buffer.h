@@ -17,11 +17,11 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "native/base/failure.h"
+#include "native/base/poll_thread.h"
 #include "native/base/unique_fd.h"
 #include "native/bpf/map.h"
 
@@ -88,7 +88,7 @@ class RingBuffer {
   bool cut_ = false;
 };
 
-class RingPoller {
+class RingPoller final : PollThread::Work {
  public:
   RingPoller() = default;
   RingPoller(const RingPoller&) = delete;
@@ -112,17 +112,15 @@ class RingPoller {
   };
 
   [[nodiscard]] Result<void> start();
-  void run();
-  [[nodiscard]] int collect_due();
+  [[nodiscard]] int before_sleep() override;
+  void on_ready(uint64_t id) override;
   void arm(uint64_t id, const Entry& entry, int operation);
 
   std::mutex mutex_;
   std::unordered_map<uint64_t, Entry> entries_;  // under the mutex
   uint64_t last_id_ = 0;
   bool stopped_ = false;
-  UniqueFd epoll_;
-  UniqueFd wake_;
-  std::thread thread_;
+  PollThread thread_;
 };
 
 }  // namespace hadal::bpf

@@ -1,13 +1,11 @@
 #include "native/net/rtnetlink_watch.h"
 
 #include <linux/rtnetlink.h>
-#include <pthread.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 
 #include "native/net/netns_visit.h"
 
@@ -16,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr uint64_t kCommands = 0;
+constexpr uint64_t kCommands = UINT64_MAX;
 // Events come in bursts (our own repair makes some, too): the first is handled at once, the rest together.
 constexpr auto kGap = 20ms;
 constexpr auto kRetry = 1s;
@@ -55,11 +53,8 @@ bool concerns(const nlmsghdr* message, const std::optional<CaptureRouting>& rout
 
 void NetnsWatcher::stop() {
   stopped_ = true;
-  if (thread_.joinable()) {
-    commands_.post(Stop{});
-    thread_.join();
-    watched_.clear();
-  }
+  thread_.stop();
+  watched_.clear();
 }
 
 Result<void> NetnsWatcher::start() {
@@ -67,28 +62,16 @@ Result<void> NetnsWatcher::start() {
     return failure("ERR_NETNS_WATCH",
                    "network namespaces are not watched any more: the environment is ending");
   }
-  if (thread_.joinable()) {
+  if (thread_.started()) {
     return {};
   }
-  epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
-  epoll_event event{.events = EPOLLIN, .data = {.u64 = kCommands}};
   if (auto opened = commands_.open(); !opened) {
     return opened;
   }
-  if (!epoll_.valid() || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, commands_.fd(), &event) != 0) {
-    return system_failure("ERR_NETNS_WATCH", "cannot start watching network namespaces", "epoll_create1",
-                          errno);
+  if (auto started = thread_.start("hadal-netns", "ERR_NETNS_WATCH", *this); !started) {
+    return started;
   }
-  // Signals are for Node's threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), "hadal-netns");
-    run();
-  });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_.watch(EPOLL_CTL_ADD, commands_.fd(), EPOLLIN, kCommands);
   return {};
 }
 
@@ -126,44 +109,31 @@ void NetnsWatcher::unwatch(uint64_t id) {
   }
 }
 
-void NetnsWatcher::run() {
-  std::array<epoll_event, 64> events{};
-  for (;;) {
-    const int timeout_ms = synchronize_due();
-    const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
-    for (int i = 0; i < count; ++i) {
-      const uint64_t id = events[static_cast<size_t>(i)].data.u64;
-      if (id == kCommands) {
-        if (!take_commands()) {
-          return;
-        }
-      } else if (const auto found = watched_.find(id); found != watched_.end()) {
-        read_events(id, *found->second);
-      }
-    }
+void NetnsWatcher::on_ready(uint64_t id) {
+  if (id == kCommands) {
+    take_commands();
+  } else if (const auto found = watched_.find(id); found != watched_.end()) {
+    read_events(id, *found->second);
   }
 }
 
-bool NetnsWatcher::take_commands() {
+void NetnsWatcher::take_commands() {
   commands_.take(taken_);
   for (Command& command : taken_) {
     if (auto* add = std::get_if<Add>(&command)) {
-      epoll_event event{.events = EPOLLIN, .data = {.u64 = add->id}};
       Watched& watched = *add->watched;
-      if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, watched.events->fd(), &event) != 0) {
+      if (!thread_.watch(EPOLL_CTL_ADD, watched.events->fd(), EPOLLIN, add->id)) {
         watched.listener(WatchFailed{.message = "cannot wait for events of the network namespace"});
         continue;
       }
       watched_[add->id] = std::move(add->watched);
       notice(add->id, watched, Clock::now());
-    } else if (const auto* remove = std::get_if<Remove>(&command)) {
-      watched_.erase(remove->id);  // closing the socket takes it out of epoll
-      std::erase(due_, remove->id);
     } else {
-      return false;
+      const uint64_t id = std::get<Remove>(command).id;
+      watched_.erase(id);  // closing the socket takes it out of epoll
+      std::erase(due_, id);
     }
   }
-  return true;
 }
 
 void NetnsWatcher::read_events(uint64_t id, Watched& watched) {
@@ -185,8 +155,7 @@ void NetnsWatcher::notice(uint64_t id, Watched& watched, Clock::time_point earli
   due_.push_back(id);
 }
 
-/// Returns how long epoll may sleep, -1: until something happens.
-int NetnsWatcher::synchronize_due() {
+int NetnsWatcher::before_sleep() {
   auto next = Clock::time_point::max();
   std::vector<uint64_t> again;
   for (const uint64_t id : std::exchange(due_, {})) {

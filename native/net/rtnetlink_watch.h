@@ -11,12 +11,12 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <unordered_map>
 #include <variant>
 #include <vector>
 
 #include "native/base/failure.h"
+#include "native/base/poll_thread.h"
 #include "native/base/unique_fd.h"
 #include "native/net/mailbox.h"
 #include "native/net/netns_admin.h"
@@ -39,7 +39,7 @@ struct WatchFailed {
 };
 using NetnsChange = std::variant<AddressesChanged, CaptureRestored, WatchFailed>;
 
-class NetnsWatcher {
+class NetnsWatcher final : PollThread::Work {
  public:
   /// Called on the watcher's thread.
   using Listener = std::function<void(NetnsChange)>;
@@ -83,27 +83,25 @@ class NetnsWatcher {
   struct Remove {
     uint64_t id = 0;
   };
-  struct Stop {};
-  using Command = std::variant<Add, Remove, Stop>;
+  using Command = std::variant<Add, Remove>;
 
   [[nodiscard]] Result<void> start();
-  void run();
-  [[nodiscard]] bool take_commands();
+  [[nodiscard]] int before_sleep() override;
+  void on_ready(uint64_t id) override;
+  void take_commands();
   void read_events(uint64_t id, Watched& watched);
   void notice(uint64_t id, Watched& watched, Clock::time_point earliest);
-  [[nodiscard]] int synchronize_due();
   void synchronize(Watched& watched);
   [[nodiscard]] static Result<void> repair(Watched& watched);
 
-  UniqueFd epoll_;
   Mailbox<Command> commands_;
-  std::thread thread_;
   uint64_t last_id_ = 0;
   bool stopped_ = false;
   // Below: the thread's own.
   std::unordered_map<uint64_t, std::unique_ptr<Watched>> watched_;
   std::vector<uint64_t> due_;
   std::vector<Command> taken_;
+  PollThread thread_;
 };
 
 }  // namespace hadal::net
