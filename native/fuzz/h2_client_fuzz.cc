@@ -1,55 +1,23 @@
 // The client's HTTP/2 session, with two CONNECTs on their way, fed with whatever bytes, after a valid
-// beginning or without one. Input: manners, size of the pieces, then the peer's bytes.
-#include <algorithm>
+// beginning or without one.
 #include <cstdint>
-#include <span>
+#include <string_view>
 
 #include "native/fuzz/session_harness.h"
 
-using hadal::fuzz::SessionHarness;
-
 namespace {
 
+using namespace std::string_view_literals;
+
 // SETTINGS, a response to the first CONNECT, a byte of payload.
-constexpr uint8_t kBeginning[] =
+constexpr std::string_view kBeginning =
     "\0\0\0\x04\0\0\0\0\0"
     "\0\0\x01\x01\x04\0\0\0\x01\x88"
-    "\0\0\x01\0\0\0\0\0\x01!";
+    "\0\0\x01\0\0\0\0\0\x01!"sv;
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size < 2) {
-    return 0;
-  }
-  // Small limits are reached by small inputs.
-  SessionHarness harness(hadal::h2::Role::client, {.stream_window_bytes = 4096,
-                                                   .connection_window_bytes = 1 << 16,
-                                                   .max_frame_bytes = 1 << 14,
-                                                   .max_concurrent_streams = 4,
-                                                   .header_list_bytes = 512,
-                                                   .resets_per_second = 10,
-                                                   .reset_burst = 10,
-                                                   .control_frames_per_second = 20});
-  harness.set_manners(data[0] & 7);
-  harness.open_stream();
-  harness.open_stream();
-  // Our own beginning and both requests leave before the peer says anything.
-  if (!harness.feed({}, 1) ||
-      ((data[0] & 8) == 0 && !harness.feed({kBeginning, sizeof(kBeginning) - 1}, 1))) {
-    return 0;
-  }
-  const size_t piece = data[1] == 0 ? size : data[1];
-  std::span<const uint8_t> left(data + 2, size - 2);
-  for (int64_t now_ns = 2; !left.empty(); ++now_ns) {
-    const auto part = left.first(std::min(piece, left.size()));
-    if (!harness.feed(part, now_ns)) {
-      return 0;
-    }
-    if ((data[0] & 16) != 0) {
-      harness.act(part.front(), part.back());
-    }
-    left = left.subspan(part.size());
-  }
+  hadal::fuzz::hear_bytes(hadal::h2::Role::client, kBeginning, {data, size});
   return 0;
 }

@@ -3,6 +3,19 @@
 #include <algorithm>
 
 namespace hadal::fuzz {
+namespace {
+
+// Small limits are reached by small inputs.
+constexpr h2::SessionSettings kSmallLimits{.stream_window_bytes = 4096,
+                                           .connection_window_bytes = 1 << 16,
+                                           .max_frame_bytes = 1 << 14,
+                                           .max_concurrent_streams = 4,
+                                           .header_list_bytes = 512,
+                                           .resets_per_second = 10,
+                                           .reset_burst = 10,
+                                           .control_frames_per_second = 20};
+
+}  // namespace
 
 bool FuzzStream::on_header(std::string_view name, std::string_view value) {
   volatile uint64_t sum = 0;
@@ -202,6 +215,39 @@ void SessionHarness::check() const {
     kept += stream->kept();
   }
   require(kept <= settings_.connection_window_bytes, "all streams hold no more than the connection's window");
+}
+
+void hear_bytes(h2::Role role, std::string_view beginning, std::span<const uint8_t> input) {
+  if (input.size() < 2) {
+    return;
+  }
+  const uint8_t manners = input[0];
+  const size_t piece = input[1] == 0 ? input.size() : input[1];
+  SessionHarness harness(role, kSmallLimits);
+  harness.set_manners(manners & 7);
+  if (role == h2::Role::client) {
+    harness.open_stream();
+    harness.open_stream();
+    // Our own beginning and both requests leave before the peer says anything.
+    if (!harness.feed({}, 1)) {
+      return;
+    }
+  }
+  if ((manners & 8) == 0 &&
+      !harness.feed({reinterpret_cast<const uint8_t*>(beginning.data()), beginning.size()}, 1)) {
+    return;
+  }
+  input = input.subspan(2);
+  for (int64_t now_ns = 2; !input.empty(); ++now_ns) {
+    const auto part = input.first(std::min(piece, input.size()));
+    if (!harness.feed(part, now_ns)) {
+      return;
+    }
+    if ((manners & 16) != 0) {
+      harness.act(part.front(), part.back());
+    }
+    input = input.subspan(part.size());
+  }
 }
 
 }  // namespace hadal::fuzz

@@ -115,4 +115,8 @@ class SessionHarness final : public h2::SessionOwner {
   bool over_ = false;
 };
 
+/// A session that hears whatever bytes, after `beginning` or without it. A client has two CONNECTs on their
+/// way. Input: manners, size of the pieces, then the peer's bytes.
+void hear_bytes(h2::Role role, std::string_view beginning, std::span<const uint8_t> input);
+
 }  // namespace hadal::fuzz
