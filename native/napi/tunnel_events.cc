@@ -1,6 +1,7 @@
 #include "native/napi/tunnel_events.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "native/napi/subscriptions.h"
@@ -51,6 +52,13 @@ void TunnelMail::on_flows(std::vector<tunnel::FlowRecord>&& flows) {
 }
 
 void TunnelMail::on_log(tunnel::LogLine&& line) {
+  if (line.level != tunnel::LogLevel::error) {
+    const std::lock_guard lock(mutex_);
+    if (!log_budget_.take(std::chrono::steady_clock::now().time_since_epoch().count())) {
+      ++batch_.log_lost;  // told with the next batch
+      return;
+    }
+  }
   put([&](Batch& batch) {
     if (batch.log.size() < kMostLogLines) {
       batch.log.push_back(std::move(line));

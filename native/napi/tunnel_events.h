@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "native/h2/flood_guard.h"
 #include "native/napi/script_channel.h"
 #include "native/tunnel/events.h"
 
@@ -45,6 +46,8 @@ class TunnelMail final : public tunnel::EventSink, public std::enable_shared_fro
   std::shared_ptr<ScriptChannel> channel_;
   uint64_t subscription_ = 0;
   std::mutex mutex_;
+  /// Anybody can make a handshake fail, as often as it likes.
+  h2::TokenBucket log_budget_{100, 1'000};
   Batch batch_;
   bool told_ = false;
 };
