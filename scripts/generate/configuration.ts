@@ -2,6 +2,7 @@
 import { agentOptions } from '../../src/config/agent-options.ts';
 import { type Option, optionGroups } from '../../src/config/option.ts';
 import type { GeneratedFile } from './main.ts';
+import { markdownTable } from './markdown-table.ts';
 
 export function configurationFile(): GeneratedFile {
   const rows: readonly Option<unknown>[] = Object.values(agentOptions);
@@ -11,29 +12,25 @@ export function configurationFile(): GeneratedFile {
     '<!-- Made from src/config/agent-options.ts by scripts/generate; do not edit. -->',
     '',
     'Every option of `hadal agent` is an environment variable. All are checked at start, and all mistakes are told at',
-    'once, misspelled names included. The agent logs each value with where it came from.',
+    'once, misspelled names included. The agent logs each value that somebody chose, with where it came from;',
+    '`GET /config_dump?section=config` on its admin server has them all.',
     '',
     'Durations are written `500ms`, `20s`, `1m30s`; sizes `64KiB`, `4MiB`; lists are separated by commas.',
   ];
   for (const group of optionGroups) {
     const cells = rows.filter((row) => row.group === group).map(tableRow);
-    lines.push('', `## ${group}`, '', ...table([['variable', 'default', 'value', 'meaning'], ...cells]));
+    lines.push(
+      '',
+      `## ${group}`,
+      '',
+      ...markdownTable([['variable', 'default', 'value', 'meaning'], ...cells]),
+    );
   }
   return { path: 'docs/configuration.md', content: `${lines.join('\n')}\n` };
 }
 
-/** Columns as wide as their widest cell, as the formatter has it. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[], fill: string) =>
-    `| ${widths.map((width, column) => (cells[column] ?? '').padEnd(width, fill)).join(' | ')} |`;
-  const [head = [], ...body] = rows;
-  return [line(head, ' '), line([], '-'), ...body.map((row) => line(row, ' '))];
-}
-
 function tableRow(row: Option<unknown>): readonly string[] {
-  const cells = [`\`${row.env}\``, defaultOf(row), row.unit, row.doc];
-  return cells.map((cell) => cell.replaceAll('|', '\\|'));
+  return [`\`${row.env}\``, defaultOf(row), row.unit, row.doc];
 }
 
 function defaultOf(row: Option<unknown>): string {

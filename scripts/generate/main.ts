@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { configurationFile } from './configuration.ts';
 import { constantsFile } from './constants.ts';
+import { metricsFile } from './metrics.ts';
 import { reasonsFile } from './reasons.ts';
 import { stateFileSchemaFile } from './state-file-schema.ts';
 
@@ -17,7 +18,7 @@ export interface GeneratedFile {
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 export function generatedFiles(): GeneratedFile[] {
-  return [reasonsFile(root), constantsFile(root), configurationFile(), stateFileSchemaFile()];
+  return [reasonsFile(root), constantsFile(root), configurationFile(), metricsFile(), stateFileSchemaFile()];
 }
 
 /** Paths of the files that differ from what their source makes. */

@@ -92,7 +92,16 @@ export class AgentFlows implements Closeable {
     const pod = pods.at(flow.podIndex);
     const { destinationAddress: address, destinationPort: port } = flow;
     if (pod === undefined) return;
-    const destroyed = kernel.capture.sockets.destroy(pod.netnsFd, [flow.cookie]);
+    let destroyed: number;
+    try {
+      destroyed = kernel.capture.sockets.destroy(pod.netnsFd, [flow.cookie]);
+    } catch (err) {
+      logger.error(
+        { err, pod: pod.enrolled.uid, address, port },
+        'a connection left the pod uncaptured and could not be ended',
+      );
+      return;
+    }
     this.#destroyed.set(
       reasons.SLIPPED_THROUGH,
       (this.#destroyed.get(reasons.SLIPPED_THROUGH) ?? 0) + destroyed,

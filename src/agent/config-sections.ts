@@ -1,3 +1,5 @@
+import { reasonDetails } from '../model/reasons.gen.ts';
+import type { TunnelTotals } from '../native/types.ts';
 import { ConfigDump } from '../runtime/config-dump.ts';
 import { dumpPolicies, dumpServices, dumpWorkloads } from './mesh-dump.ts';
 import type { AgentParts } from './parts.ts';
@@ -16,7 +18,7 @@ export function configDump(parts: AgentParts): ConfigDump {
     .section('decisions', () => ({
       ...tunnel.decisionCounts(),
       kernelRefusals: refusals.size,
-      totals: tunnel.readTotals(),
+      totals: dumpTotals(tunnel.readTotals()),
     }))
     .section('capture', () => dumpCapture(parts))
     .section('meshState', () => meshState.status)
@@ -55,6 +57,15 @@ async function workloadState({ enrolment, flows, config }: AgentParts): Promise<
     return [uid, state] as const;
   });
   return Object.fromEntries(entries);
+}
+
+function dumpTotals({ earlyEnds, ...totals }: TunnelTotals): unknown {
+  const byReason: Record<string, number> = {};
+  for (let at = 0; at + 1 < earlyEnds.length; at += 2) {
+    const reason = earlyEnds[at] ?? 0;
+    byReason[reasonDetails.get(reason)?.metric ?? `reason_${reason}`] = earlyEnds[at + 1] ?? 0;
+  }
+  return { ...totals, earlyEnds: byReason };
 }
 
 function dumpCapture({ kernel }: AgentParts): unknown {

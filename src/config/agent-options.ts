@@ -75,7 +75,7 @@ export const agentOptions = {
     parse: parse.path,
     default: '/etc/hadal/state.yaml',
     unit: 'path',
-    doc: 'Workloads, services and policies of the mesh (docs/state-file.schema.json). Watched; a broken file changes nothing.',
+    doc: 'Workloads, services and policies of the mesh (docs/state-file.schema.json). Watched; a broken file changes nothing, a broken resource and a kind that is not mentioned stay as they were. Replace it by rename: half a file may be a whole one.',
   }),
   instance: option({
     env: 'HADAL_INSTANCE',

@@ -1,14 +1,14 @@
-import { statSync } from 'node:fs';
 import type { Logger } from '../base/logger.ts';
 import type { BpfCapture } from '../kernel/capture.ts';
 import type { CarriedPod, CarryingParts } from './carried-pod.ts';
 import { carryPod } from './carry-pod.ts';
 import { describePod } from './describe-pod.ts';
 import type { OlderConnections } from './older-connections.ts';
-import { openRequestedNamespace, type PodNamespace } from './pod-namespace.ts';
+import { hasVanished, openRequestedNamespace, type PodNamespace } from './pod-namespace.ts';
 import type { PodStore, StoredPod } from './pod-store.ts';
 import type { AddRequest, RemoveRequest } from './request.ts';
 import { Restoration, type WaitingPod } from './restoration.ts';
+import { Reviews } from './reviews.ts';
 import type { EnrolmentService } from './server.ts';
 import { Turns } from './turns.ts';
 
@@ -44,7 +44,7 @@ export class Enrolment implements EnrolmentService {
   readonly #arriving = new Map<string, AddRequest>();
   readonly #turns = new Turns();
   readonly #restoration: Restoration;
-  readonly #unreviewed = new Set<CarriedPod>();
+  readonly #reviews: Reviews;
   readonly #sweep: NodeJS.Timeout;
   readonly #counts = { enrolled: 0, removed: 0, failed: 0 };
   readonly #restored = { rule: 0, route: 0 };
@@ -64,6 +64,7 @@ export class Enrolment implements EnrolmentService {
         this.#counts.failed++;
       },
     });
+    this.#reviews = new Reviews(parts.olderConnections, parts.logger);
     this.#sweep = setInterval(() => this.#removeVanished(), sweepIntervalMs);
     this.#sweep.unref();
   }
@@ -125,7 +126,7 @@ export class Enrolment implements EnrolmentService {
 
   /** A connection that was not judged because the mesh state did not know its pod is judged when it does. */
   onSnapshot(): void {
-    for (const pod of this.#unreviewed) this.#review(pod);
+    this.#reviews.retry();
   }
 
   /** The last connection of a pod that left has ended. */
@@ -241,7 +242,7 @@ export class Enrolment implements EnrolmentService {
     this.#counts.enrolled++;
     logger.info({ pod: pod.enrolled.uid, addresses: pod.addresses, adopted }, 'enrolled');
     logger.debug({ pod: pod.enrolled.uid, ...pod.timings }, 'steps of the enrolment, in ms');
-    this.#review(pod);
+    this.#reviews.begin(pod);
     return pod;
   }
 
@@ -254,7 +255,7 @@ export class Enrolment implements EnrolmentService {
       return { removed: stored !== undefined };
     }
     this.#carried.delete(uid);
-    this.#unreviewed.delete(pod);
+    this.#reviews.forget(pod);
     this.#counts.removed++;
     if (reason === 'left') {
       this.#leaving.set(pod.podIndex, pod);
@@ -294,29 +295,11 @@ export class Enrolment implements EnrolmentService {
     return known.find((pod) => pod.namespace === namespace && pod.name === name)?.uid;
   }
 
-  #review(pod: CarriedPod): void {
-    const { olderConnections, logger } = this.#parts;
-    if (olderConnections === undefined || pod.state !== 'carried') return;
-    if (!olderConnections.canReview(pod.enrolled)) {
-      this.#unreviewed.add(pod);
-      return;
-    }
-    this.#unreviewed.delete(pod);
-    try {
-      olderConnections.review({ ...pod.enrolled, netnsFd: pod.netnsFd });
-    } catch (err) {
-      logger.error(
-        { err, pod: pod.enrolled.uid },
-        'connections older than the enrolment could not be reviewed',
-      );
-    }
-  }
-
   /** An open descriptor keeps a namespace alive whose pod is gone. */
   #removeVanished(): void {
     for (const pod of this.pods()) {
-      const { uid, netns, netnsInode } = pod.stored;
-      if (String(statSync(netns, { bigint: true, throwIfNoEntry: false })?.ino) === netnsInode) continue;
+      const { uid, netns } = pod.stored;
+      if (!hasVanished(pod.stored)) continue;
       this.#parts.logger.info(
         { pod: pod.enrolled.uid, netns },
         'the network namespace is gone; the pod is removed',

@@ -48,6 +48,15 @@ export function openStoredNamespace(
   return undefined;
 }
 
+/** Whether nothing, or something else, is where the namespace was. What cannot be looked at is not known to be gone. */
+export function hasVanished({ netns, netnsInode }: StoredPod): boolean {
+  try {
+    return String(statSync(netns, { bigint: true, throwIfNoEntry: false })?.ino) !== netnsInode;
+  } catch (caught) {
+    return HadalError.from(caught).systemCode === 'ESRCH';
+  }
+}
+
 function open(native: Namespaces, path: string): PodNamespace {
   const fd = native.openNetns(path);
   try {
