@@ -62,6 +62,9 @@ export interface DecisionCounts {
   readonly evicted: number;
 }
 
+/** How long rows are derived again before the event loop gets its turn. */
+const sliceMs = 8;
+
 /** Reasons that more knowledge may turn into an answer within seconds. */
 const unknownReasons: ReadonlySet<number> = new Set([reasons.UNKNOWN_DESTINATION, reasons.UNKNOWN_WORKLOAD]);
 
@@ -77,6 +80,9 @@ export class DecisionTables {
   readonly #waiting: WaitingQuestions;
   readonly #expiring: WaitingRoom<string>;
   readonly #pods = new Map<number, EnrolledPod>();
+  /** Keys of rows that a change may have made wrong, until they are derived again. */
+  readonly #doubtful = new Set<string>();
+  #nextSlice: NodeJS.Immediate | undefined;
   #snapshot: MeshSnapshot = emptySnapshot;
   #asked = 0;
   #judged = 0;
@@ -148,6 +154,7 @@ export class DecisionTables {
 
   close(): void {
     this.#desk.close();
+    clearImmediate(this.#nextSlice);
     this.#waiting.close();
     this.#expiring.close();
   }
@@ -160,6 +167,8 @@ export class DecisionTables {
 
   #answer(question: TunnelQuestion, batch: RowBatch): void {
     const ledger = this.#ledgerOf(question);
+    const before = ledger.get(keyText(question));
+    if (before !== undefined && this.#doubtful.delete(before.key)) this.#deriveAgain(before, batch);
     const known = ledger.get(keyText(question));
     if (known !== undefined) {
       // A worker that asked before the row reached it, or that had no room for it.
@@ -216,22 +225,41 @@ export class DecisionTables {
   }
 
   /**
+   * A change of all policies may touch every row of the node, so they are derived in slices; what a worker asks for
+   * meanwhile is judged at once.
+   */
+  #rederive(entries: Iterable<LedgerEntry<Decision>>): void {
+    for (const { key } of entries) this.#doubtful.add(key);
+    if (this.#nextSlice === undefined) this.#rederiveSlice();
+  }
+
+  #rederiveSlice(): void {
+    this.#nextSlice = undefined;
+    const until = performance.now() + sliceMs;
+    const batch = new RowBatch();
+    for (const key of this.#doubtful) {
+      this.#doubtful.delete(key);
+      const entry = this.#outbound.get(key) ?? this.#inbound.get(key);
+      if (entry !== undefined) this.#deriveAgain(entry, batch);
+      if (performance.now() >= until) break;
+    }
+    this.#write(batch);
+    if (this.#doubtful.size > 0) this.#nextSlice = setImmediate(() => this.#rederiveSlice());
+  }
+
+  /**
    * Rows that carry are derived again and switched in place. Refusals are forgotten: the next connection asks, so that
    * thousands of them, which a scan leaves behind, make no change of the mesh slow.
    */
-  #rederive(entries: Iterable<LedgerEntry<Decision>>): void {
-    const batch = new RowBatch();
-    for (const { key, refused, value } of entries) {
-      if (refused) {
-        this.#drop(this.#ledgerOf(value), key, batch);
-        continue;
-      }
-      const question = questionOf(value);
-      const isDone = this.#attempt(question, () => this.#record(question, this.#judge(question), batch));
-      // The row of before must not go on allowing what nobody judged: the next connection asks.
-      if (!isDone) this.#drop(this.#ledgerOf(value), key, batch);
+  #deriveAgain({ key, refused, value }: LedgerEntry<Decision>, batch: RowBatch): void {
+    if (refused) {
+      this.#drop(this.#ledgerOf(value), key, batch);
+      return;
     }
-    this.#write(batch);
+    const question = questionOf(value);
+    const isDone = this.#attempt(question, () => this.#record(question, this.#judge(question), batch));
+    // The row of before must not go on allowing what nobody judged: the next connection asks.
+    if (!isDone) this.#drop(this.#ledgerOf(value), key, batch);
   }
 
   /** A mistake with one question must not keep the others from their answer, nor their rows from the workers. */

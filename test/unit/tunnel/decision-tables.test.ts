@@ -401,3 +401,32 @@ describe('a judgement that fails', () => {
     expect(failures).toHaveLength(2);
   });
 });
+
+describe('a change that touches thousands of rows', () => {
+  it('gives the event loop its turns; what is asked meanwhile has the new answer at once, and in the end all rows have', async () => {
+    vi.useRealTimers();
+    const decisions = tables({ rowsPerPod: 10_000, questionRate: { perSecond: 1e9, burst: 1e6 } });
+    const peers = Array.from({ length: 6_000 }, (_, n) => `10.1.${n >> 8}.${n & 255}`);
+    const from = (peerAddress: string) => inbound({ peerAddress });
+    const noOne = createAuthorization({
+      namespace: 'mesh',
+      name: 'no-one',
+      action: 'DENY',
+      rules: [{ clauses: [{ matches: [createMatch({ namespaces: [{ kind: 'exact', value: 'shop' }] })] }] }],
+    });
+    decisions.setSnapshot(mesh());
+    decisions.ask(peers.map(from));
+    await vi.waitFor(() => expect(written.inbound.size).toBe(6_000), { timeout: 20_000 });
+
+    decisions.setSnapshot(mesh({ policies: [noOne] }));
+    const refused = () =>
+      [...written.inbound.values()].filter(({ reason }) => reason === reasons.POLICY_DENIED).length;
+    expect(refused()).toBeLessThan(6_000);
+    const last = peers.at(-1) ?? '';
+    decisions.ask([from(last)]);
+    expect([...written.inbound.values()].find(({ peerAddress }) => peerAddress === last)?.reason).toBe(
+      reasons.POLICY_DENIED,
+    );
+    await vi.waitFor(() => expect(refused()).toBe(6_000), { timeout: 20_000 });
+  });
+});
