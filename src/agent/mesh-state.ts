@@ -19,7 +19,7 @@ export interface MeshStateOptions {
 
 export interface MeshStateStatus {
   readonly path: string;
-  /** When the file was applied last, ISO 8601; undefined when it never was. */
+  /** Since when what the file says is in force, ISO 8601; undefined when it never was. */
   readonly appliedAt: string | undefined;
   /** Why the file as it is now is not applied. */
   readonly error: string | undefined;
@@ -46,6 +46,8 @@ export class MeshState implements Closeable {
   #again: NodeJS.Timeout | undefined;
   #reading: Promise<void> = Promise.resolve();
   #seen = '';
+  /** The file was good at least once: what holds is its. */
+  #isFromFile = false;
   /** Why a part of what was read is not in force. */
   #failure: string | undefined;
   #status: Omit<MeshStateStatus, 'path'> = {
@@ -68,7 +70,7 @@ export class MeshState implements Closeable {
   async start(): Promise<void> {
     this.#watch();
     await this.#read();
-    if (this.#status.appliedAt === undefined && this.#options.kept !== undefined) await this.#enforce();
+    if (!this.#isFromFile && this.#options.kept !== undefined) await this.#enforce();
   }
 
   close(): void {
@@ -140,7 +142,8 @@ export class MeshState implements Closeable {
     this.#tell(content.problems);
     const rejected = this.#status.rejected + content.problems.length;
     const problems = content.problems.map(({ message }) => message);
-    this.#status = { appliedAt: new Date().toISOString(), error: undefined, problems, rejected };
+    this.#status = { ...this.#status, error: undefined, problems, rejected };
+    this.#isFromFile = true;
     await this.#enforce();
   }
 
@@ -151,6 +154,7 @@ export class MeshState implements Closeable {
     try {
       await onState(this.#resources);
       this.#failure = undefined;
+      if (this.#isFromFile) this.#status = { ...this.#status, appliedAt: new Date().toISOString() };
       logger.info(
         { workloads: workloads.length, services: services.length, policies: policies.length },
         'mesh state applied',

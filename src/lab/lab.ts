@@ -19,6 +19,7 @@ import type { LabLayout } from './layout.ts';
 import type { LabNode } from './node.ts';
 import type { LabPod } from './pod.ts';
 import type { Publisher } from './publisher.ts';
+import { stateInForce } from './state-in-force.ts';
 
 export interface LabParts {
   readonly layout: LabLayout;
@@ -217,6 +218,7 @@ export class Lab {
   async #settle(): Promise<void> {
     this.#parts.publisher.publish([...this.pods, ...this.#parts.outside.values()]);
     await this.#parts.kubeProxy.settled();
+    await stateInForce(this.#parts.nodes.values(), this.#parts.stateFile);
   }
 
   /** Sleeps all processes of the lab, or wakes them. */
