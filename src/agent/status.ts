@@ -27,13 +27,15 @@ export function agentStatus(parts: AgentParts): AgentStatus {
   };
 }
 
-function podStatus({ stored, state, identity, addresses, hasCertificate }: CarriedPod): PodStatus {
+function podStatus({ stored, state, identity, addresses, certificateProblem }: CarriedPod): PodStatus {
   return {
     name: `${stored.namespace}/${stored.name}`,
     state: state === 'carried' ? 'enrolled' : state,
     identity,
     addresses,
-    ...(hasCertificate ? {} : { error: 'its certificate has not arrived' }),
+    ...(certificateProblem === undefined
+      ? {}
+      : { error: `no certificate, so its connections are refused: ${certificateProblem}` }),
   };
 }
 

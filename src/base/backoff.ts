@@ -33,10 +33,10 @@ export class Backoff {
     return this.#failures;
   }
 
-  /** Milliseconds to wait before the next attempt. */
-  next(): number {
+  /** Milliseconds to wait before the next attempt; `limitMs` cuts this delay, but not below the first one. */
+  next(limitMs: number = this.#options.maxMs): number {
     const { initialMs, maxMs, factor, jitter, random } = this.#options;
-    const full = Math.min(maxMs, initialMs * factor ** this.#failures);
+    const full = Math.min(maxMs, Math.max(limitMs, initialMs), initialMs * factor ** this.#failures);
     this.#failures += 1;
     return Math.round(full * (1 - jitter * random()));
   }

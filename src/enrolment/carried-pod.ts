@@ -87,6 +87,14 @@ export class CarriedPod {
     return ['valid', 'renewing', 'overdue'].includes(this.#certificate.state.kind);
   }
 
+  /** Why there is no certificate, as far as known; undefined when there is one. */
+  get certificateProblem(): string | undefined {
+    if (this.hasCertificate) return undefined;
+    const state = this.#certificate.state;
+    const why = 'error' in state ? state.error?.message : undefined;
+    return why ?? 'it has not been asked for yet, or the authority has not answered yet';
+  }
+
   get restoredRoutes(): number {
     return this.#watch.restoredCount;
   }

@@ -13,8 +13,8 @@ import type { CertificateSigner } from './signer.ts';
 import { checkCertificate, type WorkloadCertificate } from './workload-certificate.ts';
 
 export type CertificateState =
-  /** None yet: its first fetch is in the queue or under way. */
-  | { readonly kind: 'fetching' }
+  /** None: a fetch is in the queue or under way. `error` tells of the one before. */
+  | { readonly kind: 'fetching'; readonly error?: HadalError }
   /** Serves; will be renewed at `renewAt`. */
   | { readonly kind: 'valid'; readonly certificate: WorkloadCertificate; readonly renewAt: number }
   /** Serves; the next one is in the queue or under way. */
@@ -52,6 +52,10 @@ export interface EntrySettings {
 /** Wall clocks jump and machines sleep: no timer is trusted for longer. */
 const maxSleepMs = 3_600_000;
 const minRenewDelayMs = 1_000;
+/** A pod without a certificate reaches nobody: it must not wait long once the authority is back. */
+const longestWaitWithoutMs = 10_000;
+/** Share of what is left of a life that may pass between two attempts to renew. */
+const longestWaitShare = 0.25;
 /** Share of a life by which renewals of certificates that came together are spread. */
 const renewSpread = 0.05;
 
@@ -136,7 +140,7 @@ export class CertificateEntry {
     } else if (state.kind === 'overdue' && now >= state.retryAt) {
       this.#renew(state.certificate);
     } else if (state.kind === 'failed' && now >= state.retryAt) {
-      this.#enter({ kind: 'fetching' });
+      this.#enter({ kind: 'fetching', error: state.error });
       this.#enqueue();
     } else {
       const wakeAt = wakeTime(state);
@@ -156,7 +160,10 @@ export class CertificateEntry {
       'the certificate expired before it could be renewed',
     );
     if (state.kind === 'overdue') {
-      this.#enter({ kind: 'failed', error: state.error, failures: state.failures, retryAt: state.retryAt });
+      const { error, failures } = state;
+      // A machine that slept through the end of the life may have long to go.
+      const retryAt = Math.min(state.retryAt, this.#settings.clock.now() + longestWaitWithoutMs);
+      this.#enter({ kind: 'failed', error, failures, retryAt });
       return;
     }
     this.#enter({ kind: 'fetching' });
@@ -208,8 +215,12 @@ export class CertificateEntry {
   #failed(error: HadalError): void {
     if (this.#state.kind === 'closed') return;
     const certificate = this.certificate;
-    const delayMs = this.#backoff.next();
-    const retryAt = this.#settings.clock.now() + delayMs;
+    const now = this.#settings.clock.now();
+    const leftMs = certificate === undefined ? 0 : certificate.notAfter.getTime() - now;
+    const delayMs = this.#backoff.next(
+      certificate === undefined ? longestWaitWithoutMs : leftMs * longestWaitShare,
+    );
+    const retryAt = now + delayMs;
     const failures = this.#backoff.failures;
     this.#settings.logger.warn(
       { identity: this.identity, err: error, failures, retryInMs: delayMs },

@@ -218,7 +218,9 @@ function describe(entry: CertificateEntry, users: number): CertificateStatus {
     phase: state.kind,
     ...('renewAt' in state ? { renewAt: time(state.renewAt) } : {}),
     ...('retryAt' in state ? { retryAt: time(state.retryAt) } : {}),
-    ...('error' in state ? { error: `${state.error.code}: ${state.error.message}` } : {}),
+    ...('error' in state && state.error !== undefined
+      ? { error: `${state.error.code}: ${state.error.message}` }
+      : {}),
     users,
   };
 }

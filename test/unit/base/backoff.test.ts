@@ -11,6 +11,11 @@ it('doubles up to its maximum and starts again after a reset', () => {
   expect(backoff.next()).toBe(100);
 });
 
+it('waits no longer than it is told this time, but never less than at first', () => {
+  const backoff = new Backoff(exact);
+  expect([50, 150, 150, 5_000].map((limitMs) => backoff.next(limitMs))).toEqual([100, 150, 150, 800]);
+});
+
 it('never leaves its bounds, whatever the chance', () => {
   fc.assert(
     fc.property(

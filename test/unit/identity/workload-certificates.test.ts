@@ -212,21 +212,50 @@ it('takes the certificate away when it expires without a new one, and brings one
   await eventually(() => given.length === 2);
 });
 
-it('tries again after 500 ms, then twice as long each time, up to 150 s', async () => {
+it('without a certificate tries again after 500 ms, then twice as long each time, up to 10 s', async () => {
   const { certificates, clock, door } = await world();
   door.failure = away;
   const use = certificates.use(identity);
   const delays: number[] = [];
-  for (let attempt = 1; attempt <= 11; attempt++) {
+  for (let attempt = 1; attempt <= 8; attempt++) {
     await eventually(() => use.state.kind === 'failed' && use.state.failures === attempt);
     if (use.state.kind !== 'failed') throw new Error('not failed');
     delays.push(use.state.retryAt - clock.now());
     clock.pass(delays.at(-1) ?? 0);
   }
-  expect(delays).toEqual([
-    500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 150_000, 150_000,
-  ]);
+  expect(delays).toEqual([500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000, 10_000]);
   expect(certificates.counts()).toMatchObject({ fetching: 1, failed: 0 });
+  // Under way again, it still tells why there is none.
+  expect(certificates.status()[0]).toMatchObject({
+    phase: 'fetching',
+    error: expect.stringContaining('away'),
+  });
+});
+
+it('with a certificate tries less often, up to 150 s, but at least four times in what is left of its life', async () => {
+  const { certificates, clock, door } = await world();
+  const use = certificates.use(identity);
+  await use.ready();
+  door.failure = away;
+  clock.pass(12 * hour + 1);
+  const delays: number[] = [];
+  const lefts: number[] = [];
+  for (let attempt = 1; use.state.kind !== 'failed'; attempt++) {
+    await eventually(
+      () => use.state.kind === 'failed' || ('failures' in use.state && use.state.failures === attempt),
+    );
+    if (use.state.kind !== 'overdue') break;
+    delays.push(use.state.retryAt - clock.now());
+    lefts.push(use.state.certificate.notAfter.getTime() - clock.now());
+    clock.pass(delays.at(-1) ?? 0);
+  }
+  expect(delays.slice(0, 10)).toEqual([
+    500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 150_000,
+  ]);
+  for (const [index, delay] of delays.entries())
+    expect(delay).toBeLessThanOrEqual(Math.max(500, Math.ceil((lefts[index] ?? 0) / 4)));
+  // It was asked again until the very end.
+  expect(lefts.at(-1)).toBeLessThan(2_500);
 });
 
 it('drops the certificate when its last user leaves, and fetches a new one for the next', async () => {
