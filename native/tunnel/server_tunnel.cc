@@ -17,6 +17,7 @@ void ServerTunnel::accept(Worker& worker, Pod& pod, UniqueFd fd, const net::Sock
   }
   const auto credentials = worker.credentials(pod.identity());
   if (credentials == nullptr && !worker.settings().unsafe_plaintext_tunnels) {
+    worker.edges().count_failure(0, HADAL_REASON_IDENTITY_UNAVAILABLE);
     worker.log(LogLevel::warn, pod.index(),
                "refused a tunnel from " + peer.text() + ": no certificate for " + pod.identity());
     net::reset_on_close(fd.get());
@@ -51,6 +52,10 @@ void ServerTunnel::leave_handshake() {
 }
 
 void ServerTunnel::on_dead(uint16_t reason, const std::string& detail) {
+  // No connection of the peer's tells of this one.
+  if (shaking_hands_ && reason != HADAL_REASON_NONE) {
+    worker_.edges().count_failure(0, reason);
+  }
   leave_handshake();
   if (reason != HADAL_REASON_NONE) {
     worker_.log(LogLevel::info, pod_.index(), "tunnel from " + peer().text() + " ended: " + detail);

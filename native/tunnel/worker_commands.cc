@@ -53,7 +53,16 @@ void Worker::apply(SetIdentity&& command) {
   });
 }
 
-void Worker::apply(RemoveIdentity&& command) { credentials_.erase(command.identity); }
+// Connections that stand were let in while it was valid and go on. New ones need a certificate: no tunnel of
+// before may carry them.
+void Worker::apply(RemoveIdentity&& command) {
+  credentials_.erase(command.identity);
+  for_each_pod([&](Pod& pod) {
+    if (pod.identity() == command.identity) {
+      pod.for_each_tunnel([](Tunnel& tunnel) { tunnel.announce_shutdown(); });
+    }
+  });
+}
 
 void Worker::apply(PutOutboundRows&& command) {
   for (const auto& row : command.rows) {
