@@ -253,11 +253,17 @@ void Session::detach(Stream& stream, uint32_t code) {
   stream.session_ = nullptr;
 }
 
-void Session::consume(const Stream& stream, size_t bytes) {
+void Session::consume(const Stream& stream, size_t bytes, size_t lent) {
   if (bytes > 0) {
-    nghttp2_session_consume(session_, stream.stream_id_, bytes);
+    nghttp2_session_consume_stream(session_, stream.stream_id_, bytes);
+    nghttp2_session_consume_connection(session_, bytes - lent);
     announce_output();
   }
+}
+
+void Session::lend(size_t bytes) {
+  nghttp2_session_consume_connection(session_, bytes);
+  announce_output();
 }
 
 void Session::announce_shutdown() {

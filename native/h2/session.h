@@ -104,8 +104,11 @@ class Session {
   /// RST_STREAM if it is still open; the stream hears nothing more.
   void detach(Stream& stream, uint32_t code);
 
-  /// Credit for payload that reached the application (or was dropped for good).
-  void consume(const Stream& stream, size_t bytes);
+  /// Credit for payload that reached the application (or was dropped for good). The connection has had its
+  /// part of it for `lent` of the bytes.
+  void consume(const Stream& stream, size_t bytes, size_t lent = 0);
+  /// The connection's part of the credit, ahead of the stream's, for payload that waits for its application.
+  void lend(size_t bytes);
 
   /// Asks the peer to open no more streams; those that are on their way still come in (server only).
   void announce_shutdown();

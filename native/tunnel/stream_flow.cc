@@ -186,6 +186,27 @@ void StreamFlow::deliver() {
   note_kept();
   if (outcome == AppSocket::Write::kept && pod_.keeps_too_much()) {
     break_off(HADAL_REASON_QUOTA);
+    return;
+  }
+  lend(size - written);
+}
+
+// What the application does not take holds back its own stream. A few such connections would use up the
+// window of the tunnel, and everybody else in it would stand still: so the tunnel gets that part of the
+// credit ahead.
+void StreamFlow::lend(size_t bytes) {
+  if (bytes > 0 && worker_.lend(bytes)) {
+    lent_bytes_ += static_cast<uint32_t>(bytes);
+    session()->lend(bytes);
+  }
+}
+
+void StreamFlow::consume_kept(size_t bytes) {
+  const size_t lent = std::min<size_t>(bytes, lent_bytes_);
+  lent_bytes_ -= static_cast<uint32_t>(lent);
+  worker_.end_loan(lent);
+  if (session() != nullptr) {
+    session()->consume(*this, bytes, lent);
   }
 }
 
@@ -201,9 +222,7 @@ void StreamFlow::write_kept() {
   if (written > 0) {
     count_to_socket(written);
     note_kept();
-    if (session() != nullptr) {
-      session()->consume(*this, written);
-    }
+    consume_kept(written);
   }
   if (outcome == AppSocket::Write::failed) {
     break_off(socket_reset_reason());

@@ -81,6 +81,9 @@ class StreamFlow : public Flow,
   bool payload_sent_ = false;
 
  private:
+  void lend(size_t bytes);
+  /// Credit for payload that was kept and has been written, or is dropped.
+  void consume_kept(size_t bytes);
   void read_socket();
   [[nodiscard]] bool read_once();
   void write_kept();
@@ -99,6 +102,8 @@ class StreamFlow : public Flow,
   uint8_t slots_ = 1;
   /// What the pod has been told of what we keep.
   uint32_t noted_kept_ = 0;
+  /// Of the payload that is kept: the tunnel's window has it back already.
+  uint32_t lent_bytes_ = 0;
 };
 
 }  // namespace hadal::tunnel

@@ -59,7 +59,7 @@ void StreamFlow::on_deadline() {
 }
 
 void StreamFlow::drop_kept() {
-  session()->consume(*this, socket_.kept_bytes());
+  consume_kept(socket_.kept_bytes());
   socket_.drop_kept();
   note_kept();
 }
@@ -71,8 +71,8 @@ void StreamFlow::leave_stream(uint32_t code) {
   static_cast<net::ListHook<TunnelStreamTag>&>(*this).unlink();
   static_cast<net::Resumable&>(*this).unlink();
   lingering_ = false;
+  drop_kept();
   if (session() != nullptr) {
-    drop_kept();
     session()->detach(*this, code);
   }
   if (Tunnel* left = std::exchange(tunnel_, nullptr); left != nullptr) {

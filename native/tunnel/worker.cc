@@ -17,6 +17,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kMaintenance{1000};
+/// Sixteen connections whose applications read nothing at all.
+constexpr size_t kMostLentBytes = size_t{64} * 1024 * 1024;
 constexpr milliseconds kSoon{1};
 /// Flow records reach TypeScript at most this late, and at most this many at a time.
 constexpr milliseconds kFlowBatchAge{100};
@@ -153,6 +155,14 @@ void Worker::send_flows() {
 
 void Worker::log(LogLevel level, uint32_t pod_index, std::string message) {
   sink_.on_log({.level = level, .message = std::move(message), .pod_index = pod_index});
+}
+
+bool Worker::lend(size_t bytes) {
+  if (lent_bytes_ + bytes > kMostLentBytes) {
+    return false;
+  }
+  lent_bytes_ += bytes;
+  return true;
 }
 
 uint64_t Worker::unix_us(int64_t monotonic_ns) const {

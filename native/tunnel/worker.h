@@ -88,6 +88,11 @@ class Worker final : public net::EventHandler {
   [[nodiscard]] net::BlockPool& output_blocks() { return output_blocks_; }
   [[nodiscard]] net::BlockPool& gather_blocks() { return gather_blocks_; }
 
+  /// Payload that waits for its application, beside what the windows of the tunnels have room for. False when
+  /// there is enough of it: then it holds back its tunnel, too.
+  [[nodiscard]] bool lend(size_t bytes);
+  void end_loan(size_t bytes) { lent_bytes_ -= bytes; }
+
   [[nodiscard]] std::vector<FlowRecord> live_flows();
   [[nodiscard]] std::vector<TunnelDescription> describe_tunnels();
 
@@ -197,6 +202,7 @@ class Worker final : public net::EventHandler {
 
   std::vector<Question> questions_;
   std::vector<FlowRecord> flows_;
+  size_t lent_bytes_ = 0;
   uint64_t flow_ids_;
   uint64_t random_state_;
   int64_t unix_offset_ns_ = 0;
