@@ -1,5 +1,6 @@
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
+import type { CarriedPod } from '../enrolment/carried-pod.ts';
 import type { FlowReader } from '../kernel/flows.ts';
 import type { UntouchedFlow } from '../model/flow.ts';
 import { reasons } from '../model/reasons.gen.ts';
@@ -19,7 +20,7 @@ export interface AgentFlowsOptions {
   readonly logger: Logger;
 }
 
-/** Names of pods that are gone, for the records of their last connections. */
+/** Names of pods that may be gone, for the records of their last connections. */
 const mostNames = 4096;
 
 /** What the tunnel and the kernel report of connections, in one log; ends those that slipped through the capture. */
@@ -65,6 +66,14 @@ export class AgentFlows implements Closeable {
   onTunnelFlows(records: Uint8Array, lost: number): void {
     this.#fromTunnel.append(records);
     if (lost > 0) this.#fromTunnel.addLost(lost);
+  }
+
+  /** Remembers its name: its last connections are told when it may be gone. */
+  onCarried(pod: CarriedPod): void {
+    this.#names.delete(pod.podIndex);
+    this.#names.set(pod.podIndex, `${pod.stored.namespace}/${pod.stored.name}`);
+    const [oldest] = this.#names.keys();
+    if (this.#names.size > mostNames && oldest !== undefined) this.#names.delete(oldest);
   }
 
   /** Hears now what the kernel has to report; a rule was missing, and connections may have slipped through. */
@@ -114,13 +123,7 @@ export class AgentFlows implements Closeable {
 
   #podName(podIndex: number): string | undefined {
     const pod = this.#options.pods.at(podIndex);
-    if (pod === undefined) return this.#names.get(podIndex);
-    const name = `${pod.stored.namespace}/${pod.stored.name}`;
-    this.#names.delete(podIndex);
-    this.#names.set(podIndex, name);
-    const [oldest] = this.#names.keys();
-    if (this.#names.size > mostNames && oldest !== undefined) this.#names.delete(oldest);
-    return name;
+    return pod === undefined ? this.#names.get(podIndex) : `${pod.stored.namespace}/${pod.stored.name}`;
   }
 
   #resolve(address: string): Pick<ConnectionParty, 'workload' | 'namespace'> | undefined {

@@ -42,6 +42,7 @@ export function startEnrolment({ config, logs }: AgentScope, path: DataPath): Po
     trustDomain: config.trustDomain,
     certificateWaitMs: config.enrolTimeoutMs,
     onRestored: () => flows.flush(),
+    onCarried: (pod) => flows.onCarried(pod),
     logger,
   });
   pods.enrolment = enrolment;

@@ -16,6 +16,7 @@ export function describePod(pod: CarriedPod): Readonly<Record<string, unknown>> 
     addresses: pod.addresses,
     state: pod.state,
     certificate: pod.hasCertificate ? 'ready' : 'pending',
+    ...(pod.certificateProblem === undefined ? {} : { certificateProblem: pod.certificateProblem }),
     routesRestored: pod.restoredRoutes,
   };
 }

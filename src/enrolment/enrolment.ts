@@ -18,6 +18,8 @@ export interface EnrolmentParts extends CarryingParts {
   /** Undefined: connections older than the enrolment are kept. */
   readonly olderConnections: OlderConnections | undefined;
   readonly logger: Logger;
+  /** Its connections are carried from now on. */
+  readonly onCarried: (pod: CarriedPod) => void;
 }
 
 export interface EnrolmentCounts {
@@ -240,6 +242,7 @@ export class Enrolment implements EnrolmentService {
     const pod = await carryPod(this.#parts, netnsFd, stored, { adopted, keep });
     this.#carried.set(stored.uid, pod);
     this.#counts.enrolled++;
+    this.#parts.onCarried(pod);
     logger.info({ pod: pod.enrolled.uid, addresses: pod.addresses, adopted }, 'enrolled');
     logger.debug({ pod: pod.enrolled.uid, ...pod.timings }, 'steps of the enrolment, in ms');
     this.#reviews.begin(pod);
