@@ -29,6 +29,8 @@ export interface AgentsOptions {
   readonly env: Readonly<Record<string, string>>;
   /** Node and the entry of the command line. */
   readonly program: readonly string[];
+  /** The authority signs for no longer. */
+  readonly certificateLifetimeMs: number | undefined;
   /** Pods that run now: the authority signs for no other. */
   readonly pods: () => Iterable<LabPod>;
   /** An agent began or ended. */
@@ -37,12 +39,15 @@ export interface AgentsOptions {
 
 /** Starts one agent per node and resolves when all are ready. */
 export async function startAgents(options: AgentsOptions): Promise<LabAgents> {
-  const { layout, nodes, names } = options;
+  const { layout, nodes, names, certificateLifetimeMs } = options;
   const log = openLog(join(layout.directory, 'authority.log'));
   const logger = new LogRoot({ destination: log, format: 'json' }).scope('authority');
   const authority = await openSelfSignedAuthority(
     join(layout.directory, 'authority'),
-    { trustDomains: [names.trustDomain] },
+    {
+      trustDomains: [names.trustDomain],
+      ...(certificateLifetimeMs === undefined ? {} : { maxLifetimeMs: certificateLifetimeMs }),
+    },
     logger,
   );
   let servers: SigningServer[] = [];

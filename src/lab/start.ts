@@ -50,6 +50,8 @@ export interface LabOptions {
   readonly agentEnv?: Readonly<Record<string, string>>;
   /** Node and the entry that agents are started with; as this program itself by default. */
   readonly agentProgram?: readonly string[];
+  /** The authority signs for no longer; default: what the agents ask for. */
+  readonly certificateLifetimeMs?: number;
   /** Default: `bridge`. */
   readonly fabric?: FabricKind;
   /** More of the machine's files that pods see. */
@@ -223,6 +225,7 @@ async function startLabAgents(
     nodes: [...nodes.values()],
     env: options.agentEnv ?? {},
     program: options.agentProgram ?? commandLine(),
+    certificateLifetimeMs: options.certificateLifetimeMs,
     pods: () => kubelet.pods.values(),
     onChange: save,
   });

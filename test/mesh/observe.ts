@@ -1,4 +1,5 @@
 /** What an agent of the lab tells about its connections and metrics, for tests. */
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lab } from '../../src/lab/lab.ts';
 import type { TunnelDescription } from '../../src/native/types.ts';
@@ -73,6 +74,12 @@ export async function sumOf(
   return samples
     .filter((sample) => Object.entries(labels).every(([name, value]) => sample.labels[name] === value))
     .reduce((sum, sample) => sum + sample.value, 0);
+}
+
+/** Memory of the agent's process. */
+export function residentBytes(lab: Lab, node: string): number {
+  const status = readFileSync(`/proc/${agentOf(lab, node).pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
 }
 
 function agentOf(lab: Lab, node: string) {
