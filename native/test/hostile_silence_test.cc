@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <map>
+#include <vector>
 
 #include "bpf/shared/reasons.h"
 #include "native/test/support/hostile_world.h"
@@ -94,6 +96,45 @@ TEST_F(HostileReader, whose_payload_the_application_does_not_take_is_held_back_b
   if (memory_is_comparable()) {
     EXPECT_LT(resident_bytes() - before, 32 * kMegabyte);
   }
+}
+
+TEST_F(HostileReader, whose_payload_many_applications_do_not_take_still_gets_through_to_the_others) {
+  constexpr int64_t kFrame = 16'384;
+  constexpr uint32_t kLastStream = 11;
+  const UniqueFd deaf = listen_in(world->server.netns_fd.get(), {world->server.v4, 8082});
+  const auto client = trusted_peer();
+  std::vector<UniqueFd> accepted;
+  std::map<uint32_t, int64_t> credit{{0, 16 * kMegabyte}};
+  for (uint32_t stream = 1; stream <= kLastStream; stream += 2) {
+    ASSERT_EQ(client->connect(stream, "10.1.0.2:8082"), "200");
+    accepted.push_back(accept_from(deaf.get()));
+    credit[stream] = 4 * kMegabyte;
+  }
+  const auto wait_at_most = [&](timeval limit) {
+    setsockopt(client->fd(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  };
+  const auto may_send = [&](uint32_t stream) { return std::min(credit[0], credit[stream]) >= kFrame; };
+  client->say(frame(kSettings, kAck, 0));
+  wait_at_most({.tv_sec = 0, .tv_usec = 200'000});
+  // All that the windows allow, six times a stream's, while that of the tunnel has room for four.
+  for (uint32_t stream = 1; stream <= kLastStream; stream += 2) {
+    while (may_send(stream)) {
+      for (; may_send(stream); credit[0] -= kFrame, credit[stream] -= kFrame) {
+        ASSERT_TRUE(client->say(frame(kData, 0, stream, std::string(kFrame, 'x'))));
+      }
+      while (const auto heard = client->hear()) {
+        if (heard->type == kWindowUpdate) {
+          for (size_t i = 0, shift = 24; i < 4; ++i, shift -= 8) {
+            credit[heard->stream] += int64_t{static_cast<uint8_t>(heard->payload[i])} << shift;
+          }
+        }
+      }
+    }
+    EXPECT_LT(credit[stream], kFrame) << "it is the tunnel that holds it back";
+  }
+  wait_at_most({.tv_sec = 10, .tv_usec = 0});
+  EXPECT_EQ(client->connect(kLastStream + 2, echo_authority()), "200");
+  EXPECT_TRUE(client->echoes(kLastStream + 2, std::string(100, 'y')));
 }
 
 TEST_F(HostileSilence, that_answers_no_ping_is_given_up_and_its_flows_say_why) {
