@@ -27,8 +27,8 @@ static __always_inline void hear_of_states(struct bpf_sock_ops* ctx) {
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-/* Captured connections come back by a local route. When the rule or route was flushed this SYN leaves the
- * pod. */
+/* Captured connections come back by a local route. When the rule or route was flushed this SYN is on its way
+ * out of the pod; egress.bpf.c stops it. */
 static __always_inline bool route_leaves_pod(const struct tcp_sock* tcp) {
   const struct dst_entry* route = tcp->inet_conn.icsk_inet.sk.sk_dst_cache;
   const struct net_device* device;

@@ -174,7 +174,7 @@ HADAL_LAYOUT(struct hadal_pod_budget, 24);
 enum hadal_flow_kind {
   HADAL_FLOW_LIVE = 1,
   HADAL_FLOW_CLOSED = 2,
-  HADAL_FLOW_SLIPPED = 3, /* marked for capture, yet its route leaves the pod */
+  HADAL_FLOW_SLIPPED = 3, /* marked for capture, yet its route leads out of the pod */
 };
 
 /* One connection of an enrolled pod that the capture left alone. */

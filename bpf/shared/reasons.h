@@ -36,6 +36,8 @@
   X(85, OLDER_THAN_ENROLMENT, "older_than_enrolment",                                                     \
     "older than the pod's enrolment and refused by policy")                                               \
   X(86, SLIPPED_THROUGH, "slipped_through", "left uncaptured while a rule or route was missing")          \
+  X(87, LEAK_STOPPED, "leak_stopped",                                                                     \
+    "a packet of a captured connection was stopped on its way out of the pod")                            \
   /* 120..159: judged and refused */                                                                      \
   X(120, UNKNOWN_DESTINATION, "unknown_destination", "nobody in the mesh knows the destination address")  \
   X(121, NO_HEALTHY_ENDPOINT, "no_healthy_endpoint", "the service has no healthy endpoint")               \

@@ -36,9 +36,17 @@ class Synchronization {
         }
       }
       // Routes first: a rule that leads to an empty table lets traffic through to the next rule.
+      const size_t before = repairs_.size();
       for (auto step : {sync_routes(family, wanted, *links), sync_rule(family)}) {
         if (!step) {
           return std::unexpected(std::move(step.error()));
+        }
+      }
+      // A rule that was put back came last, and has done it.
+      if (family == AF_INET6 && repairs_.size() > before &&
+          repairs_.back().what == CaptureRepair::What::route) {
+        if (auto forgotten = forget_cached_routes(family); !forgotten) {
+          return std::unexpected(std::move(forgotten.error()));
         }
       }
     }
@@ -46,6 +54,17 @@ class Synchronization {
   }
 
  private:
+  /// A socket keeps an IPv6 route that it found in another table for as long as that one stands, whatever
+  /// comes into ours: only a change of rules makes it look again.
+  Result<void> forget_cached_routes(uint8_t family) {
+    CaptureRouting beside = routing_;
+    ++beside.priority;
+    if (auto added = change_rule(socket_, family, beside, true); !added) {
+      return added;
+    }
+    return change_rule(socket_, family, beside, false);
+  }
+
   Result<void> sync_rule(uint8_t family) {
     auto rules = dump_rules(socket_, family);
     if (!rules) {

@@ -117,7 +117,7 @@ export class AgentFlows implements Closeable {
     );
     logger.warn(
       { pod: pod.enrolled.uid, address, port, destroyed },
-      'a connection left the pod uncaptured and was ended',
+      'a connection was on its way out of the pod uncaptured; its packets were stopped, and it was ended',
     );
   }
 

@@ -124,7 +124,7 @@ export class CarriedPod {
   leave(): void {
     if (this.#state !== 'carried') return;
     this.#state = 'leaving';
-    this.#capture.detach();
+    this.#capture.leave();
     this.#parts.tunnel.removePod(this.podIndex, { keepConnections: true });
   }
 
@@ -139,7 +139,7 @@ export class CarriedPod {
     this.#state = 'gone';
     const steps: readonly (readonly [string, () => void])[] = [
       ['watch', () => this.#watch.close()],
-      ['capture', () => wasCarried && this.#capture.detach()],
+      ['capture', () => this.#capture.detach()],
       ['tunnel', () => wasCarried && tunnel.removePod(this.podIndex, { keepConnections: false })],
       ['routing', () => !options.keepRoutes && native.removeCaptureRouting(this.netnsFd, routing)],
       ['certificate', () => this.#certificate.close()],
@@ -160,7 +160,7 @@ export class CarriedPod {
   /** The agent ends: descriptors are let go, capture stays in force. */
   release(): void {
     if (this.#state === 'gone') return;
-    if (this.#state === 'carried') this.#capture.close();
+    this.#capture.close();
     this.#state = 'gone';
     this.#watch.close();
     this.#certificate.close();

@@ -76,7 +76,15 @@ async function inSteps(
   await steps.wait('certificateReady', () => certificateOrDeadline(parts, certificate));
   const capture = steps.do(
     'sk_lookup',
-    () => parts.capture.attachPod({ podIndex, netnsCookie: netns.cookie, netnsFd, addresses, listeners }),
+    () =>
+      parts.capture.attachPod({
+        podIndex,
+        netnsCookie: netns.cookie,
+        netnsFd,
+        addresses,
+        listeners,
+        cgroup: stored.cgroup,
+      }),
     (attached) => (adopted ? attached.close() : attached.detach()),
   );
   steps.do('rows', () => parts.capture.forgetRows(podIndex));

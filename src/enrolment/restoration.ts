@@ -134,6 +134,7 @@ export class Restoration {
         );
         await this.letGo(stored);
       } else if (stored.leftAt !== undefined) {
+        this.#parts.capture.forgetPods(({ podIndex }) => podIndex === stored.podIndex);
         await this.#endRoutes(namespace, stored);
       } else {
         await carry(namespace.fd, stored);

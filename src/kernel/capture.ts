@@ -110,6 +110,7 @@ export class BpfCapture {
       pins: this.#pins,
       maps: this.maps,
       sharedMaps: this.#programs.maps,
+      egressGuard: this.#programs.egressGuard,
       workers,
       hbonePort,
     };
@@ -120,6 +121,7 @@ export class BpfCapture {
   forgetPods(isGone: (pod: PinnedPod) => boolean): PinnedPod[] {
     const gone = this.#pins.pods().filter(isGone);
     for (const pod of gone) forgetPod(this.#pins, this.maps, pod);
+    this.#forgetEntries(isGone);
     return gone;
   }
 
@@ -203,6 +205,16 @@ export class BpfCapture {
     const others = this.#pins.otherVersions();
     for (const directory of others) removeDirectory(directory);
     return others;
+  }
+
+  /** Entries without pins: their pods were on their way out when an agent ended. */
+  #forgetEntries(isGone: (pod: PinnedPod) => boolean): void {
+    const pods = this.maps.map('pods');
+    for (const [key, value] of pods.entries()) {
+      const { podIndex } = this.maps.pod.decode(value);
+      const netnsCookie = new DataView(key.buffer, key.byteOffset).getBigUint64(0, true);
+      if (isGone({ podIndex, netnsCookie })) pods.delete(key);
+    }
   }
 
   /** Lets go of the descriptors; what is pinned stays in force. */

@@ -13,6 +13,7 @@ import {
   POD_CAPTURE_OUTBOUND,
   POD_TRACK_FLOWS,
 } from './constants.gen.ts';
+import { type EgressGuard, updatePinned } from './egress-guard.ts';
 import { createDirectory, type PinnedPod, type Pins, removeDirectory } from './pins.ts';
 
 export interface PodCaptureSettings extends PinnedPod {
@@ -20,6 +21,8 @@ export interface PodCaptureSettings extends PinnedPod {
   readonly netnsFd: number;
   readonly addresses: readonly string[];
   readonly listeners: PodListeners;
+  /** Path of the pod's cgroup; '' or missing when not told. */
+  readonly cgroup?: string;
 }
 
 export interface OutboundOptions {
@@ -35,6 +38,7 @@ export interface PodCaptureParts {
   readonly pins: Pins;
   readonly maps: CaptureMaps;
   readonly sharedMaps: ReadonlyMap<string, BpfMap>;
+  readonly egressGuard: EgressGuard;
   readonly workers: number;
   readonly hbonePort: number;
 }
@@ -43,6 +47,9 @@ export class PodCapture {
   readonly pod: PinnedPod;
   readonly #parts: PodCaptureParts;
   readonly #link: BpfLink;
+  /** Of a pod on its way out, whose pins are gone. */
+  #guard: BpfLink | undefined;
+  #isLeaving = false;
   #isCapturing: boolean;
 
   /**
@@ -63,7 +70,14 @@ export class PodCapture {
     try {
       setAddresses(parts.maps, podIndex, addresses);
       setListeners(parts.maps, podIndex, settings.listeners);
-      return new PodCapture(parts, pod, openOrLoad(parts, settings));
+      const link = openOrLoad(parts, settings);
+      try {
+        parts.egressGuard.attach(pod, settings.cgroup ?? '');
+      } catch (error) {
+        link.close();
+        throw error;
+      }
+      return new PodCapture(parts, pod, link);
     } catch (error) {
       // Nobody was captured by it: what the maps hold would only meet the next pod of this index.
       if (!isTakenOver) forgetPod(parts.pins, parts.maps, pod);
@@ -75,7 +89,9 @@ export class PodCapture {
     this.#parts = parts;
     this.pod = pod;
     this.#link = link;
-    this.#isCapturing = parts.maps.map('pods').get(integerBytes(pod.netnsCookie, 8)) !== undefined;
+    const entry = parts.maps.map('pods').get(integerBytes(pod.netnsCookie, 8));
+    this.#isCapturing =
+      entry !== undefined && (parts.maps.pod.decode(entry).flags & POD_CAPTURE_OUTBOUND) !== 0;
   }
 
   get isCapturingOutbound(): boolean {
@@ -105,15 +121,29 @@ export class PodCapture {
 
   /** Takes the pod out: its next connections, both ways, are as if there were no mesh. */
   detach(): void {
-    this.releaseOutbound();
-    this.#link.detach();
+    if (!this.#isLeaving) {
+      this.releaseOutbound();
+      this.#link.detach();
+    }
     this.close();
     forgetPod(this.#parts.pins, this.#parts.maps, this.pod);
+  }
+
+  /** The same, but what is captured and open stays guarded until `detach`. */
+  leave(): void {
+    this.#isLeaving = true;
+    this.#isCapturing = false;
+    this.#setEntry(0, 0);
+    this.#link.detach();
+    this.#link.close();
+    this.#guard = this.#parts.egressGuard.hold(this.pod);
+    forgetPod(this.#parts.pins, this.#parts.maps, this.pod, { keepEntry: true });
   }
 
   /** Lets go of the descriptors; what is pinned stays in force. */
   close(): void {
     this.#link.close();
+    this.#guard?.close();
   }
 
   #setEntry(flags: number, flowLimit: number): void {
@@ -129,10 +159,15 @@ export class PodCapture {
 }
 
 /** Removes all that the kernel knows of a pod that is gone. */
-export function forgetPod(pins: Pins, maps: CaptureMaps, pod: PinnedPod): void {
+export function forgetPod(
+  pins: Pins,
+  maps: CaptureMaps,
+  pod: PinnedPod,
+  { keepEntry = false }: { readonly keepEntry?: boolean } = {},
+): void {
   const pods = maps.map('pods');
   const cookie = integerBytes(pod.netnsCookie, 8);
-  const entry = pods.get(cookie);
+  const entry = keepEntry ? undefined : pods.get(cookie);
   if (entry !== undefined && maps.pod.decode(entry).podIndex === pod.podIndex) pods.delete(cookie);
   removeDirectory(pins.podDirectory(pod));
   setAddresses(maps, pod.podIndex, []);
@@ -181,7 +216,7 @@ function openOrLoad(parts: PodCaptureParts, settings: PodCaptureSettings): BpfLi
   const object = loadLookup(parts, settings);
   try {
     const program = object.program('hadal_sk_lookup');
-    if (!updateLink(native, path, program)) {
+    if (!updatePinned(native, path, program)) {
       removeDirectory(directory);
       createDirectory(directory, (temporary) => {
         const link = program.attachNetns(settings.netnsFd);
@@ -217,19 +252,5 @@ function loadLookup(parts: PodCaptureParts, { podIndex }: PodCaptureSettings): B
   } catch (cause) {
     object.close();
     throw HadalError.from(cause, 'ERR_KERNEL_LOAD', `loading sk_lookup.bpf.o for pod ${podIndex}`);
-  }
-}
-
-/** False when the link is dead: its namespace is gone, or it was detached. */
-function updateLink(native: NativeBpf, path: string, program: Parameters<BpfLink['update']>[0]): boolean {
-  if (!existsSync(path)) return false;
-  const link = native.openPinnedLink(path);
-  try {
-    link.update(program);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    link.close();
   }
 }

@@ -79,7 +79,7 @@ function programProbes({
 }: RequirementOptions): Probe[] {
   const object = (name: string) => join(objectDirectory, `${name}.bpf.o`);
   return [
-    ...(['connect4', 'connect6', 'sockops'] as const).map((name) => ({
+    ...(['connect4', 'connect6', 'sockops', 'egress'] as const).map((name) => ({
       id: `attach-${name}`,
       need: `${name} loads and attaches to a cgroup`,
       since: '5.7',
@@ -87,7 +87,9 @@ function programProbes({
       lost:
         name === 'sockops'
           ? 'no probe reaches an application, no flow is told'
-          : 'outbound connections cannot be captured',
+          : name === 'egress'
+            ? 'captured connections could leave a pod in clear while somebody has flushed its rules'
+            : 'outbound connections cannot be captured',
       remedy: 'the message above has the verifier’s words; npm run build rebuilds the programs',
       probe: () => probeCgroupAttach(native, object(name), cgroupPath),
     })),

@@ -1,11 +1,12 @@
 /**
- * The programs that one agent attaches once: connect() hooks and sockops at the node's cgroup, and the iterators. Their maps
- * are one set, shared by name; what an earlier agent pinned is taken over with its content.
+ * The programs that one agent loads once: connect() hooks and sockops at the node's cgroup, the guard of what leaves a pod, and
+ * the iterators. Their maps are one set, shared by name; what an earlier agent pinned is taken over with its content.
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
 import type { BpfLink, BpfMap, BpfObject, BpfProgram, NativeBpf } from '../native/types.ts';
+import { EgressGuard } from './egress-guard.ts';
 import type { CgroupIdentity } from './file-systems.ts';
 import { createDirectory, type Pins, removeDirectory } from './pins.ts';
 
@@ -18,6 +19,7 @@ export interface SharedPrograms {
   /** Undefined where the kernel lacks bpf_sock_destroy (before 6.5). */
   readonly destroyer: BpfObject | undefined;
   readonly links: readonly BpfLink[];
+  readonly egressGuard: EgressGuard;
   /** Whether pinned state of an earlier agent was taken over. */
   readonly adopted: boolean;
   close(): void;
@@ -48,6 +50,7 @@ export function startSharedPrograms({
     }));
     const iterators = loader.load('tcp_iter');
     const destroyer = loader.tryLoad('tcp_destroy');
+    const egress = onlyProgram(loader.load('egress'));
     const links = adopted
       ? takeOver(native, pins, loader.maps, programs, cgroup)
       : attachFirst(pins, loader.maps, programs, cgroup);
@@ -56,6 +59,7 @@ export function startSharedPrograms({
       iterators,
       destroyer,
       links,
+      egressGuard: new EgressGuard(native, egress, pins, cgroup),
       adopted,
       close: () => {
         for (const link of links) link.close();

@@ -20,6 +20,13 @@ export interface EnrolledPod extends WorldPod {
   readonly capture: PodCapture;
 }
 
+export interface EnrolOptions {
+  readonly listeners?: boolean;
+  readonly reusePort?: boolean;
+  /** Whether the capture is told the pod's cgroup. Default true. */
+  readonly toldCgroup?: boolean;
+}
+
 export interface CaptureWorldOptions {
   readonly workers?: number;
   readonly ranges?: CaptureRanges;
@@ -84,8 +91,8 @@ export class CaptureWorld extends PodWorld {
   }
 
   /** Attaches a pod, without rule, routes or listeners. */
-  attach(pod: WorldPod, podIndex = ++this.#podIndex): EnrolledPod {
-    const { netnsFd, netnsCookie, ipv4, ipv6 } = pod;
+  attach(pod: WorldPod, podIndex = ++this.#podIndex, toldCgroup = true): EnrolledPod {
+    const { netnsFd, netnsCookie, ipv4, ipv6, cgroup } = pod;
     const addresses = [ipv4, ipv6];
     const capture = this.capture.attachPod({
       podIndex,
@@ -93,24 +100,19 @@ export class CaptureWorld extends PodWorld {
       netnsCookie,
       addresses,
       listeners: noListeners,
+      ...(toldCgroup ? { cgroup } : {}),
     });
     return { ...pod, podIndex, capture };
   }
 
   /** A pod with everything that enrolment does. */
-  addEnrolledPod(
-    name: string,
-    options: { listeners?: boolean; reusePort?: boolean } = {},
-  ): Promise<EnrolledPod> {
+  addEnrolledPod(name: string, options: EnrolOptions = {}): Promise<EnrolledPod> {
     return this.enrol(this.addPod(name), options);
   }
 
   /** The same for a pod that runs already. */
-  async enrol(
-    running: WorldPod,
-    options: { listeners?: boolean; reusePort?: boolean } = {},
-  ): Promise<EnrolledPod> {
-    const pod = this.attach(running);
+  async enrol(running: WorldPod, options: EnrolOptions = {}): Promise<EnrolledPod> {
+    const pod = this.attach(running, undefined, options.toldCgroup);
     if (options.listeners !== false) await this.startListeners(pod, options);
     this.addCaptureRouting(pod, MARK, ROUTE_TABLE);
     pod.capture.captureOutbound();

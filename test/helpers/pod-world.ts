@@ -87,6 +87,10 @@ export interface DialOptions {
   /** Dialled before on the same socket, then dissolved. */
   readonly first?: readonly [string, number];
   readonly bytes?: number;
+  /** How long a held connection waits for its byte, in seconds. Default 2. */
+  readonly patience?: number;
+  /** Sent as soon as the connection stands. */
+  readonly say?: string;
   readonly repeat?: number;
   readonly timeout?: number;
 }
@@ -244,12 +248,15 @@ export class PodWorld {
     return this.#serve(pod, { as: 'agent', ...options }, { asRoot: true, ...run });
   }
 
-  /** Counts TCP packets that leave the pod by eth0, as its node sees them. */
-  async sniff(pod: WorldPod): Promise<() => Promise<{ readonly count: number; readonly first: string[] }>> {
+  /** Counts TCP packets that leave the pod by eth0, as its node sees them; `marked`: those in which the marker stands. */
+  async sniff(
+    pod: WorldPod,
+    marker?: string,
+  ): Promise<() => Promise<{ readonly count: number; readonly first: string[]; readonly marked?: number }>> {
     const child = this.#spawn(
       { ...pod, netns: this.node.netns },
       'sniff.py',
-      { device: pod.device },
+      { device: pod.device, ...(marker === undefined ? {} : { marker }) },
       { asRoot: true },
     );
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();

@@ -479,34 +479,49 @@ describeInLab('an unprivileged process of a meshed pod', { manifests }, (world) 
       expect(await show()).toBe(stood);
     });
 
-    it.each(families)('has no connection over %s that slipped through', async (family) => {
-      const { lab } = world;
-      const caller = lab.pod('caller');
-      const to = addressOf(lab.pod('echo'), family);
-      const [slippedBefore, destroyedBefore] = [
-        await kernelDecisions('a', 'slipped_through'),
-        await destroyed(),
-      ];
-      const flush = 'while :; do ip rule del pref 100; ip -6 rule del pref 100; done 2>/dev/null';
-      const flusher = caller.spawn(['sh', '-c', flush], { asRoot: true });
-      // Each says something only after all were opened: what slipped through must be gone by then.
-      const text = marker(`slipped through over ${family}`);
-      const attempted = attempts(
-        caller,
-        Array.from({ length: 150 }, () => ({ to, hold: 2, every: 0.005, marker: text })),
-      );
-      await sleep(1200);
-      flusher.kill('SIGKILL');
-      const outcomes = await attempted;
-      const slipped = (await kernelDecisions('a', 'slipped_through')) - slippedBefore;
-      expect(slipped).toBeGreaterThan(0);
-      expect(outcomes.filter(({ echoed }) => !echoed).length).toBeGreaterThanOrEqual(slipped);
-      // Some were reset before, by an end that knows nothing of them once the rule was back.
-      await expect.poll(destroyed, { timeout: 2000 }).toBeGreaterThan(destroyedBefore);
-      expect((await destroyed()) - destroyedBefore).toBeLessThanOrEqual(slipped);
-      const after = await attempt(caller, to, { marker: marker(`after a flush over ${family}`) });
-      expect(after.echoed).toBe(true);
-    });
+    it.each(families)(
+      'says nothing in clear over %s, and has no connection that slipped through',
+      async (family) => {
+        const { lab } = world;
+        const caller = lab.pod('caller');
+        const to = addressOf(lab.pod('echo'), family);
+        const count = async () => ({
+          slipped: await kernelDecisions('a', 'slipped_through'),
+          stopped: await kernelDecisions('a', 'leak_stopped'),
+          destroyed: await destroyed(),
+        });
+        const before = await count();
+        const text = marker(`while rules and routes are flushed over ${family}`);
+        // Opened before; they say it in the middle of the flushing.
+        const open = attempts(
+          caller,
+          Array.from({ length: 10 }, () => ({ to, hold: 0.8, every: 0.01, marker: text })),
+        );
+        await sleep(500);
+        const both = (command: string) => `ip ${command}; ip -6 ${command}`;
+        const flush = `while :; do ${both('rule del pref 100')}; ${both('route flush table 18497')}; done 2>/dev/null`;
+        const flusher = caller.spawn(['sh', '-c', flush], { asRoot: true });
+        // These say it as soon as they stand.
+        const attempted = attempts(
+          caller,
+          Array.from({ length: 150 }, () => ({ to, every: 0.005, marker: text })),
+        );
+        await sleep(1200);
+        flusher.kill('SIGKILL');
+        const outcomes = await attempted;
+        const after = await count();
+        const slipped = after.slipped - before.slipped;
+        expect(slipped).toBeGreaterThan(0);
+        expect(after.stopped).toBeGreaterThan(before.stopped);
+        expect(outcomes.filter(({ echoed }) => !echoed).length).toBeGreaterThanOrEqual(slipped);
+        // Some were reset before, by an end that knows nothing of them once the rule was back.
+        await expect.poll(destroyed, { timeout: 2000 }).toBeGreaterThan(before.destroyed);
+        expect((await destroyed()) - before.destroyed).toBeLessThanOrEqual(slipped);
+        expect((await open).map(({ echoed }) => echoed)).toEqual(Array(10).fill(true));
+        const last = await attempt(caller, to, { marker: marker(`after a flush over ${family}`) });
+        expect(last.echoed).toBe(true);
+      },
+    );
   });
 
   it('leaves nothing of its attempts on the wire, while connections outside the mesh are seen there', async () => {

@@ -125,6 +125,8 @@ def dial(options):
             kernel_maps.libc.connect(sock.fileno(), struct.pack("<H", 0).ljust(16, b"\0"), 16)
         connect(sock, options)
         result["connected"] = True
+        if options.get("say"):
+            sock.sendall(options["say"].encode())
         result["local"] = endpoint(sock.getsockname())
         result["remote"] = endpoint(sock.getpeername())
         result["mark"] = sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK)
@@ -139,7 +141,7 @@ def dial(options):
     if options.get("hold"):
         sys.stdin.readline()
         if result["connected"]:
-            sock.settimeout(2)
+            sock.settimeout(options.get("patience", 2))
             try:
                 sock.sendall(b"y")
                 held = {"alive": len(sock.recv(1)) == 1}

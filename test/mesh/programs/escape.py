@@ -121,7 +121,7 @@ def main(all_options):
         opened.append((options, result, made))
         if options.get("hold") is None:
             finish(*opened.pop())
-        elif "every" in options:
+        if "every" in options:
             time.sleep(options["every"])
     if opened:
         time.sleep(opened[0][0]["hold"])
