@@ -28,6 +28,9 @@ Napi::Object question_to_script(Napi::Env env, const tunnel::Question& question)
     out.Set("address", outbound->destination.address.text());
     out.Set("port", static_cast<uint32_t>(outbound->destination.port));
     out.Set("sourceAddress", outbound->source.text());
+    if (outbound->failed > 0) {
+      out.Set("failed", outbound->failed);
+    }
     return out;
   }
   const auto& inbound = std::get<tunnel::InboundQuestion>(question);
@@ -40,6 +43,9 @@ Napi::Object question_to_script(Napi::Env env, const tunnel::Question& question)
   out.Set("forwardedHost", inbound.key.forwarded_host);
   out.Set("baggage", inbound.baggage);
   out.Set("forwardedNetwork", inbound.forwarded_network);
+  if (inbound.failed > 0) {
+    out.Set("failed", inbound.failed);
+  }
   return out;
 }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <thread>
@@ -114,6 +115,39 @@ TEST_F(Relay, delivers_what_arrives_with_the_answer_to_an_application_that_has_e
     EXPECT_EQ(read_up_to(client.get(), 100), "answer") << "tunnel " << port;
     answerer.join();
   }
+}
+
+// A scan is told from others by it: what failed at a destination that nobody had asked for before.
+TEST_F(Relay, tells_with_a_question_how_many_earlier_answers_led_nowhere) {
+  std::atomic<uint32_t> near_failed{0};
+  std::atomic<uint32_t> far_failed{0};
+  near->decide_outbound = [&, decide = near->decide_outbound](const tunnel::OutboundQuestion& question) {
+    near_failed += question.failed;
+    return decide(question);
+  };
+  far->decide_inbound = [&, decide = far->decide_inbound](const tunnel::InboundQuestion& question) {
+    far_failed += question.failed;
+    return decide(question);
+  };
+  const auto fail_at = [&](uint16_t port) {
+    const UniqueFd client = dial(port);
+    EXPECT_EQ(read_error(client.get()), ECONNRESET) << "port " << port;
+  };
+  for (uint16_t port = 8090; port < 8095; ++port) {
+    fail_at(port);
+  }
+  EXPECT_EQ(near_failed, 4U);
+  EXPECT_EQ(far_failed, 4U);
+  // Known by now: whoever hopes for a server to come back is no scanner.
+  for (int again = 0; again < 3; ++again) {
+    fail_at(8090);
+  }
+  const UniqueFd listener = serve(8080);
+  const UniqueFd client = dial(8080);
+  write_all(client.get(), "hello");
+  EXPECT_EQ(read_up_to(accept_from(listener.get()).get(), 5), "hello");
+  EXPECT_EQ(near_failed, 5U);
+  EXPECT_EQ(far_failed, 5U);
 }
 
 TEST_F(Relay, carries_ten_million_bytes_exactly_and_counts_them) {

@@ -69,6 +69,7 @@ void CapturedConnection::ask() {
 }
 
 void CapturedConnection::on_outbound_row(const std::shared_ptr<const OutboundRow>& row) {
+  ends_.asked = asked();
   const OutboundEndpoint* endpoint = row->reason == HADAL_REASON_NONE ? row->pick(worker_.random()) : nullptr;
   if (endpoint == nullptr) {
     use_edge(row->refusal_edge);
@@ -84,6 +85,7 @@ void CapturedConnection::on_outbound_row(const std::shared_ptr<const OutboundRow
 }
 
 void CapturedConnection::on_inbound_row(const std::shared_ptr<const InboundRow>& row) {
+  ends_.asked = asked();
   if (row->reason != HADAL_REASON_NONE) {
     use_edge(row->edge);
     refuse(row->reason);

@@ -16,12 +16,17 @@ struct OutboundQuestion {
   uint32_t pod_index = 0;
   net::SocketAddress destination;
   net::IpAddress source;
+  /// Of the pod's destinations that were asked for: how many connections to them failed since its last
+  /// question.
+  uint32_t failed = 0;
 };
 
 struct InboundQuestion {
   InboundKey key;
   std::string baggage;
   std::string forwarded_network;
+  /// The same of this peer of the pod.
+  uint32_t failed = 0;
 };
 
 using Question = std::variant<OutboundQuestion, InboundQuestion>;

@@ -63,6 +63,9 @@ void Flow::count_ended(uint16_t reason) {
   } else {
     edge_->failed.add(1);
     worker_.edges().count_failure(edge_->edge, reason);
+    if (ends_.asked) {
+      pod_.note_failed_answer(direction_, ends_.source.address);
+    }
   }
   worker_.report(record(opened_ ? FlowKind::closed : FlowKind::refused));
 }

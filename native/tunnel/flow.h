@@ -24,6 +24,8 @@ struct FlowEnds {
   net::SocketAddress endpoint;
   /// When we first heard of the connection, by the worker's clock.
   int64_t opened_ns = 0;
+  /// It waited for its row: nobody had been there before.
+  bool asked = false;
 };
 
 class Flow : public net::Disposable, public net::ListHook<PodFlowTag> {

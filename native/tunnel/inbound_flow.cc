@@ -125,6 +125,7 @@ void InboundFlow::on_inbound_row(const std::shared_ptr<const InboundRow>& row) {
   }
   disarm();
   row_ = row;
+  ends_.asked = asked();
   use_edge(row->edge);
   if (row->reason != HADAL_REASON_NONE) {
     refuse(row->status, row->reason);

@@ -13,6 +13,7 @@ namespace {
 // Of one pod, on one worker.
 constexpr size_t kMaxTunnels = 4096;
 constexpr size_t kMaxHandshakes = 512;
+constexpr size_t kMostAskers = 1024;
 
 const net::IpAddress& loopback_of(const net::IpAddress& family_of) {
   static const net::IpAddress v4 = *net::IpAddress::parse("127.0.0.1");
@@ -89,7 +90,10 @@ bool Pod::ask_outbound(const net::SocketAddress& destination, const net::IpAddre
   parked.count_parked(*load_);
   worker_.question_deadlines().arm(timed, worker_.loop().now_ns());
   if (outbound_questions_.park(destination, parked)) {
-    worker_.ask(OutboundQuestion{.pod_index = index_, .destination = destination, .source = source});
+    worker_.ask(OutboundQuestion{.pod_index = index_,
+                                 .destination = destination,
+                                 .source = source,
+                                 .failed = take_failed_answers({})});
   }
   return true;
 }
@@ -108,6 +112,7 @@ bool Pod::ask_inbound(InboundQuestion&& question, Parked& parked, net::Timed& ti
   parked.count_parked(*load_);
   worker_.question_deadlines().arm(timed, worker_.loop().now_ns());
   if (inbound_questions_.park(key, parked)) {
+    question.failed = take_failed_answers(question.key.peer_address);
     worker_.ask(std::move(question));
   }
   return true;
@@ -132,6 +137,20 @@ void Pod::put(const std::shared_ptr<const InboundRow>& row) {
     parked->unpark();
     parked->on_inbound_row(row);
   }
+}
+
+void Pod::note_failed_answer(FlowDirection direction, const net::IpAddress& peer) {
+  ++failed_answers_[direction == FlowDirection::outbound ? net::IpAddress{} : peer];
+}
+
+uint32_t Pod::take_failed_answers(const net::IpAddress& asker) {
+  const auto found = failed_answers_.find(asker);
+  if (found == failed_answers_.end()) {
+    return 0;
+  }
+  const uint32_t count = found->second;
+  failed_answers_.erase(found);
+  return count;
 }
 
 void Pod::count_question_timeout() { worker_.count_question_timeout(); }
@@ -232,6 +251,10 @@ void Pod::maintain(int64_t now_ns) {
   outbound_questions_.prune();
   inbound_questions_.prune();
   stock_.trim(now_ns);
+  // Who asks no more is no scanner any more.
+  if (failed_answers_.size() > kMostAskers) {
+    failed_answers_.clear();
+  }
 }
 
 void Pod::close_listeners() {

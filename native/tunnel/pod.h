@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -61,6 +62,8 @@ class Pod : public net::Disposable {
   void remove_outbound(const net::SocketAddress& destination) { outbound_rows_.erase(destination); }
   void remove_inbound(const InboundKey& key) { inbound_rows_.erase(key.packed()); }
   void count_question_timeout();
+  /// A connection that had to ask has failed after all: its asker's next question tells.
+  void note_failed_answer(FlowDirection direction, const net::IpAddress& peer);
 
   /// A socket on its way out of the pod from its own address; connecting. Invalid with errno set.
   [[nodiscard]] Dialled dial(const net::SocketAddress& destination);
@@ -106,6 +109,7 @@ class Pod : public net::Disposable {
 
  private:
   [[nodiscard]] bool may_park(size_t rows) const;
+  [[nodiscard]] uint32_t take_failed_answers(const net::IpAddress& asker);
   void check_drained();
 
   Worker& worker_;
@@ -124,6 +128,8 @@ class Pod : public net::Disposable {
   std::unordered_map<std::string, std::shared_ptr<const InboundRow>, TextHash, std::equal_to<>> inbound_rows_;
   Questions<net::SocketAddress, net::SocketAddressHash> outbound_questions_;
   Questions<std::string, TextHash> inbound_questions_;
+  /// By peer; the pod's own, which ask to go out, under the unspecified address.
+  std::map<net::IpAddress, uint32_t> failed_answers_;
   net::IntrusiveList<Flow, PodFlowTag> flows_;
   net::IntrusiveList<Tunnel, PodTunnelTag> tunnels_;
   size_t flow_count_ = 0;

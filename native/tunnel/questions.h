@@ -34,8 +34,11 @@ class Parked : public net::ListHook<ParkedTag> {
 
   void count_parked(PodLoad& load) {
     load_ = &load;
+    asked_ = true;
     load.parked.fetch_add(1, std::memory_order_relaxed);
   }
+  /// Whether it ever had to wait.
+  [[nodiscard]] bool asked() const { return asked_; }
   /// Answered, given up, or gone.
   void unpark() {
     unlink();
@@ -49,6 +52,7 @@ class Parked : public net::ListHook<ParkedTag> {
 
  private:
   PodLoad* load_ = nullptr;
+  bool asked_ = false;
 };
 
 using ParkedList = net::IntrusiveList<Parked, ParkedTag>;

@@ -403,9 +403,16 @@ export interface InboundRow extends InboundKey {
 }
 
 /** A missing row. Answer with putOutboundRows/putInboundRows of the same key (refusals are rows too). */
-export type TunnelQuestion =
+export type TunnelQuestion = (
   | ({ readonly kind: 'outbound' } & OutboundKey & { readonly sourceAddress: string })
-  | ({ readonly kind: 'inbound'; readonly baggage: string; readonly forwardedNetwork: string } & InboundKey);
+  | ({ readonly kind: 'inbound'; readonly baggage: string; readonly forwardedNetwork: string } & InboundKey)
+) & {
+  /**
+   * How many connections that had to ask have failed all the same since the asker's last question; the asker is the pod for
+   * its own, and each of its peers for those to it. Absent: none.
+   */
+  readonly failed?: number;
+};
 
 export interface TunnelEvents {
   readonly questions: readonly TunnelQuestion[];

@@ -28,7 +28,7 @@ export class QuestionDesk {
 
   /** A question is answered in the call that brought it, unless so many wait that they are answered in slices. */
   ask(questions: readonly TunnelQuestion[]): void {
-    for (const question of questions) this.#queue.add(question);
+    for (const question of questions) this.#queue.add(question, question.failed);
     if (this.#next === undefined || this.#next.isHeld) this.#work();
   }
 

@@ -2,18 +2,25 @@
 export interface QuestionRate {
   readonly perSecond: number;
   readonly burst: number;
+  /** What a question costs more, in questions, once it has turned out that the answer led nowhere. */
+  readonly failureCost: number;
+  /** Beyond so many the oldest are forgotten: who asked them has given up. */
+  readonly mostWaiting: number;
 }
 
 interface Asker<Q> {
   readonly key: string;
   waiting: Q[];
   tokens: number;
+  /** Failures heard of, not charged yet. */
+  owed: number;
   refilledAt: number;
 }
 
 /**
  * Questions wait here in turn, asker by asker, and each asker has a rate: one that scans ports waits behind itself, and
- * leaves the workers' and this thread's time to its neighbours.
+ * leaves the workers' and this thread's time to its neighbours. Failures, of which a scan has little else, count several
+ * times, so that its rate is a fraction of what one may ask who finds what it looks for.
  */
 export class QuestionQueue<Q> {
   readonly #keyOf: (question: Q) => string;
@@ -33,11 +40,17 @@ export class QuestionQueue<Q> {
     return this.#size;
   }
 
-  add(question: Q): void {
+  /** `failed`: of the asker's questions, how many turned out to lead nowhere since the last one. */
+  add(question: Q, failed = 0): void {
     const key = this.#keyOf(question);
     const asker = this.#waiting.get(key) ?? this.#wake(key);
     asker.waiting.push(question);
     this.#size++;
+    if (asker.waiting.length > this.#rate.mostWaiting) {
+      asker.waiting.shift();
+      this.#size--;
+    }
+    asker.owed += failed * this.#rate.failureCost;
   }
 
   /** Up to `most` questions of the next asker that may ask now; it goes to the end of the line. Empty: nobody may. */
@@ -69,7 +82,7 @@ export class QuestionQueue<Q> {
   #wake(key: string): Asker<Q> {
     const known = this.#resting.get(key);
     this.#resting.delete(key);
-    const asker = known ?? { key, waiting: [], tokens: this.#rate.burst, refilledAt: 0 };
+    const asker = known ?? { key, waiting: [], tokens: this.#rate.burst, owed: 0, refilledAt: 0 };
     this.#waiting.set(key, asker);
     return asker;
   }
@@ -86,7 +99,10 @@ export class QuestionQueue<Q> {
 
   #refill(asker: Asker<Q>, now: number): void {
     const more = ((now - asker.refilledAt) * this.#rate.perSecond) / 1000;
-    asker.tokens = Math.min(this.#rate.burst, asker.tokens + more);
+    const { burst } = this.#rate;
+    // A bounded debt: who stops scanning may soon ask again.
+    asker.tokens = Math.max(-burst, Math.min(burst, asker.tokens + more) - asker.owed);
+    asker.owed = 0;
     asker.refilledAt = now;
   }
 }

@@ -46,8 +46,9 @@ export interface DrainOutcome {
 /** Unknown destinations of one pod that may wait for the mesh state at a time. */
 const waitingPerPod = 256;
 const unknownRefusalMs = 30_000;
-/** A scan of ports asks at this rate; what really needs more new destinations than this a second waits a moment. */
+/** What needs more new destinations a second than this waits a moment; a scan, whose connections fail, gets a tenth. */
 const questionsPerSecond = 1_000;
+const failureCost = 9;
 
 /** The native tunnel with its decision tables: pods, certificates and the mesh go in, flows and counters come out. */
 export class Tunnel {
@@ -73,7 +74,12 @@ export class Tunnel {
       waitingPerPod,
       unknownRefusalMs,
       onFailure: (err) => parts.logger.error({ err }, 'a connection could not be decided and is refused'),
-      questionRate: { perSecond: questionsPerSecond, burst: settings.limits.parkedPerPod },
+      questionRate: {
+        perSecond: questionsPerSecond,
+        burst: settings.limits.parkedPerPod,
+        failureCost,
+        mostWaiting: settings.limits.parkedPerPod,
+      },
     });
   }
 

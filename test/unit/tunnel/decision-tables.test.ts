@@ -83,7 +83,7 @@ function tables(options: Partial<DecisionTablesOptions> = {}): DecisionTables {
     unknownWaitMs: 5_000,
     waitingPerPod: 3,
     unknownRefusalMs: 30_000,
-    questionRate: { perSecond: 1_000, burst: 1_000 },
+    questionRate: { perSecond: 1_000, burst: 1_000, failureCost: 9, mostWaiting: 1_000 },
     onFailure: (error) => {
       throw error;
     },
@@ -330,7 +330,9 @@ describe('the bookkeeping', () => {
   });
 
   it('answers a neighbour at once while a scan waits for its rate', () => {
-    const decisions = tables({ questionRate: { perSecond: 100, burst: 10 } });
+    const decisions = tables({
+      questionRate: { perSecond: 100, burst: 10, failureCost: 9, mostWaiting: 1_000 },
+    });
     decisions.setSnapshot(mesh());
     decisions.ask(Array.from({ length: 50 }, (_, n) => outbound('10.96.0.1', 1000 + n)));
     expect(decisions.counts().judged).toBe(10);
