@@ -72,7 +72,8 @@ def may_try():
 
 
 while not exhausted or since:
-    exhausted = exhausted or (seconds is not None and time.monotonic() - started > seconds)
+    if seconds is not None and time.monotonic() - started > seconds:
+        break
     # In turns, so that what is refused at once does not keep the others from being looked at.
     for _ in range(at_once):
         if not may_try():
@@ -88,6 +89,8 @@ while not exhausted or since:
     # Oldest first.
     for sock in [one for one, then in list(since.items())[:at_once] if now - then > patience]:
         end(sock, "silent")
+for sock in list(since):
+    end(sock, "pending")
 cpu = os.times()
 print(
     json.dumps(

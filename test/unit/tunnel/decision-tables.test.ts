@@ -407,7 +407,10 @@ describe('a judgement that fails', () => {
 describe('a change that touches thousands of rows', () => {
   it('gives the event loop its turns; what is asked meanwhile has the new answer at once, and in the end all rows have', async () => {
     vi.useRealTimers();
-    const decisions = tables({ rowsPerPod: 10_000, questionRate: { perSecond: 1e9, burst: 1e6 } });
+    const decisions = tables({
+      rowsPerPod: 10_000,
+      questionRate: { perSecond: 1e9, burst: 1e6, failureCost: 9, mostWaiting: 1e6 },
+    });
     const peers = Array.from({ length: 6_000 }, (_, n) => `10.1.${n >> 8}.${n & 255}`);
     const from = (peerAddress: string) => inbound({ peerAddress });
     const noOne = createAuthorization({
