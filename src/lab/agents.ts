@@ -31,6 +31,8 @@ export interface AgentsOptions {
   readonly program: readonly string[];
   /** The authority signs for no longer. */
   readonly certificateLifetimeMs: number | undefined;
+  /** How long an agent may take to get ready. */
+  readonly readyTimeoutMs?: number | undefined;
   /** Pods that run now: the authority signs for no other. */
   readonly pods: () => Iterable<LabPod>;
   /** An agent began or ended. */
@@ -71,7 +73,7 @@ export async function startAgents(options: AgentsOptions): Promise<LabAgents> {
   for (const node of nodes) node.agent = new AgentProcess(node, agentProcess(options, node));
   await startAuthority();
   for (const node of nodes) node.agent?.start();
-  await Promise.all(nodes.map((node) => node.agent?.waitReady()));
+  await Promise.all(nodes.map((node) => node.agent?.waitReady(options.readyTimeoutMs)));
   return {
     startAuthority,
     stopAuthority,

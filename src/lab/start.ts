@@ -52,6 +52,8 @@ export interface LabOptions {
   readonly agentProgram?: readonly string[];
   /** The authority signs for no longer; default: what the agents ask for. */
   readonly certificateLifetimeMs?: number;
+  /** How long an agent may take to get ready. Default: 30,000. */
+  readonly agentReadyMs?: number;
   /** Default: `bridge`. */
   readonly fabric?: FabricKind;
   /** More of the machine's files that pods see. */
@@ -226,6 +228,7 @@ async function startLabAgents(
     env: options.agentEnv ?? {},
     program: options.agentProgram ?? commandLine(),
     certificateLifetimeMs: options.certificateLifetimeMs,
+    readyTimeoutMs: options.agentReadyMs,
     pods: () => kubelet.pods.values(),
     onChange: save,
   });
