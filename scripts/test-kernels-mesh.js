@@ -1,6 +1,7 @@
 // Inside the test machine: a lab of two nodes with the program as it is built (dist/), without a test runner, whose start alone
 // would take minutes here. Each step builds on the one before; the counts go into build/tally/mesh.json.
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startLab } from '../dist/lab/start.js';
 import { keepTally } from './tally.js';
@@ -155,6 +156,17 @@ function equal(found, wanted) {
     throw new Error(`found ${JSON.stringify(found)}, wanted ${JSON.stringify(wanted)}`);
 }
 
+/** The last words of agents and pods. */
+function tellLogs() {
+  if (lab === undefined) return;
+  for (const file of readdirSync(lab.directory, { recursive: true }).filter((path) =>
+    path.endsWith('.log'),
+  )) {
+    const lines = readFileSync(join(lab.directory, file), 'utf8').trimEnd().split('\n').slice(-10);
+    console.log([`   ${file}:`, ...lines.map((line) => `     ${line}`)].join('\n'));
+  }
+}
+
 for (const [index, [name, step]] of steps.entries()) {
   const started = Date.now();
   try {
@@ -165,6 +177,7 @@ for (const [index, [name, step]] of steps.entries()) {
     counts.failed += 1;
     counts.notes.push(`failed: mesh > ${name}: ${error.message.split('\n', 1)[0]}`);
     console.log(` × mesh > ${name} ${Date.now() - started}ms\n   ${error.stack}`);
+    tellLogs();
     counts.skipped += steps.length - index - 1;
     counts.notes.push(
       ...steps.slice(index + 1).map(([next]) => `skipped: mesh > ${next}: builds on what failed`),

@@ -12,7 +12,6 @@ export interface Probe extends Omit<Requirement, 'ok' | 'found' | 'remedy'> {
   probe(): string | Promise<string>;
 }
 
-const oldestKernel = [5, 15] as const;
 const fullKernel = [6, 1] as const;
 
 export function machineProbes(): Probe[] {
@@ -22,7 +21,7 @@ export function machineProbes(): Probe[] {
       need: `Linux ${fullKernel.join('.')} or newer`,
       since: fullKernel.join('.'),
       essential: false,
-      lost: `below ${fullKernel.join('.')} a refused connect() is always EPERM; ${oldestKernel.join('.')} is the oldest that can work, and is not verified`,
+      lost: `below ${fullKernel.join('.')} a refused connect() is always EPERM, and no older kernel is verified, 5.15 neither`,
       probe: () => atLeast(fullKernel),
     },
     {
