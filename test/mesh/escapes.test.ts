@@ -457,12 +457,16 @@ describeInLab('an unprivileged process of a meshed pod', { manifests }, (world) 
       expect(stood).not.toBe('');
       const flushed = await caller.exec(['ip', family, ...argv], { asRoot: true });
       expect(flushed).toMatchObject({ code: 0 });
-      await expect.poll(() => restored(what), { timeout: 1000, interval: 20 }).toBeGreaterThan(before);
-      expect(await show()).toBe(stood);
+      const started = performance.now();
+      await expect.poll(show, { timeout: 1000, interval: 20 }).toBe(stood);
+      const left = Math.max(20, 1000 - (performance.now() - started));
+      await expect.poll(() => restored(what), { timeout: left, interval: 20 }).toBeGreaterThan(before);
     });
 
     it.each(families)(
       'says nothing in clear over %s, and has no connection that slipped through',
+      // A round in which none met the gap shows nothing; what went over the wire in any of them is searched in the end.
+      { retry: 3 },
       async (family) => {
         const { lab } = world;
         const caller = lab.pod('caller');
