@@ -1,12 +1,10 @@
 /** Long proofs with a duration: short in `npm test`, in full in `npm run test:long` (HADAL_LONG=1). */
 import type { ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Lab } from '../../src/lab/lab.ts';
-import { nativeAddon } from '../../src/native/addon.ts';
-import { connectionsOf } from './observe.ts';
+import { connectionsOf, mapEntriesOf } from './observe.ts';
 import { describeInLab, namespace, pod } from './world.ts';
 
 const long = process.env.HADAL_LONG === '1';
@@ -186,17 +184,6 @@ async function footprint(lab: Lab, node: string): Promise<Footprint> {
   return {
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
     privateBytes: (kilobytes('Private_Clean') + kilobytes('Private_Dirty')) * 1024,
-    mapEntries: mapEntries(join(lab.directory, 'bpf', 'hadal', node)),
+    mapEntries: mapEntriesOf(lab, node),
   };
-}
-
-function mapEntries(pins: string): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const entry of readdirSync(pins, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || !entry.parentPath.endsWith('maps')) continue;
-    const map = nativeAddon().openPinnedMap(join(entry.parentPath, entry.name));
-    if (/hash|lpm/.test(map.type)) counts[entry.name] = map.keys().length;
-    map.close();
-  }
-  return counts;
 }

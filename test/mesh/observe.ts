@@ -1,7 +1,9 @@
 /** What an agent of the lab tells about its connections and metrics, for tests. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lab } from '../../src/lab/lab.ts';
+import { nativeAddon } from '../../src/native/addon.ts';
 import type { TunnelDescription } from '../../src/native/types.ts';
 import type { ConnectionEntry } from '../../src/telemetry/connection-entry.ts';
 
@@ -86,4 +88,17 @@ function agentOf(lab: Lab, node: string) {
   const agent = lab.node(node).agent;
   if (agent === undefined) throw new Error(`node ${node} has no agent`);
   return agent;
+}
+
+/** Entries of the agent's pinned maps that have them per pod, row or socket, by map. */
+export function mapEntriesOf(lab: Lab, node: string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  const pins = join(lab.directory, 'bpf', 'hadal', node);
+  for (const entry of readdirSync(pins, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || !entry.parentPath.endsWith('maps')) continue;
+    const map = nativeAddon().openPinnedMap(join(entry.parentPath, entry.name));
+    if (/hash|lpm/.test(map.type)) counts[entry.name] = map.keys().length;
+    map.close();
+  }
+  return counts;
 }

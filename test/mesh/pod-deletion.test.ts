@@ -1,10 +1,8 @@
 /** Pods that are deleted while their connections carry bytes: the connections end with a reason, and nothing stays. */
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { Lab } from '../../src/lab/lab.ts';
-import { nativeAddon } from '../../src/native/addon.ts';
-import { connectionsOf, connectionWhere, sumOf } from './observe.ts';
+import { connectionsOf, connectionWhere, mapEntriesOf, sumOf } from './observe.ts';
 import { Ticker } from './ticker.ts';
 import { describeInLab, echoPod, namespace, pod } from './world.ts';
 
@@ -27,20 +25,8 @@ async function holdingsOf(lab: Lab, node: string): Promise<Holdings> {
     tunnels: await sumOf(lab, node, 'hadal_tunnels_open'),
     connections: await sumOf(lab, node, 'hadal_connections_open'),
     certificates: await sumOf(lab, node, 'hadal_certificates'),
-    mapEntries: mapEntries(join(lab.directory, 'bpf', 'hadal', node)),
+    mapEntries: mapEntriesOf(lab, node),
   };
-}
-
-/** Of the pinned maps that have entries per pod, row or socket. */
-function mapEntries(pins: string): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const entry of readdirSync(pins, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || !entry.parentPath.endsWith('maps')) continue;
-    const map = nativeAddon().openPinnedMap(join(entry.parentPath, entry.name));
-    if (/hash|lpm/.test(map.type)) counts[entry.name] = map.keys().length;
-    map.close();
-  }
-  return counts;
 }
 
 /** Each number that is more than it was, in words. */
