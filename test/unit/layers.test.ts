@@ -8,14 +8,18 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** A folder of src may import itself and every folder before it. */
 const layers = [
   'base',
+  'proto',
   'model',
   'config',
   'policy',
   'routing',
   'identity',
+  'xds',
   'source',
+  'controlplane',
   'native',
   'kernel',
+  'dns',
   'tunnel',
   'enrolment',
   'telemetry',

@@ -28,7 +28,16 @@ export interface Rejection {
   readonly reason: string;
 }
 
-export type KnownObject = NamespaceObject | ServiceAccountObject | PodObject | ServiceObject;
+/** Every kind that the mesh reads, by its `kind`, which is unique among them. */
+export interface ObjectKinds {
+  Namespace: NamespaceObject;
+  ServiceAccount: ServiceAccountObject;
+  Pod: PodObject;
+  Service: ServiceObject;
+}
+
+export type ObjectKind = keyof ObjectKinds;
+export type KnownObject = ObjectKinds[ObjectKind];
 
 const schemas: Readonly<Record<string, z.ZodType<KnownObject>>> = {
   'v1/Namespace': namespaceObject,
