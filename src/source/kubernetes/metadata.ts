@@ -31,6 +31,7 @@ export const metadata = z.object({
   labels: texts.default({}),
   annotations: texts.default({}),
   ownerReferences: z.array(ownerReference).default([]),
+  creationTimestamp: z.string().optional(),
   deletionTimestamp: z.string().optional(),
 });
 

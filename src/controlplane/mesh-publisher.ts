@@ -1,0 +1,121 @@
+/**
+ * What a source tells becomes a change of the mesh: gathered until it is quiet for a moment, translated, and handed to everybody
+ * who follows, together with the snapshot that it makes.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Closeable } from '../base/lifecycle.ts';
+import type { Logger } from '../base/logger.ts';
+import { isEmptyChange, type MeshChange } from '../model/change.ts';
+import { createSnapshot, emptySnapshot, type MeshSnapshot } from '../model/snapshot.ts';
+import type { ObjectChange } from '../source/object-source.ts';
+import type { MeshTranslation } from './mesh-translation.ts';
+
+/** Called in turn, with the change and what it made of the mesh. */
+export type MeshFollower = (change: MeshChange, snapshot: MeshSnapshot) => void;
+
+export interface MeshPublisherOptions {
+  readonly translation: MeshTranslation;
+  readonly followers: readonly MeshFollower[];
+  readonly logger: Logger;
+  /** Changes so close together are one. Default 5. */
+  readonly quietMs?: number;
+  /** No change waits longer for quiet. Default 100. */
+  readonly longestMs?: number;
+}
+
+/** Nothing else gets a turn for so long at most while a large mesh is translated. */
+const sliceMs = 20;
+
+export class MeshPublisher implements Closeable {
+  readonly #options: Required<MeshPublisherOptions>;
+  #snapshot: MeshSnapshot = emptySnapshot;
+  #timer: NodeJS.Timeout | undefined;
+  /** When the oldest change that waits came. */
+  #waitingSince: number | undefined;
+  #working: Promise<void> = Promise.resolve();
+  #isClosed = false;
+  #published = 0;
+  #lastMs = 0;
+
+  constructor(options: MeshPublisherOptions) {
+    this.#options = { quietMs: 5, longestMs: 100, ...options };
+  }
+
+  get snapshot(): MeshSnapshot {
+    return this.#snapshot;
+  }
+  /** Changes handed to the followers. */
+  get published(): number {
+    return this.#published;
+  }
+  /** Milliseconds from the oldest object of the last change until its followers had it. */
+  get lastMs(): number {
+    return this.#lastMs;
+  }
+
+  onChange(change: ObjectChange): void {
+    this.#options.translation.apply(change);
+    const now = performance.now();
+    this.#waitingSince ??= now;
+    const { quietMs, longestMs } = this.#options;
+    const delayMs = Math.min(quietMs, Math.max(0, this.#waitingSince + longestMs - now));
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.flush(), delayMs);
+  }
+
+  /** Publishes what waits, now. Resolves when the followers have it. */
+  flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#working = this.#working.then(() => this.#publish());
+    return this.#working;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#working;
+  }
+
+  async #publish(): Promise<void> {
+    const since = this.#waitingSince ?? performance.now();
+    this.#waitingSince = undefined;
+    const { translation, followers, logger } = this.#options;
+    // What comes in between is translated with the rest: the mesh is only shown whole.
+    while (!translation.work(performance.now() + sliceMs)) {
+      await nextTurn();
+      if (this.#isClosed) return;
+    }
+    const change = translation.take();
+    if (isEmptyChange(change)) return;
+    this.#snapshot = nextSnapshot(this.#snapshot, change);
+    for (const follow of followers) follow(change, this.#snapshot);
+    this.#published += 1;
+    this.#lastMs = performance.now() - since;
+    logger.info({ ...counts(change), ms: Math.round(this.#lastMs) }, 'the mesh changed');
+  }
+}
+
+function nextSnapshot(old: MeshSnapshot, change: MeshChange): MeshSnapshot {
+  const apply = <T>(
+    known: ReadonlyMap<string, T>,
+    { upserts, removals }: { readonly upserts: readonly T[]; readonly removals: readonly string[] },
+  ) => {
+    const gone = new Set(removals);
+    return [...[...known].filter(([name]) => !gone.has(name)).map(([, value]) => value), ...upserts];
+  };
+  return createSnapshot({
+    workloads: apply(old.workloads, change.workloads),
+    services: apply(old.services, change.services),
+    policies: apply(old.policies, change.policies),
+  });
+}
+
+/** How much of each kind, where there is any. */
+function counts(change: MeshChange): Record<string, number> {
+  const all = Object.entries(change).flatMap(([kind, { upserts, removals }]) => [
+    [kind, upserts.length] as const,
+    [`${kind}Removed`, removals.length] as const,
+  ]);
+  return Object.fromEntries(all.filter(([, count]) => count > 0));
+}

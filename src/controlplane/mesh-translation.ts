@@ -1,0 +1,145 @@
+/**
+ * Objects into the resources of the mesh, incrementally: each object's translation remembers what it looked at, and is made
+ * again when that changes, and only then. As judgements do it (src/model/diff.ts), so the cost of a change is what depends on it.
+ */
+import { HadalError } from '../base/errors.ts';
+import type { MeshChange } from '../model/change.ts';
+import type { MeshResources } from '../model/snapshot.ts';
+import type { ObjectKind } from '../source/kubernetes/objects.ts';
+import type { ObjectChange, ObjectId } from '../source/object-source.ts';
+import type { MeshNames } from '../source/translate/context.ts';
+import type { LookKey } from './looks.ts';
+import { ObjectStore } from './object-store.ts';
+import { type NameConflict, ResourceClaims, type ResourceKind } from './resource-claims.ts';
+import { meshTranslators, type Translators, translatorOf } from './translators.ts';
+
+/** A name of a translated kind, and what came of the object that has it. */
+interface Translation {
+  readonly kind: ObjectKind;
+  readonly namespace: string;
+  readonly name: string;
+  ownerId: ObjectId;
+  looks: ReadonlySet<LookKey>;
+  resources: Partial<MeshResources>;
+}
+
+export interface TranslationProblem {
+  readonly id: ObjectId;
+  readonly reason: string;
+}
+
+export class MeshTranslation {
+  readonly #translators: Translators;
+  readonly #store: ObjectStore;
+  readonly #claims = new ResourceClaims();
+  readonly #translations = new Map<LookKey, Translation>();
+  readonly #watchers = new Map<LookKey, Set<LookKey>>();
+  readonly #stale = new Set<LookKey>();
+  readonly #problems = new Map<ObjectId, string>();
+  #made = 0;
+
+  constructor(names: MeshNames, translators: Translators = meshTranslators) {
+    this.#translators = translators;
+    this.#store = new ObjectStore(names);
+  }
+
+  /** Translations made since the start. */
+  get made(): number {
+    return this.#made;
+  }
+  get objects(): ObjectStore {
+    return this.#store;
+  }
+  get resourceCounts(): Readonly<Record<ResourceKind, number>> {
+    return this.#claims.counts;
+  }
+  /** Objects whose newest version cannot be translated; what their last good one gave stays. */
+  get problems(): TranslationProblem[] {
+    return [...this.#problems].map(([id, reason]) => ({ id, reason }));
+  }
+  get conflicts(): NameConflict[] {
+    return this.#claims.conflicts();
+  }
+
+  /** Notes what a change makes stale; translates nothing yet. */
+  apply(change: ObjectChange): void {
+    for (const key of this.#store.apply(change)) {
+      this.#stale.add(key);
+      for (const watcher of this.#watchers.get(key) ?? []) this.#stale.add(watcher);
+    }
+  }
+
+  /** Makes what is stale again, until it is done or the time is up; true when it is done. */
+  work(untilMs = Number.POSITIVE_INFINITY): boolean {
+    for (const key of this.#stale) {
+      this.#stale.delete(key);
+      this.#translate(key);
+      if (performance.now() > untilMs) return this.#stale.size === 0;
+    }
+    return true;
+  }
+
+  /** What changed since the last time. */
+  take(): MeshChange {
+    return this.#claims.take();
+  }
+
+  #translate(key: LookKey): void {
+    const [kind, namespace, name] = key.split('/') as [ObjectKind, string, string];
+    const translate = translatorOf(this.#translators, kind);
+    if (translate === undefined || name === '*') return;
+    const known = this.#translations.get(key);
+    const found = this.#store.find(kind, namespace, name);
+    if (known !== undefined && known.ownerId !== found?.id) this.#withdraw(key, known);
+    if (found === undefined) return;
+    const looks = new Set<LookKey>();
+    this.#made += 1;
+    const owner = { id: found.id, createdAt: found.object.metadata.creationTimestamp };
+    const translation = this.#translations.get(key) ?? this.#begin(key, { kind, namespace, name }, found.id);
+    try {
+      const resources = translate(
+        found.object,
+        this.#store.view((each) => looks.add(each)),
+      );
+      this.#claims.replace(owner, translation.resources, resources);
+      translation.resources = resources;
+      this.#problems.delete(found.id);
+    } catch (caught) {
+      this.#problems.set(found.id, HadalError.from(caught, 'ERR_TRANSLATION').message);
+    }
+    this.#watch(key, translation.looks, looks);
+    translation.looks = looks;
+  }
+
+  #begin(
+    key: LookKey,
+    place: Pick<Translation, 'kind' | 'namespace' | 'name'>,
+    ownerId: ObjectId,
+  ): Translation {
+    const fresh: Translation = { ...place, ownerId, looks: new Set(), resources: {} };
+    this.#translations.set(key, fresh);
+    return fresh;
+  }
+
+  #withdraw(key: LookKey, translation: Translation): void {
+    this.#claims.replace({ id: translation.ownerId, createdAt: undefined }, translation.resources, {});
+    this.#watch(key, translation.looks, new Set());
+    this.#translations.delete(key);
+    this.#problems.delete(translation.ownerId);
+  }
+
+  #watch(key: LookKey, before: ReadonlySet<LookKey>, next: ReadonlySet<LookKey>): void {
+    for (const each of before) {
+      if (next.has(each)) continue;
+      const watchers = this.#watchers.get(each);
+      watchers?.delete(key);
+      if (watchers?.size === 0) this.#watchers.delete(each);
+    }
+    for (const each of next) {
+      if (before.has(each)) continue;
+      const watchers = this.#watchers.get(each);
+      if (watchers === undefined) this.#watchers.set(each, new Set([key]));
+      else watchers.add(key);
+    }
+  }
+}
