@@ -12,6 +12,23 @@ export interface FileDocuments {
 const maxAliases = 100;
 
 export function readDocuments(file: string, text: string): FileDocuments {
+  return readJson(file, text) ?? readYaml(file, text);
+}
+
+/** A file that is JSON is read many times faster as such; one with a mistake is left to the reader who can say where. */
+function readJson(file: string, text: string): FileDocuments | undefined {
+  if (!file.endsWith('.json')) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    const origin = { file, document: 1, line: 1 };
+    const documents = value === null ? [] : listItems(value).map((item) => ({ origin, value: item }));
+    return { documents, rejections: [] };
+  } catch {
+    return undefined;
+  }
+}
+
+function readYaml(file: string, text: string): FileDocuments {
   const lines = new LineCounter();
   const parsed = parseAllDocuments(text, {
     lineCounter: lines,
@@ -49,6 +66,6 @@ export function readDocuments(file: string, text: string): FileDocuments {
 
 /** `kind: List`, as `kubectl get -o yaml` writes it. */
 function listItems(value: unknown): unknown[] {
-  const { apiVersion, kind, items } = value as Record<string, unknown>;
+  const { apiVersion, kind, items } = Object(value) as Record<string, unknown>;
   return apiVersion === 'v1' && kind === 'List' && Array.isArray(items) ? items : [value];
 }

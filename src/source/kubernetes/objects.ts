@@ -101,8 +101,11 @@ export function parseDocument({ origin, value }: RawDocument): ParsedDocument {
 
 /** One line for the operator. */
 export function describeRejection({ origin, object, field, reason }: Rejection): string {
-  const place = `${origin.file}, document ${origin.document} (line ${origin.line})`;
-  return `${place}: ${object}: ${field === '' ? '' : `${field}: `}${reason}`;
+  return `${describeOrigin(origin)}: ${object}: ${field === '' ? '' : `${field}: `}${reason}`;
+}
+
+export function describeOrigin({ file, document, line }: Origin): string {
+  return `${file}, document ${document} (line ${line})`;
 }
 
 interface Header {

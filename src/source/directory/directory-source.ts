@@ -1,0 +1,245 @@
+/** A directory of manifests as a source of objects: watched, and of its files only those read again whose stat changed. */
+import { type FSWatcher, watch } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { HadalError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { ObjectChange, ObjectSource, SourceStatus } from '../object-source.ts';
+import { ManifestFiles } from './manifest-files.ts';
+
+export interface DirectorySourceOptions {
+  readonly directory: string;
+  readonly logger: Logger;
+  /** How often the directory itself is looked at, and after which time all of its files are. Defaults 1,000 and 15,000. */
+  readonly lookMs?: number;
+  readonly sweepMs?: number;
+}
+
+/** Files as `kubectl apply -f DIR` takes them: not recursive. */
+const manifestFile = /\.(ya?ml|json)$/;
+/** A file that came by rename is whole. */
+const renamedMs = 3;
+/** One that is written in place may be written in several steps. */
+const writtenMs = 50;
+const longestMs = 200;
+const together = 32;
+
+export class DirectorySource implements ObjectSource {
+  readonly #options: Required<DirectorySourceOptions>;
+  readonly #files = new ManifestFiles();
+  /** What a file looked like when it was read. */
+  readonly #seen = new Map<string, string>();
+  readonly #waiting = new Set<string>();
+  #onChange: (change: ObjectChange) => void = () => {};
+  #watcher: FSWatcher | undefined;
+  /** Device and inode of the directory that is watched. */
+  #watched: string | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #firstAt = 0;
+  #dueAt = 0;
+  #look: NodeJS.Timeout | undefined;
+  #sweptAt = 0;
+  #work: Promise<void> = Promise.resolve();
+  #isSynced = false;
+  #isClosed = false;
+  #error: string | undefined;
+  #toldRejected = new Set<string>();
+  #read = 0;
+
+  constructor(options: DirectorySourceOptions) {
+    this.#options = { lookMs: 1_000, sweepMs: 15_000, ...options };
+  }
+
+  /** Files read since the start. */
+  get filesRead(): number {
+    return this.#read;
+  }
+
+  get status(): SourceStatus {
+    return {
+      name: `directory ${this.#options.directory}`,
+      isSynced: this.#isSynced,
+      rejected: this.#files.rejected,
+      error: this.#error,
+    };
+  }
+
+  async start(onChange: (change: ObjectChange) => void): Promise<void> {
+    const { directory, lookMs } = this.#options;
+    this.#onChange = onChange;
+    await this.#run(() => this.#lookAtDirectory());
+    if (this.#watched === undefined) {
+      throw new HadalError(
+        'ERR_SOURCE_DIRECTORY',
+        `there is no directory ${directory}; name one with manifests (*.yaml, *.json)`,
+      );
+    }
+    this.#look = setInterval(() => void this.#run(() => this.#lookAtDirectory()), lookMs);
+    this.#look.unref();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    clearInterval(this.#look);
+    this.#watcher?.close();
+    await this.#work;
+  }
+
+  /** One thing at a time; what fails is told and tried again at the next look. */
+  #run(step: () => Promise<void>): Promise<void> {
+    this.#work = this.#work.then(async () => {
+      if (this.#isClosed) return;
+      try {
+        await step();
+      } catch (caught) {
+        this.#fail(HadalError.from(caught, 'ERR_SOURCE_DIRECTORY', `reading ${this.#options.directory}`));
+      }
+    });
+    return this.#work;
+  }
+
+  /** Finds out whether it is still the same directory, and looks through all of its files now and then. */
+  async #lookAtDirectory(): Promise<void> {
+    const { directory, sweepMs } = this.#options;
+    const identity = await identityOf(directory);
+    if (identity === undefined) {
+      this.#unwatch();
+      this.#fail(
+        new HadalError(
+          'ERR_SOURCE_DIRECTORY',
+          `there is no directory ${directory} any more; what it held stays in force. Make it again to go on`,
+        ),
+      );
+      return;
+    }
+    const isOther = identity !== this.#watched;
+    if (isOther) this.#watch(identity);
+    if (isOther || this.#error !== undefined || performance.now() - this.#sweptAt > sweepMs)
+      await this.#sweep();
+  }
+
+  #watch(identity: string): void {
+    this.#unwatch();
+    const { directory } = this.#options;
+    this.#watcher = watch(directory, { persistent: false }, (event, name) => this.#onEvent(event, name));
+    this.#watcher.on('error', () => this.#unwatch());
+    this.#watched = identity;
+    // It may be another directory by the path of the one before.
+    this.#seen.clear();
+  }
+
+  #unwatch(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    this.#watched = undefined;
+  }
+
+  #onEvent(event: string, name: string | null): void {
+    if (name !== null && manifestFile.test(name)) {
+      this.#waiting.add(name);
+      this.#soon(event === 'rename' ? renamedMs : writtenMs, () => this.#readWaiting());
+    } else if (name === null || name.startsWith('..') || name === basename(this.#options.directory)) {
+      // A mounted ConfigMap changes by its `..data`; the directory's own name means that it goes.
+      this.#sweptAt = Number.NEGATIVE_INFINITY;
+      this.#soon(renamedMs, () => this.#lookAtDirectory());
+    }
+  }
+
+  /** Waits for quiet, but no longer than `longestMs` after the first event. */
+  #soon(delayMs: number, step: () => Promise<void>): void {
+    const now = performance.now();
+    if (this.#timer === undefined) this.#firstAt = now;
+    else if (this.#dueAt >= now + delayMs) return;
+    clearTimeout(this.#timer);
+    this.#dueAt = Math.min(now + delayMs, this.#firstAt + longestMs);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.#run(step);
+    }, this.#dueAt - now);
+  }
+
+  async #readWaiting(): Promise<void> {
+    const names = [...this.#waiting];
+    this.#waiting.clear();
+    await this.#readFiles(names);
+    this.#tell();
+  }
+
+  async #sweep(): Promise<void> {
+    const names = (await readdir(this.#options.directory)).filter((name) => manifestFile.test(name)).sort();
+    const there = new Set(names);
+    for (const known of this.#files.names) if (!there.has(known)) this.#forget(known);
+    await this.#readFiles(names);
+    this.#sweptAt = performance.now();
+    this.#error = undefined;
+    this.#isSynced = true;
+    this.#tell();
+  }
+
+  async #readFiles(names: readonly string[]): Promise<void> {
+    for (let at = 0; at < names.length && !this.#isClosed; at += together) {
+      await Promise.all(names.slice(at, at + together).map((name) => this.#readFile(name)));
+    }
+  }
+
+  async #readFile(name: string): Promise<void> {
+    const path = join(this.#options.directory, name);
+    try {
+      const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+      const version = `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+      if (this.#seen.get(name) === version) return;
+      const text = await readFile(path, 'utf8');
+      // Only now: what could not be read is to be read again.
+      this.#seen.set(name, version);
+      this.#read += 1;
+      this.#files.read(name, text);
+    } catch (caught) {
+      const error = HadalError.from(caught, 'ERR_SOURCE_DIRECTORY');
+      if (error.systemCode === 'ENOENT') this.#forget(name);
+      else this.#files.unreadable(name, error.message);
+    }
+  }
+
+  #forget(name: string): void {
+    this.#seen.delete(name);
+    this.#files.remove(name);
+  }
+
+  #tell(): void {
+    const change = this.#files.take();
+    this.#logRejected();
+    if (change.upserts.length + change.removals.length > 0 && !this.#isClosed) this.#onChange(change);
+  }
+
+  #logRejected(): void {
+    const rejected = this.#files.rejected;
+    if (rejected.length === 0 && this.#toldRejected.size === 0) return;
+    const now = new Set(rejected.map((each) => JSON.stringify(each)));
+    for (const each of rejected) {
+      if (this.#toldRejected.has(JSON.stringify(each))) continue;
+      this.#options.logger.error(
+        each,
+        'an object is rejected; its last good version, if there was one, stays',
+      );
+    }
+    this.#toldRejected = now;
+  }
+
+  #fail(error: HadalError): void {
+    if (this.#error !== error.message)
+      this.#options.logger.error({ err: error }, 'the source cannot be read');
+    this.#error = error.message;
+  }
+}
+
+async function identityOf(directory: string): Promise<string | undefined> {
+  try {
+    const found = await stat(directory, { bigint: true });
+    return found.isDirectory() ? `${found.dev} ${found.ino}` : undefined;
+  } catch (caught) {
+    const error = HadalError.from(caught, 'ERR_SOURCE_DIRECTORY', `reading ${directory}`);
+    if (error.systemCode === 'ENOENT' || error.systemCode === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
