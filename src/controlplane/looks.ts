@@ -5,4 +5,6 @@ export type LookKey = string;
 export const look = Object.freeze({
   object: (kind: string, namespace: string, name: string): LookKey => `${kind}/${namespace}/${name}`,
   list: (kind: string, namespace: string): LookKey => `${kind}/${namespace}/*`,
+  /** No kind begins with `~`. */
+  index: (index: string, key: string): LookKey => `~${index}/${key}`,
 });

@@ -3,9 +3,10 @@ import { isDeepStrictEqual } from 'node:util';
 import type { KnownObject, ObjectKind, ObjectKinds } from '../source/kubernetes/objects.ts';
 import type { ObjectChange, ObjectId, SourceObject } from '../source/object-source.ts';
 import type { MeshNames } from '../source/translate/context.ts';
-import type { ClusterView } from '../source/translate/view.ts';
+import type { ClusterIndex, ClusterView } from '../source/translate/view.ts';
 import { type LookKey, look } from './looks.ts';
 import { comparePrecedence } from './precedence.ts';
+import { StoreIndex } from './store-index.ts';
 
 /** An object under its name. Versions of one kind (`v1`, `v1beta1`) share a name, so there may be several. */
 interface Place {
@@ -28,6 +29,8 @@ export class ObjectStore {
   /** Those that share a name with another, the one that counts among them. */
   readonly #shared = new Map<LookKey, SourceObject[]>();
   readonly #counts = new Map<ObjectKind, number>();
+  /** Made when somebody looks. */
+  readonly #indexes = new Map<string, StoreIndex>();
 
   constructor(names: MeshNames) {
     this.#names = names;
@@ -72,6 +75,12 @@ export class ObjectStore {
         onLook(look.list(kind, namespace));
         return this.#list(kind, namespace) as readonly ObjectKinds[K][];
       },
+      indexed: <K extends ObjectKind>(index: ClusterIndex<K>, key: string) => {
+        onLook(look.index(index.name, key));
+        return this.#index(index as unknown as ClusterIndex<ObjectKind>).at(
+          key,
+        ) as readonly KnownObject[] as readonly ObjectKinds[K][];
+      },
     };
   }
 
@@ -82,6 +91,19 @@ export class ObjectStore {
       [...shelf.byName].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, { object }]) => object),
     );
     return shelf.sorted;
+  }
+
+  #index(index: ClusterIndex<ObjectKind>): StoreIndex {
+    const known = this.#indexes.get(index.name);
+    if (known !== undefined) return known;
+    const made = new StoreIndex(index);
+    for (const shelf of this.#shelves.values()) {
+      for (const { object } of shelf.byName.values()) {
+        if (object.kind === index.kind) made.replace(undefined, object);
+      }
+    }
+    this.#indexes.set(index.name, made);
+    return made;
   }
 
   #put(entry: SourceObject, touched: Set<LookKey>): void {
@@ -134,6 +156,11 @@ export class ObjectStore {
     const shelf = this.#shelves.get(shelfKey);
     if (shelf !== undefined) shelf.sorted = undefined;
     touched.add(key).add(shelfKey);
+    for (const [index, entries] of this.#indexes) {
+      if (entries.kind !== kind) continue;
+      for (const each of entries.replace(before?.object, counts?.object))
+        touched.add(look.index(index, each));
+    }
   }
 
   #shelf(key: LookKey): Shelf {

@@ -46,6 +46,9 @@ const schemas: Readonly<Record<string, z.ZodType<KnownObject>>> = {
   'v1/Service': serviceObject,
 };
 
+/** Kinds without a namespace; one that is written all the same is ignored, as the API server does. */
+const clusterScoped: ReadonlySet<string> = new Set(['Namespace', 'Node', 'ServiceCIDR', 'GatewayClass']);
+
 /** Kinds that would change what is allowed: leaving one out in silence would be a hole, so it is rejected by name. */
 const refusedGroups = [
   'security.istio.io',
@@ -99,6 +102,11 @@ export function parseDocument({ origin, value }: RawDocument): ParsedDocument {
   return { kind: 'rejected', key, rejections };
 }
 
+/** `<apiVersion>/<kind>/<namespace>/<name>`: the key of the document it came from. */
+export function objectId({ apiVersion, kind, metadata: { namespace, name } }: KnownObject): string {
+  return `${apiVersion}/${kind}/${namespace === '' ? name : `${namespace}/${name}`}`;
+}
+
 /** One line for the operator. */
 export function describeRejection({ origin, object, field, reason }: Rejection): string {
   return `${describeOrigin(origin)}: ${object}: ${field === '' ? '' : `${field}: `}${reason}`;
@@ -128,7 +136,7 @@ function headerOf(value: unknown): Header | string {
     unknown
   >;
   if (typeof name !== 'string' || name === '') return `${kind} without metadata.name`;
-  const within = kind === 'Namespace' ? '' : typeof namespace === 'string' ? namespace : 'default';
+  const within = clusterScoped.has(kind) ? '' : typeof namespace === 'string' ? namespace : 'default';
   const path = within === '' ? name : `${within}/${name}`;
   return { apiVersion, objectKind: kind, key: `${apiVersion}/${kind}/${path}`, title: `${kind} ${path}` };
 }

@@ -17,6 +17,7 @@ export const serviceObject = z.object({
   spec: z.object({
     type: z.enum(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']).default('ClusterIP'),
     selector: z.record(z.string(), z.string({ error: 'must be text; quote it' })).default({}),
+    externalName: z.string().max(253).optional(),
     clusterIP: z.string().optional(),
     clusterIPs: z.array(z.string()).default([]),
     ipFamilies: z.array(z.enum(['IPv4', 'IPv6'])).default([]),

@@ -6,6 +6,8 @@ export interface MeshNames {
   readonly network: string;
   /** `cluster.local`. */
   readonly clusterDomain: string;
+  /** Namespace whose policies and labels count for the whole mesh. */
+  readonly rootNamespace: string;
 }
 
 export const defaultMeshNames: MeshNames = Object.freeze({
@@ -13,6 +15,7 @@ export const defaultMeshNames: MeshNames = Object.freeze({
   trustDomain: 'cluster.local',
   network: '',
   clusterDomain: 'cluster.local',
+  rootNamespace: 'istio-system',
 });
 
 export function serviceHostname(names: MeshNames, namespace: string, service: string): string {

@@ -1,4 +1,4 @@
-/** Typed objects of a cluster into the resources of the mesh. Pure: the same objects give the same mesh. */
+/** Typed objects of a cluster into the resources of the mesh, all at once. Pure: the same objects give the same mesh. */
 import type { MeshResources } from '../../model/snapshot.ts';
 import type { NamespaceObject } from '../kubernetes/namespace.ts';
 import type { KnownObject } from '../kubernetes/objects.ts';
@@ -6,8 +6,9 @@ import type { PodObject } from '../kubernetes/pod.ts';
 import type { ServiceObject } from '../kubernetes/service.ts';
 import type { ServiceAccountObject } from '../kubernetes/service-account.ts';
 import { defaultMeshNames, type MeshNames } from './context.ts';
-import { translateService } from './service.ts';
-import { translatePod } from './workload.ts';
+import { viewOf } from './object-view.ts';
+import type { TranslatedResources } from './resources.ts';
+import { translateObject } from './translators.ts';
 
 /** The objects by kind; namespaces by name. */
 export interface ClusterObjects {
@@ -15,7 +16,11 @@ export interface ClusterObjects {
   readonly serviceAccounts: readonly ServiceAccountObject[];
   readonly pods: readonly PodObject[];
   readonly services: readonly ServiceObject[];
+  /** Of all other kinds. */
+  readonly rest: readonly KnownObject[];
 }
+
+const named = ['Namespace', 'ServiceAccount', 'Pod', 'Service'];
 
 export function clusterObjects(objects: readonly KnownObject[]): ClusterObjects {
   const of = <K extends KnownObject['kind']>(kind: K) =>
@@ -25,19 +30,31 @@ export function clusterObjects(objects: readonly KnownObject[]): ClusterObjects 
     serviceAccounts: of('ServiceAccount'),
     pods: of('Pod'),
     services: of('Service'),
+    rest: objects.filter(({ kind }) => !named.includes(kind)),
   };
 }
 
 export function translateMesh(objects: ClusterObjects, names: MeshNames = defaultMeshNames): MeshResources {
+  const { workloads, services, policies } = translateObjects(allObjects(objects), names);
+  return { workloads, services, policies };
+}
+
+/** The same with warnings and aliases. */
+export function translateObjects(
+  objects: readonly KnownObject[],
+  names: MeshNames = defaultMeshNames,
+): TranslatedResources {
+  const view = viewOf(objects, names);
+  const each = objects.map((object) => translateObject(object, view));
   return {
-    workloads: objects.pods
-      .map((pod) =>
-        translatePod(pod, objects.namespaces.get(pod.metadata.namespace), objects.services, names),
-      )
-      .filter((workload) => workload !== undefined),
-    services: objects.services
-      .map((service) => translateService(service, objects.namespaces.get(service.metadata.namespace), names))
-      .filter((service) => service !== undefined),
-    policies: [],
+    workloads: each.flatMap(({ workloads }) => workloads),
+    services: each.flatMap(({ services }) => services),
+    policies: each.flatMap(({ policies }) => policies),
+    aliases: each.flatMap(({ aliases }) => aliases),
+    warnings: each.flatMap(({ warnings }) => warnings),
   };
+}
+
+function allObjects({ namespaces, serviceAccounts, pods, services, rest }: ClusterObjects): KnownObject[] {
+  return [...namespaces.values(), ...serviceAccounts, ...pods, ...services, ...rest];
 }

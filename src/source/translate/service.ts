@@ -1,23 +1,24 @@
+import type { DnsAlias } from '../../model/dns-alias.ts';
 import { createService, type LoadBalancing, type Service } from '../../model/service.ts';
-import type { NamespaceObject } from '../kubernetes/namespace.ts';
 import { clusterAddresses, type ServiceObject } from '../kubernetes/service.ts';
 import { canonicalAddresses } from './addresses.ts';
-import { type MeshNames, serviceHostname } from './context.ts';
+import { serviceHostname } from './context.ts';
+import { type TranslatedResources, translated } from './resources.ts';
 import { servicePorts } from './service-ports.ts';
+import type { ClusterView } from './view.ts';
 import { namedWaypoint } from './waypoint.ts';
 
-/** Undefined for an ExternalName service: it is an alias in DNS and carries nothing. */
-export function translateService(
-  service: ServiceObject,
-  namespace: NamespaceObject | undefined,
-  names: MeshNames,
-): Service | undefined {
-  if (service.spec.type === 'ExternalName') return undefined;
+/** An ExternalName service is an alias in DNS and carries nothing. */
+export function translateService(service: ServiceObject, view: ClusterView): TranslatedResources {
+  const { names } = view;
   const { name, namespace: within, labels } = service.metadata;
-  return createService({
+  const hostname = serviceHostname(names, within, name);
+  if (service.spec.type === 'ExternalName') return translated({ aliases: aliases(service, hostname) });
+  const namespace = view.get('Namespace', '', within);
+  const made = createService({
     name,
     namespace: within,
-    hostname: serviceHostname(names, within, name),
+    hostname,
     addresses: canonicalAddresses(clusterAddresses(service)).map((address) =>
       Object.freeze({ network: names.network, address, length: undefined }),
     ),
@@ -27,6 +28,12 @@ export function translateService(
     ipFamilies: ipFamilies(service),
     canonical: true,
   });
+  return translated({ services: [made] });
+}
+
+function aliases(service: ServiceObject, hostname: string): DnsAlias[] {
+  const target = (service.spec.externalName ?? '').toLowerCase().replace(/\.$/, '');
+  return target === '' ? [] : [Object.freeze({ namespace: service.metadata.namespace, hostname, target })];
 }
 
 function loadBalancing(service: ServiceObject): LoadBalancing {

@@ -2,6 +2,17 @@
 import type { ObjectKind, ObjectKinds } from '../kubernetes/objects.ts';
 import type { MeshNames } from './context.ts';
 
+/**
+ * Objects of one kind by something they say: a look under one key ends only when objects with that key change. `keysOf` is
+ * pure; an object without keys is in the index nowhere. Every index is in `indexes.ts`.
+ */
+export interface ClusterIndex<K extends ObjectKind> {
+  /** Unique among the indexes. */
+  readonly name: string;
+  readonly kind: K;
+  keysOf(object: ObjectKinds[K]): readonly string[];
+}
+
 export interface ClusterView {
   readonly names: MeshNames;
   /** Kinds without namespaces are under ''. */
@@ -11,4 +22,6 @@ export interface ClusterView {
    * few, never for its pods.
    */
   list<K extends ObjectKind>(kind: K, namespace: string): readonly ObjectKinds[K][];
+  /** Objects that have `key` in `index`, each once, by namespace and name. */
+  indexed<K extends ObjectKind>(index: ClusterIndex<K>, key: string): readonly ObjectKinds[K][];
 }

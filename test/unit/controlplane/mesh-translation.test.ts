@@ -149,7 +149,9 @@ describe('an incremental translation', () => {
   it('makes only those again that looked at what changed', () => {
     const translation = new MeshTranslation(defaultMeshNames);
     const pods = (ns: string) =>
-      Array.from({ length: 20 }, (_, n) => sourceObject(pod(ns, `p${n}`, { addresses: [`10.0.0.${n}`] })));
+      Array.from({ length: 20 }, (_, n) =>
+        sourceObject(pod(ns, `p${n}`, { addresses: [`10.0.0.${n}`], labels: n < 5 ? { app: 'web' } : {} })),
+      );
     changed(translation, upserts(...pods('shop'), ...pods('bank'), sourceObject(service('shop', 'web', {}))));
     const made = (change: ObjectChange) => {
       const before = translation.made;
@@ -158,8 +160,8 @@ describe('an incremental translation', () => {
     };
     expect(made(upserts(sourceObject(pod('shop', 'p3', { addresses: ['10.0.1.3'] }))))).toBe(1);
     expect(made(upserts(sourceObject(namespace('bank', true))))).toBe(20);
-    // A service of a namespace that had none: the look found nothing, and was a look all the same.
-    expect(made(upserts(sourceObject(service('bank', 'web', {}))))).toBe(21);
+    // Only pods that it could select looked for such a service; the look found nothing, and was a look all the same.
+    expect(made(upserts(sourceObject(service('bank', 'web', {}))))).toBe(6);
     expect(made(upserts(sourceObject(service('bank', 'web', {}))))).toBe(0);
   });
 

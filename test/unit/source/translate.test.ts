@@ -10,11 +10,11 @@ import {
   canonicalRevision,
   workloadName,
 } from '../../../src/source/translate/canonical-name.ts';
-import { defaultMeshNames } from '../../../src/source/translate/context.ts';
 import { enrolmentWish } from '../../../src/source/translate/enrolment.ts';
 import { clusterObjects, translateMesh } from '../../../src/source/translate/mesh.ts';
+import { viewOf } from '../../../src/source/translate/object-view.ts';
+import { translatePod } from '../../../src/source/translate/pod.ts';
 import { translateService } from '../../../src/source/translate/service.ts';
-import { translatePod } from '../../../src/source/translate/workload.ts';
 
 type Json = Record<string, unknown>;
 
@@ -102,7 +102,7 @@ describe('whether a pod should be in the mesh', () => {
 
 describe('a pod as a workload', () => {
   const translate = (object: PodObject, services: ServiceObject[] = [], labels = {}) =>
-    translatePod(object, namespace(labels), services, defaultMeshNames);
+    translatePod(object, viewOf([namespace(labels), ...services])).workloads[0];
 
   it('is named by cluster, kind, namespace and name', () => {
     expect(translate(pod({}, { serviceAccountName: 'front' }))).toMatchObject({
@@ -233,7 +233,7 @@ describe('the canonical name', () => {
 
 describe('a service', () => {
   const translate = (object: ServiceObject, labels = {}) =>
-    translateService(object, namespace(labels), defaultMeshNames);
+    translateService(object, viewOf([namespace(labels)])).services[0];
 
   it('has its host name, addresses and ports', () => {
     expect(

@@ -1,0 +1,25 @@
+/** What each kind becomes. Kinds that are only looked at by others (Namespace, Node) have no row. */
+import type { KnownObject, ObjectKind, ObjectKinds } from '../kubernetes/objects.ts';
+import { translatePod } from './pod.ts';
+import { noResources, type TranslatedResources, translated } from './resources.ts';
+import { translateService } from './service.ts';
+import type { ClusterView } from './view.ts';
+
+/** Pure: what it returns follows from the object and from what it looked at in the view. Never throws. */
+export type Translator<K extends ObjectKind> = (
+  object: ObjectKinds[K],
+  view: ClusterView,
+) => Partial<TranslatedResources>;
+
+export type Translators = { readonly [K in ObjectKind]?: Translator<K> };
+
+export const translators: Translators = Object.freeze({
+  Pod: translatePod,
+  Service: translateService,
+});
+
+export function translateObject(object: KnownObject, view: ClusterView): TranslatedResources {
+  // The table pairs each kind with a translator of that kind, which the type of a lookup by kind cannot say.
+  const translator = translators[object.kind] as Translator<ObjectKind> | undefined;
+  return translator === undefined ? noResources : translated(translator(object, view));
+}
