@@ -15,7 +15,15 @@ export interface KindChange<T> {
 export interface MeshChange {
   readonly workloads: KindChange<Workload>;
   readonly services: KindChange<Service>;
-  readonly policies: KindChange<Authorization>;
+  readonly policies: PolicyChange;
+}
+
+export interface PolicyChange extends KindChange<Authorization> {
+  /**
+   * Names that must not count as gone, because something of that name is there, or may be, and could not be understood:
+   * unless a version that was good before is known, workloads that give such a name are refused.
+   */
+  readonly unknown?: readonly string[];
 }
 
 const unchanged: KindChange<never> = Object.freeze({

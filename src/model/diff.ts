@@ -46,6 +46,7 @@ export function diffSnapshots(old: MeshSnapshot, next: MeshSnapshot): SnapshotDi
   addNames(keys, workloads, dependency.workload);
   addNames(keys, services, dependency.service);
   addNames(keys, policies, dependency.policy);
+  addGoneKeys(keys, old.gonePolicies, next.gonePolicies);
   return Object.freeze({ workloads, services, policies, keys });
 }
 
@@ -81,7 +82,7 @@ function compare<T>(
   return Object.freeze(changes);
 }
 
-function addNames(keys: Set<string>, changes: Changes, toKey: (name: string) => string): void {
+export function addNames(keys: Set<string>, changes: Changes, toKey: (name: string) => string): void {
   for (const names of [changes.added, changes.changed, changes.removed]) {
     for (const name of names) {
       keys.add(toKey(name));
@@ -89,7 +90,14 @@ function addNames(keys: Set<string>, changes: Changes, toKey: (name: string) => 
   }
 }
 
-function addWorkloadKeys(keys: Set<string>, workload: Workload): void {
+/** Names of policies that are gone in one of the two and not in the other. */
+export function addGoneKeys(keys: Set<string>, old: ReadonlySet<string>, next: ReadonlySet<string>): void {
+  if (old === next) return;
+  for (const name of old) if (!next.has(name)) keys.add(dependency.policy(name));
+  for (const name of next) if (!old.has(name)) keys.add(dependency.policy(name));
+}
+
+export function addWorkloadKeys(keys: Set<string>, workload: Workload): void {
   for (const address of workload.addresses) {
     keys.add(dependency.address(workload.network, address));
   }
@@ -98,7 +106,7 @@ function addWorkloadKeys(keys: Set<string>, workload: Workload): void {
   }
 }
 
-function addServiceKeys(keys: Set<string>, service: Service): void {
+export function addServiceKeys(keys: Set<string>, service: Service): void {
   keys.add(dependency.hostname(service.hostname));
   for (const { network, address, length } of service.addresses) {
     keys.add(dependency.address(network, address));
@@ -108,7 +116,7 @@ function addServiceKeys(keys: Set<string>, service: Service): void {
   }
 }
 
-function addPolicyKeys(keys: Set<string>, policy: Authorization): void {
+export function addPolicyKeys(keys: Set<string>, policy: Authorization): void {
   if (policy.scope === 'GLOBAL') {
     keys.add(dependency.global);
   } else if (policy.scope === 'NAMESPACE') {

@@ -46,6 +46,11 @@ export interface MeshSnapshot {
   allEndpointsOf(service: string): readonly Endpoint[];
   /** Policies of scope NAMESPACE. */
   policiesIn(namespace: string): readonly Authorization[];
+  /**
+   * Names that workloads still give, though whoever is asked has said that there is no such policy any more. Any other name
+   * without a policy is one that was never seen.
+   */
+  readonly gonePolicies: ReadonlySet<string>;
 }
 
 const none: readonly never[] = Object.freeze([]);
@@ -59,11 +64,14 @@ export function networkAddressKey(network: string, address: string): string {
  * Builds the indexes, in the order of names: a mesh means the same whatever the order in which its resources came. When a
  * name occurs twice the last one counts: callers that can say where it came from reject earlier.
  */
-export function createSnapshot(resources: MeshResources): MeshSnapshot {
+export function createSnapshot(
+  resources: MeshResources,
+  gonePolicies: ReadonlySet<string> = new Set(),
+): MeshSnapshot {
   const workloads = byName(resources.workloads, ({ uid }) => uid);
   const services = byName(resources.services, serviceKey);
   const policies = byName(resources.policies, policyKey);
-  return new IndexedSnapshot(workloads, services, policies);
+  return new IndexedSnapshot(workloads, services, policies, gonePolicies);
 }
 
 function byName<T>(resources: readonly T[], nameOf: (resource: T) => string): ReadonlyMap<string, T> {
@@ -76,6 +84,7 @@ class IndexedSnapshot implements MeshSnapshot {
   readonly services: ReadonlyMap<string, Service>;
   readonly policies: ReadonlyMap<string, Authorization>;
   readonly globalPolicies: readonly Authorization[];
+  readonly gonePolicies: ReadonlySet<string>;
   readonly #byAddress = new Map<string, Workload[]>();
   readonly #byHostname = new Map<string, Service[]>();
   readonly #byVirtualAddress = new Map<string, Service[]>();
@@ -88,10 +97,12 @@ class IndexedSnapshot implements MeshSnapshot {
     workloads: ReadonlyMap<string, Workload>,
     services: ReadonlyMap<string, Service>,
     policies: ReadonlyMap<string, Authorization>,
+    gonePolicies: ReadonlySet<string>,
   ) {
     this.workloads = workloads;
     this.services = services;
     this.policies = policies;
+    this.gonePolicies = gonePolicies;
     for (const workload of workloads.values()) {
       this.#indexWorkload(workload);
     }
@@ -172,7 +183,7 @@ class IndexedSnapshot implements MeshSnapshot {
 }
 
 /** A range; undefined for one that holds a single address, which the exact index finds faster and prefers. */
-function rangeOf(text: string, length: number): Cidr | undefined {
+export function rangeOf(text: string, length: number): Cidr | undefined {
   const address: IpAddress | undefined = parseAddress(text);
   if (address === undefined || length >= (address.family === 4 ? 32 : 128)) {
     return undefined;

@@ -21,7 +21,7 @@ export interface PolicyVerdict {
   readonly explanation: readonly string[];
 }
 
-/** Policies that apply to a workload, and the names it gives that nobody knows. */
+/** Policies that apply to a workload, and the names it gives that nobody knows; those known to be gone are neither. */
 interface Candidates {
   readonly enforced: readonly Authorization[];
   readonly dryRun: readonly Authorization[];
@@ -91,10 +91,10 @@ function candidatesFor(snapshot: MeshSnapshot, workload: Workload): Candidates {
   const unknown: string[] = [];
   for (const name of named) {
     const policy = snapshot.policies.get(name);
-    if (policy === undefined) {
-      unknown.push(name);
-    } else {
+    if (policy !== undefined) {
       applicable.add(policy);
+    } else if (!snapshot.gonePolicies.has(name)) {
+      unknown.push(name);
     }
   }
   const all = [...applicable];

@@ -9,9 +9,11 @@ import {
   type MatchFields,
   type StringMatch,
 } from '../../../src/model/authorization.ts';
+import { createChange } from '../../../src/model/change.ts';
 import { reasonDetails } from '../../../src/model/reasons.gen.ts';
-import { createSnapshot } from '../../../src/model/snapshot.ts';
+import { createSnapshot, emptySnapshot, type MeshSnapshot } from '../../../src/model/snapshot.ts';
 import { parseSpiffeId } from '../../../src/model/spiffe-id.ts';
+import { updateSnapshot } from '../../../src/model/update.ts';
 import { createWorkload } from '../../../src/model/workload.ts';
 import { authorize } from '../../../src/policy/authorize.ts';
 import { policy as anyPolicy, label, nearbyAddress, principalText } from '../model/arbitraries.ts';
@@ -30,10 +32,11 @@ function judge(
   policies: readonly Authorization[],
   connection: Connection = {},
   named: readonly string[] = [],
+  snapshot = createSnapshot({ workloads: [], services: [], policies }),
 ) {
   const workload = createWorkload({ uid: 'w', namespace: 'shop', authorizationPolicies: named });
   const address = (text: string) => parseAddress(text) ?? (parseAddress('0.0.0.0') as never);
-  return authorize(createSnapshot({ workloads: [], services: [], policies }), workload, {
+  return authorize(snapshot, workload, {
     identity: parseSpiffeId(`spiffe://${connection.principal}`),
     sourceAddress: address(connection.from ?? '10.0.0.1'),
     destinationAddress: address(connection.to ?? '10.0.1.7'),
@@ -217,6 +220,18 @@ describe('authorize', () => {
     expect(verdict.policy).toEqual({ name: 'shop/gone', rule: undefined });
     expect(verdict.dependencies).toContain('policy:shop/gone');
     expect(verdict.explanation.join('\n')).toContain('shop/gone');
+  });
+
+  it('asks no more after a named policy of which was said that it is gone', () => {
+    const named = { uid: 'pod', namespace: 'shop', authorizationPolicies: ['shop/gone'] };
+    const known = createChange({ workloads: { upserts: [createWorkload(named)] } });
+    const { snapshot } = updateSnapshot(emptySnapshot, known);
+    const removal = createChange({ policies: { removals: ['shop/gone'] } });
+    const after = updateSnapshot(snapshot, removal);
+    const reasonIn = (mesh: MeshSnapshot) => reasonOf([], {}, named.authorizationPolicies, mesh);
+    expect(reasonIn(snapshot)).toBe('UNKNOWN_POLICY');
+    expect(reasonIn(after.snapshot)).toBe('NONE');
+    expect([...after.diff.keys]).toEqual(['policy:shop/gone']);
   });
 
   it('only talks about dry runs', () => {
