@@ -13,6 +13,8 @@ import { startAdminServer } from '../runtime/admin-server.ts';
 import { startMetricsServer } from '../runtime/metrics-server.ts';
 import { Readiness } from '../runtime/readiness.ts';
 import { startReadinessServer } from '../runtime/readiness-server.ts';
+import { stopSignals } from '../runtime/stop-signals.ts';
+import { packageVersion } from '../runtime/version.ts';
 import { agentMetrics } from './agent-metrics-sources.ts';
 import { configDump } from './config-sections.ts';
 import { drainConnections, startDataPath } from './data-path.ts';
@@ -22,8 +24,6 @@ import type { AgentParts, AgentScope } from './parts.ts';
 import { serveEnrolmentSocket, startEnrolment } from './pod-enrolment.ts';
 import { releaseStartupMemory } from './startup-memory.ts';
 import { agentStatus } from './status.ts';
-import { stopSignals } from './stop-signals.ts';
-import { packageVersion } from './version.ts';
 
 /** For the parts that end after the connections, whose deadline is theirs alone. */
 const endingMs = 2_000;

@@ -1,7 +1,7 @@
 import { reasonDetails } from '../model/reasons.gen.ts';
 import type { TunnelTotals } from '../native/types.ts';
 import { ConfigDump } from '../runtime/config-dump.ts';
-import { dumpPolicies, dumpServices, dumpWorkloads } from './mesh-dump.ts';
+import { dumpPolicies, dumpServices, dumpWorkloads } from '../runtime/mesh-dump.ts';
 import type { AgentParts } from './parts.ts';
 
 /** What `/config_dump` shows of a running agent. */
