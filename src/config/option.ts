@@ -21,6 +21,7 @@ export type Settled = Readonly<Record<string, unknown>>;
 export const optionGroups = [
   'Mesh',
   'Places',
+  'Control plane',
   'Capture',
   'Tunnel',
   'Limits',

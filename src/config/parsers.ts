@@ -1,5 +1,5 @@
 import { isAbsolute, normalize } from 'node:path';
-import { canonicalHostname, parsePort } from '../model/authority.ts';
+import { canonicalHostname, parseAuthority, parsePort } from '../model/authority.ts';
 import { type Cidr, parseCidr } from '../model/cidr.ts';
 import { isTrustDomain } from '../model/spiffe-id.ts';
 
@@ -17,6 +17,18 @@ export const path: Parser<string> = (given) => {
 
 /** Empty where the agent is to find the path by itself. */
 export const optionalPath: Parser<string> = (given) => (given === '' ? '' : path(given));
+
+/** `host:port` of a server, `[fd00::1]:15012`; empty where there is none. Istio writes `https://` in front of some. */
+export const optionalServer: Parser<string> = (given) => {
+  if (given === '') return '';
+  const server = given.replace(/^https:\/\//, '');
+  if (parseAuthority(server) === undefined) {
+    throw new Error(
+      'expected host:port, such as hadal-control-plane.hadal-system.svc:15012 or [fd00::1]:15012',
+    );
+  }
+  return server;
+};
 
 /** A path of a unix socket, which the kernel cuts at 108 bytes. */
 export const socketPath: Parser<string> = (given) => {

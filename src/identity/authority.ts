@@ -2,7 +2,7 @@
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { HadalError } from '../base/errors.ts';
 import { parseSpiffeId } from '../model/spiffe-id.ts';
-import { type Issuer, issueLeaf, issuerOf } from './certificate.ts';
+import { type Issuer, issueLeaf, issuerOf, issueServer, type ServerNames } from './certificate.ts';
 import { bundleOf, findPath, isSelfSigned, readCertificates, subjectOf, whyNotValid } from './chain.ts';
 import { readCsr } from './csr.ts';
 import { keyFromPem, publicDer, whyWeakKey } from './keys.ts';
@@ -47,6 +47,7 @@ export class Authority implements CertificateSigner {
   readonly #roots: readonly X509Certificate[];
   readonly #rootsPem: string;
   readonly #pathEnd: number;
+  readonly #root: X509Certificate;
   readonly #options: Required<AuthorityOptions>;
 
   constructor(material: AuthorityMaterial, options: AuthorityOptions) {
@@ -69,6 +70,7 @@ export class Authority implements CertificateSigner {
     const path = pathToRoot(material.source, certificate, chain, this.#roots, new Date(this.#options.now()));
     // 4. Interpret.
     this.#certificate = certificate;
+    this.#root = path.at(-1) ?? certificate;
     this.#intermediates = path.filter((link) => !isSelfSigned(link));
     this.#rootsPem = bundleOf(this.#roots);
     this.#pathEnd = Math.min(...path.map((link) => link.validToDate.getTime()));
@@ -78,6 +80,27 @@ export class Authority implements CertificateSigner {
   /** PEM bundle of the roots that peers shall trust. */
   get roots(): string {
     return this.#rootsPem;
+  }
+
+  /** The certificate that signs. */
+  get signer(): X509Certificate {
+    return this.#certificate;
+  }
+
+  /** The root at the end of its own path. */
+  get root(): X509Certificate {
+    return this.#root;
+  }
+
+  /** Whether it would sign the same and give out the same roots. */
+  equals(other: Authority): boolean {
+    const prints = (list: readonly X509Certificate[]) =>
+      list.map(({ fingerprint256 }) => fingerprint256).join();
+    return (
+      this.#certificate.fingerprint256 === other.#certificate.fingerprint256 &&
+      this.#rootsPem === other.#rootsPem &&
+      prints(this.#intermediates) === prints(other.#intermediates)
+    );
   }
 
   /** When the first certificate on its own path ends; no leaf outlives it. */
@@ -105,6 +128,12 @@ export class Authority implements CertificateSigner {
       );
     }
     const leaf = await issueLeaf(this.#issuer, identity, request.publicKey, this.#validity(lifetimeMs));
+    return { chain: [leaf, ...this.#intermediates.map((link) => bundleOf([link]))], roots: this.#rootsPem };
+  }
+
+  /** A certificate for a TLS server of the mesh's own, such as the control plane. */
+  async signServer(names: ServerNames, publicKey: KeyObject, lifetimeMs: number): Promise<SignedCertificate> {
+    const leaf = await issueServer(this.#issuer, names, publicKey, this.#validity(lifetimeMs));
     return { chain: [leaf, ...this.#intermediates.map((link) => bundleOf([link]))], roots: this.#rootsPem };
   }
 

@@ -1,5 +1,7 @@
 /** X.509 v3 certificates: building and signing one. */
 import { createHash, type KeyObject, randomBytes } from 'node:crypto';
+import { HadalError } from '../base/errors.ts';
+import { parseAddress } from '../model/address.ts';
 import {
   type Asn1,
   Asn1Reader,
@@ -61,6 +63,45 @@ export async function issueLeaf(
     { oid: oids.authorityKeyIdentifier, critical: false, value: sequence(implicit(0, issuer.keyIdentifier)) },
     { oid: oids.subjectAltName, critical: true, value: uriSubjectAltName(identity) },
   ]);
+}
+
+export interface ServerNames {
+  readonly dnsNames: readonly string[];
+  /** As text. */
+  readonly addresses: readonly string[];
+}
+
+/** A TLS server's certificate in PEM, found by DNS name or address, which no client has to know a SPIFFE id for. */
+export async function issueServer(
+  issuer: Issuer,
+  { dnsNames, addresses }: ServerNames,
+  subjectKey: KeyObject,
+  validity: Validity,
+): Promise<string> {
+  const names = [
+    ...dnsNames.map((name) => implicit(2, Buffer.from(name, 'ascii'))),
+    ...addresses.map((address) => implicit(7, addressOctets(address))),
+  ];
+  return signCertificate(issuer, sequence(), subjectKey, validity, [
+    { oid: oids.keyUsage, critical: true, value: keyUsage(['digitalSignature']) },
+    { oid: oids.extendedKeyUsage, critical: false, value: sequence(oid(oids.serverAuth)) },
+    { oid: oids.basicConstraints, critical: true, value: sequence() },
+    { oid: oids.authorityKeyIdentifier, critical: false, value: sequence(implicit(0, issuer.keyIdentifier)) },
+    { oid: oids.subjectAltName, critical: true, value: sequence(...names) },
+  ]);
+}
+
+/** 4 bytes or 16. */
+function addressOctets(address: string): Buffer {
+  const parsed = parseAddress(address);
+  if (parsed === undefined) {
+    throw new HadalError(
+      'ERR_IDENTITY_CERTIFICATE',
+      `${JSON.stringify(address)} is no address that a certificate could name`,
+    );
+  }
+  const digits = parsed.family === 4 ? 8 : 32;
+  return Buffer.from(parsed.value.toString(16).padStart(digits, '0'), 'hex');
 }
 
 /** A self-signed root in PEM. */
