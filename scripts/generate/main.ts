@@ -8,6 +8,7 @@ import { constantsFile } from './constants.ts';
 import { metricsFile } from './metrics.ts';
 import { reasonsFile } from './reasons.ts';
 import { stateFileSchemaFile } from './state-file-schema.ts';
+import { wireFiles } from './wire.ts';
 
 export interface GeneratedFile {
   /** From the repository's root. */
@@ -18,7 +19,14 @@ export interface GeneratedFile {
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 export function generatedFiles(): GeneratedFile[] {
-  return [reasonsFile(root), constantsFile(root), configurationFile(), metricsFile(), stateFileSchemaFile()];
+  return [
+    reasonsFile(root),
+    constantsFile(root),
+    configurationFile(),
+    metricsFile(),
+    stateFileSchemaFile(),
+    ...wireFiles(root),
+  ];
 }
 
 /** Paths of the files that differ from what their source makes. */
