@@ -31,8 +31,12 @@ export const metadata = z.object({
   labels: texts.default({}),
   annotations: texts.default({}),
   ownerReferences: z.array(ownerReference).default([]),
-  creationTimestamp: z.string().optional(),
   deletionTimestamp: z.string().optional(),
+  /** When the API server first stored it; manifests have none, or null as `kubectl create --dry-run` writes it. */
+  creationTimestamp: z
+    .string()
+    .nullish()
+    .transform((time) => time ?? undefined),
 });
 
 export type Metadata = z.infer<typeof metadata>;

@@ -1,6 +1,8 @@
 /** Raw documents in, typed objects out; a bad one is rejected alone, with its place, its field and the reason. */
 import type { z } from 'zod';
+import { type AuthorizationPolicyObject, authorizationPolicyObject } from './authorization-policy.ts';
 import { type NamespaceObject, namespaceObject } from './namespace.ts';
+import { type PeerAuthenticationObject, peerAuthenticationObject } from './peer-authentication.ts';
 import { type PodObject, podObject } from './pod.ts';
 import { type ServiceObject, serviceObject } from './service.ts';
 import { type ServiceAccountObject, serviceAccountObject } from './service-account.ts';
@@ -34,6 +36,8 @@ export interface ObjectKinds {
   ServiceAccount: ServiceAccountObject;
   Pod: PodObject;
   Service: ServiceObject;
+  AuthorizationPolicy: AuthorizationPolicyObject;
+  PeerAuthentication: PeerAuthenticationObject;
 }
 
 export type ObjectKind = keyof ObjectKinds;
@@ -44,6 +48,13 @@ const schemas: Readonly<Record<string, z.ZodType<KnownObject>>> = {
   'v1/ServiceAccount': serviceAccountObject,
   'v1/Pod': podObject,
   'v1/Service': serviceObject,
+  'security.istio.io/v1/AuthorizationPolicy': authorizationPolicyObject,
+  'security.istio.io/v1/PeerAuthentication': peerAuthenticationObject,
+};
+
+/** Older names of a version that is read: the same object, whichever of them it is written under. */
+const sameVersions: Readonly<Record<string, string>> = {
+  'security.istio.io/v1beta1': 'security.istio.io/v1',
 };
 
 /** Kinds without a namespace; one that is written all the same is ignored, as the API server does. */
@@ -131,6 +142,7 @@ function headerOf(value: unknown): Header | string {
   const { apiVersion, kind, metadata } = value as Record<string, unknown>;
   if (typeof apiVersion !== 'string' || apiVersion === '') return 'apiVersion is missing';
   if (typeof kind !== 'string' || kind === '') return 'kind is missing';
+  const version = sameVersions[apiVersion] ?? apiVersion;
   const { name, namespace } = (typeof metadata === 'object' && metadata !== null ? metadata : {}) as Record<
     string,
     unknown
@@ -138,7 +150,12 @@ function headerOf(value: unknown): Header | string {
   if (typeof name !== 'string' || name === '') return `${kind} without metadata.name`;
   const within = clusterScoped.has(kind) ? '' : typeof namespace === 'string' ? namespace : 'default';
   const path = within === '' ? name : `${within}/${name}`;
-  return { apiVersion, objectKind: kind, key: `${apiVersion}/${kind}/${path}`, title: `${kind} ${path}` };
+  return {
+    apiVersion: version,
+    objectKind: kind,
+    key: `${version}/${kind}/${path}`,
+    title: `${kind} ${path}`,
+  };
 }
 
 function fieldPath(path: readonly PropertyKey[]): string {
