@@ -24,16 +24,20 @@ import type {
   PolicySource,
 } from '../kubernetes/authorization-policy.ts';
 import { type ConnectionKey, httpAttributes, isConnectionKey } from './http-attributes.ts';
+import { hasSelector } from './policy-selector.ts';
+import { policyWarnings } from './policy-warnings.ts';
+import { type TranslatedResources, translated } from './resources.ts';
 import type { ClusterView } from './view.ts';
 
-/** None for a policy of a waypoint (targetRefs) and for actions that agents do not know. */
+/** Nothing for a policy of a waypoint (targetRefs) and for actions that agents do not know. */
 export function translateAuthorizationPolicy(
   policy: AuthorizationPolicyObject,
-  view: Pick<ClusterView, 'names'>,
-): readonly Authorization[] {
+  view: ClusterView,
+): TranslatedResources {
+  const warnings = policyWarnings(policy, view);
   const { action, targetRefs, rules } = policy.spec;
+  if (targetRefs.length > 0 || action === 'AUDIT' || action === 'CUSTOM') return translated({ warnings });
   const { name, namespace, annotations } = policy.metadata;
-  if (targetRefs.length > 0 || action === 'AUDIT' || action === 'CUSTOM') return [];
   const kept = action === 'ALLOW' ? rules.filter((rule) => httpAttributes(rule).length === 0) : rules;
   const authorization = createAuthorization({
     name,
@@ -43,18 +47,12 @@ export function translateAuthorizationPolicy(
     rules: kept.map((rule) => translateRule(rule, namespace)),
     dryRun: isTrue(annotations['istio.io/dry-run']),
   });
-  return [authorization];
+  return translated({ policies: [authorization], warnings });
 }
 
 /** Whether agents enforce the policy, as opposed to waypoints or nobody. */
 export function isForAgents({ spec }: AuthorizationPolicyObject): boolean {
   return spec.targetRefs.length === 0 && (spec.action === 'ALLOW' || spec.action === 'DENY');
-}
-
-export function hasSelector(object: {
-  readonly spec: { readonly selector: Readonly<Record<string, string>> };
-}): boolean {
-  return Object.keys(object.spec.selector).length > 0;
 }
 
 function scopeOf(

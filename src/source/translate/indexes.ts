@@ -30,3 +30,17 @@ export const servicesBySelector: ClusterIndex<'Service'> = {
   keysOf: ({ metadata, spec }: ServiceObject) =>
     spec.type === 'ExternalName' ? [] : selectorKeys(metadata.namespace, spec.selector),
 };
+
+/** AuthorizationPolicies that choose workloads by labels. */
+export const policiesBySelector: ClusterIndex<'AuthorizationPolicy'> = {
+  name: 'policies by selector',
+  kind: 'AuthorizationPolicy',
+  keysOf: ({ metadata, spec }) => selectorKeys(metadata.namespace, spec.selector),
+};
+
+/** All of them, under one key: there are few, and what the mesh has one of must know the first. */
+export const peerAuthentications: ClusterIndex<'PeerAuthentication'> = {
+  name: 'peer authentications',
+  kind: 'PeerAuthentication',
+  keysOf: () => ['mesh'],
+};

@@ -5,8 +5,12 @@
 
 import type { Match, StringMatch } from '../../model/authorization.ts';
 import { type Authorization, createAuthorization, createMatch } from '../../model/authorization.ts';
+import { objectKey } from '../kubernetes/metadata.ts';
 import type { PeerAuthenticationObject } from '../kubernetes/peer-authentication.ts';
-import { hasSelector } from './authorization-policy.ts';
+import { matchesLabels, peerAuthentications } from './indexes.ts';
+import { hasSelector } from './policy-selector.ts';
+import { peerAuthenticationWarnings } from './policy-warnings.ts';
+import { type TranslatedResources, translated } from './resources.ts';
 import type { ClusterView } from './view.ts';
 
 type Selectable = { readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
@@ -22,17 +26,21 @@ export function strictPolicy(rootNamespace: string): Authorization {
   return denyWithoutIdentity(rootNamespace, strictPolicyName, {});
 }
 
-/**
- * The mesh's strict policy, which each PeerAuthentication brings along, and one for its ports when they differ from the
- * rest of the workload.
- */
+/** One policy for its ports when they differ from the rest of the workload; the first of the mesh brings the strict one along. */
 export function translatePeerAuthentication(
   object: PeerAuthenticationObject,
   view: ClusterView,
-): readonly Authorization[] {
-  const strict = strictPolicy(view.names.rootNamespace);
+): TranslatedResources {
+  const [first] = view.indexed(peerAuthentications, 'mesh');
+  const isFirst = first !== undefined && objectKey(first) === objectKey(object);
   const ports = portPolicy(object, view);
-  return ports === undefined ? [strict] : [strict, ports];
+  return translated({
+    policies: [
+      ...(isFirst ? [strictPolicy(view.names.rootNamespace)] : []),
+      ...(ports === undefined ? [] : [ports]),
+    ],
+    warnings: peerAuthenticationWarnings(object, view),
+  });
 }
 
 /** `namespace/name` of the policy that decides about connections without identity to this workload; undefined lets them in. */
@@ -54,7 +62,7 @@ function ownPolicy(
   return oldest(
     view
       .list('PeerAuthentication', namespace)
-      .filter((object) => hasSelector(object) && isSubset(object.spec.selector, labels)),
+      .filter((object) => hasSelector(object) && matchesLabels(object.spec.selector, labels)),
   );
 }
 
@@ -106,17 +114,11 @@ function modeOf({ spec }: PeerAuthenticationObject): 'STRICT' | 'PERMISSIVE' | u
   return spec.mtls === 'STRICT' ? 'STRICT' : 'PERMISSIVE';
 }
 
-/** The first by time of creation, then by name; manifests without a time are all of the same age. */
+/** The first by time of creation, then by name; one without a time gives way to those that have one. */
 function oldest(objects: readonly PeerAuthenticationObject[]): PeerAuthenticationObject | undefined {
-  const age = ({ metadata }: PeerAuthenticationObject) => Date.parse(metadata.creationTimestamp) || 0;
+  const age = ({ metadata: { creationTimestamp: time } }: PeerAuthenticationObject) =>
+    time === undefined ? Number.MAX_SAFE_INTEGER : Date.parse(time) || 0;
   return objects.toSorted(
     (left, right) => age(left) - age(right) || (left.metadata.name < right.metadata.name ? -1 : 1),
   )[0];
-}
-
-export function isSubset(
-  wanted: Readonly<Record<string, string>>,
-  labels: Readonly<Record<string, string>>,
-): boolean {
-  return Object.entries(wanted).every(([label, value]) => labels[label] === value);
 }

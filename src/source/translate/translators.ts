@@ -1,5 +1,7 @@
 /** What each kind becomes. Kinds that are only looked at by others (Namespace, Node) have no row. */
 import type { KnownObject, ObjectKind, ObjectKinds } from '../kubernetes/objects.ts';
+import { translateAuthorizationPolicy } from './authorization-policy.ts';
+import { translatePeerAuthentication } from './peer-authentication.ts';
 import { translatePod } from './pod.ts';
 import { noResources, type TranslatedResources, translated } from './resources.ts';
 import { translateService } from './service.ts';
@@ -16,6 +18,8 @@ export type Translators = { readonly [K in ObjectKind]?: Translator<K> };
 export const translators: Translators = Object.freeze({
   Pod: translatePod,
   Service: translateService,
+  AuthorizationPolicy: translateAuthorizationPolicy,
+  PeerAuthentication: translatePeerAuthentication,
 });
 
 export function translateObject(object: KnownObject, view: ClusterView): TranslatedResources {
