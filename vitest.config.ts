@@ -20,6 +20,7 @@ export default defineConfig({
         test: {
           name,
           include: [`test/${name}/**/*.test.ts`],
+          ...(name === 'kubernetes' ? { globalSetup: ['test/kubernetes/setup.ts'] } : {}),
           fileParallelism: false,
           // A group runs after the one before it: unit tests together, then each kernel project alone.
           sequence: { groupOrder: index + 1 },

@@ -68,6 +68,11 @@ const refusedGroups = [
   'networking.k8s.io',
 ];
 
+/** Every kind that is read, for sources that have to ask for each. */
+export function readKinds(): ObjectKind[] {
+  return [...new Set(Object.keys(schemas).map((name) => name.split('/').at(-1) as ObjectKind))];
+}
+
 export type ParsedDocument =
   | { readonly kind: 'object'; readonly key: string; readonly object: KnownObject; readonly origin: Origin }
   /** Not a kind that the mesh reads. */

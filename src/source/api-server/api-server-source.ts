@@ -1,0 +1,136 @@
+/** The objects of a Kubernetes cluster, by its API. */
+import { abortedError } from '../../base/abort.ts';
+import type { BackoffOptions } from '../../base/backoff.ts';
+import { HadalError } from '../../base/errors.ts';
+import { type Logger, silentLogger } from '../../base/logger.ts';
+import { type ObjectKind, readKinds } from '../kubernetes/objects.ts';
+import type { ObjectChange, ObjectSource, SourceStatus } from '../object-source.ts';
+import type { ApiClient } from './api-client.ts';
+import { ApiError } from './api-error.ts';
+import { type KindSelector, type KindState, KindWatch, type KindWatchSettings } from './kind-watch.ts';
+import { isEmptyChange, mergeChanges } from './object-ledger.ts';
+import { apiResources } from './resources.ts';
+
+export interface ApiServerSourceOptions {
+  /** Default: every kind that the mesh reads. */
+  readonly kinds?: readonly ObjectKind[];
+  /** Which objects of a kind; an agent reads the pods of its own node only. */
+  readonly selectors?: Readonly<Partial<Record<ObjectKind, KindSelector>>>;
+  /** Items of a page of a list. Default 500, as kubectl and client-go have it. */
+  readonly pageSize?: number;
+  /** The server ends a watch after a half to the whole of this. Default 600,000. */
+  readonly watchMs?: number;
+  /** How often a custom resource that the cluster lacks is asked for again. Default 10,000. */
+  readonly absentMs?: number;
+  /** After failures. Default 500 ms doubled up to 30 s, half of it left to chance. */
+  readonly backoff?: BackoffOptions;
+  readonly logger?: Logger;
+}
+
+export interface ApiServerSource extends ObjectSource {
+  /** What each kind is doing. */
+  readonly kinds: ReadonlyMap<ObjectKind, KindState>;
+  /** How often a kind was read as a whole. */
+  lists(kind: ObjectKind): number;
+}
+
+export function createApiServerSource(api: ApiClient, options: ApiServerSourceOptions = {}): ApiServerSource {
+  return new KubernetesSource(api, options);
+}
+
+class KubernetesSource implements ApiServerSource {
+  readonly #api: ApiClient;
+  readonly #watches = new Map<ObjectKind, KindWatch>();
+  readonly #closing = new AbortController();
+  /** What came before everything was read once. */
+  #early: ObjectChange[] | undefined = [];
+  #onChange: ((change: ObjectChange) => void) | undefined;
+  #synced = Promise.withResolvers<void>();
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor(api: ApiClient, options: ApiServerSourceOptions) {
+    this.#api = api;
+    const settings: KindWatchSettings = {
+      pageSize: options.pageSize ?? 500,
+      watchMs: options.watchMs ?? 600_000,
+      absentMs: options.absentMs ?? 10_000,
+      backoff: { initialMs: 500, maxMs: 30_000, ...options.backoff },
+    };
+    for (const kind of options.kinds ?? readKinds()) {
+      const watch = new KindWatch(api, {
+        kind,
+        resource: apiResources[kind],
+        selector: options.selectors?.[kind] ?? {},
+        settings,
+        logger: options.logger ?? silentLogger,
+        onChange: (change) => this.#take(change),
+      });
+      this.#watches.set(kind, watch);
+    }
+  }
+
+  async start(onChange: (change: ObjectChange) => void): Promise<void> {
+    if (this.#onChange !== undefined) throw new HadalError('ERR_INTERNAL', 'this source was started before');
+    this.#onChange = onChange;
+    const { signal } = this.#closing;
+    signal.addEventListener('abort', () =>
+      this.#synced.reject(abortedError(signal, 'the first read of the Kubernetes API')),
+    );
+    this.#synced.promise.catch(() => {});
+    this.#running = Promise.all([...this.#watches.values()].map((watch) => watch.run(signal)));
+    await this.#synced.promise;
+  }
+
+  get status(): SourceStatus {
+    const watches = [...this.#watches.values()];
+    return {
+      name: `Kubernetes API ${this.#api.server}`,
+      isSynced: this.#early === undefined,
+      rejected: watches.flatMap((watch) => watch.rejected),
+      error: this.#error(),
+    };
+  }
+
+  get kinds(): ReadonlyMap<ObjectKind, KindState> {
+    return new Map([...this.#watches].map(([kind, { state }]) => [kind, state]));
+  }
+
+  lists(kind: ObjectKind): number {
+    return this.#watches.get(kind)?.lists ?? 0;
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new Error('the source is closed'));
+    await this.#running;
+  }
+
+  #take(change: ObjectChange): void {
+    if (this.#early === undefined) {
+      if (!isEmptyChange(change)) this.#onChange?.(change);
+      return;
+    }
+    this.#early.push(change);
+    if ([...this.#watches.values()].some(({ isSynced }) => !isSynced)) return;
+    const first = mergeChanges(this.#early);
+    this.#early = undefined;
+    this.#onChange?.(first);
+    this.#synced.resolve();
+  }
+
+  /** One sentence for one cause, however many kinds it holds up. */
+  #error(): string | undefined {
+    const kindsByCause = new Map<string, ObjectKind[]>();
+    for (const [kind, { state }] of this.#watches) {
+      if (state.name !== 'waiting') continue;
+      const cause = this.#causeOf(state.error);
+      kindsByCause.set(cause, [...(kindsByCause.get(cause) ?? []), kind]);
+    }
+    if (kindsByCause.size === 0) return undefined;
+    return [...kindsByCause].map(([cause, kinds]) => `${kinds.join(', ')}: ${cause}`).join('\n');
+  }
+
+  #causeOf(error: HadalError): string {
+    if (!(error instanceof ApiError) || error.status !== 0) return error.message;
+    return `no answer from ${this.#api.server}: ${error.said}; is the API server running, and is there a way to it?`;
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * One kind, kept in step with the API server: list, then watch from there, again and again. Bookmarks keep the place fresh, a
+ * place that the server has forgotten (410) costs a new list, which tells only differences; every failure is followed by a
+ * pause that grows, with jitter.
+ */
+import { sleep } from '../../base/abort.ts';
+import { Backoff, type BackoffOptions } from '../../base/backoff.ts';
+import { HadalError } from '../../base/errors.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { ObjectKind } from '../kubernetes/objects.ts';
+import type { ObjectChange } from '../object-source.ts';
+import type { ApiClient } from './api-client.ts';
+import { ApiError, isApiError } from './api-error.ts';
+import { listPages } from './list-pages.ts';
+import { ObjectLedger } from './object-ledger.ts';
+import { type ApiResource, apiVersionOf, resourcePath } from './resources.ts';
+import { watchEvents } from './watch-events.ts';
+
+export interface KindWatchSettings {
+  /** Items of a page of a list. */
+  readonly pageSize: number;
+  /** After about so long the server ends a watch, which then goes on elsewhere: load moves to a replica that is new. */
+  readonly watchMs: number;
+  /** How often a kind that is not served is asked for again. */
+  readonly absentMs: number;
+  readonly backoff: BackoffOptions;
+}
+
+export interface KindSelector {
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+  /** Only this namespace. */
+  readonly namespace?: string;
+}
+
+/** What a kind is doing; `hadal status` prints it. */
+export type KindState =
+  | { readonly name: 'listing' }
+  | { readonly name: 'watching' }
+  /** A custom resource that the cluster does not have. */
+  | { readonly name: 'absent' }
+  | { readonly name: 'waiting'; readonly error: HadalError }
+  | { readonly name: 'closed' };
+
+export interface KindWatchOptions {
+  readonly kind: ObjectKind;
+  readonly resource: ApiResource;
+  readonly selector: KindSelector;
+  readonly settings: KindWatchSettings;
+  readonly logger: Logger;
+  /** The first call is the first whole list. */
+  readonly onChange: (change: ObjectChange) => void;
+}
+
+/** A watch that ends earlier than this, with nothing told, was no watch. */
+const shortWatchMs = 1_000;
+/** A kind with objects is only believed gone when it stays so: a server that starts may not know its custom resources yet. */
+const goneAfterAnswers = 3;
+
+export class KindWatch {
+  readonly #api: ApiClient;
+  readonly #options: KindWatchOptions;
+  readonly #backoff: Backoff;
+  readonly #ledger: ObjectLedger;
+  #state: KindState = { name: 'listing' };
+  #isSynced = false;
+  #version: string;
+  /** Where to watch on; undefined when only a list can tell. */
+  #resourceVersion: string | undefined;
+  #notServed = 0;
+  #lists = 0;
+
+  constructor(api: ApiClient, options: KindWatchOptions) {
+    this.#api = api;
+    this.#options = options;
+    this.#backoff = new Backoff(options.settings.backoff);
+    this.#ledger = new ObjectLedger(options.kind);
+    this.#version = options.resource.versions[0];
+  }
+
+  get state(): KindState {
+    return this.#state;
+  }
+
+  /** It was read once, or is not served. */
+  get isSynced(): boolean {
+    return this.#isSynced;
+  }
+
+  get rejected() {
+    return this.#ledger.rejected;
+  }
+
+  /** Whole lists read so far. */
+  get lists(): number {
+    return this.#lists;
+  }
+
+  /** Until `signal` fires; never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const pauseMs = await this.#round(signal).catch((caught: unknown) => this.#failed(caught));
+      if (pauseMs > 0) await sleep(pauseMs, signal).catch(() => {});
+    }
+    this.#state = { name: 'closed' };
+  }
+
+  /** One list, if that is due, and one watch. Returns how long to wait before the next. */
+  async #round(signal: AbortSignal): Promise<number> {
+    if (this.#resourceVersion === undefined) {
+      this.#state = { name: 'listing' };
+      this.#resourceVersion = await this.#list(signal);
+    }
+    const begun = performance.now();
+    const heard = await this.#watch(this.#resourceVersion, signal);
+    if (heard || performance.now() - begun >= shortWatchMs) {
+      this.#backoff.reset();
+      return 0;
+    }
+    return this.#backoff.next();
+  }
+
+  async #list(signal: AbortSignal): Promise<string> {
+    const { selector, settings } = this.#options;
+    const { namespace, ...query } = selector;
+    let list = this.#ledger.beginList(this.#apiVersion);
+    const resourceVersion = await listPages(this.#api, {
+      path: this.#path(namespace),
+      query,
+      pageSize: settings.pageSize,
+      signal,
+      onRestart: () => {
+        list = this.#ledger.beginList(this.#apiVersion);
+      },
+      onPage: (items) => list.add(items),
+    });
+    this.#lists += 1;
+    this.#notServed = 0;
+    this.#tell(list.finish());
+    return resourceVersion;
+  }
+
+  /** Returns whether the server told anything. */
+  async #watch(from: string, signal: AbortSignal): Promise<boolean> {
+    const { selector, settings } = this.#options;
+    const { namespace, ...query } = selector;
+    let heard = false;
+    const batches = watchEvents(this.#api, {
+      path: this.#path(namespace),
+      query: {
+        ...query,
+        resourceVersion: from,
+        allowWatchBookmarks: true,
+        // Half of it is left to chance, so that watches that began together do not end together.
+        timeoutSeconds: Math.ceil((settings.watchMs * (1 + Math.random())) / 2_000),
+      },
+      signal,
+      onOpen: () => {
+        this.#state = { name: 'watching' };
+      },
+    });
+    for await (const batch of batches) {
+      heard = true;
+      const change = this.#ledger.apply(batch, this.#apiVersion);
+      this.#resourceVersion = batch.at(-1)?.object.metadata?.resourceVersion ?? this.#resourceVersion;
+      if (change.upserts.length + change.removals.length > 0) this.#tell(change);
+    }
+    return heard;
+  }
+
+  #tell(change: ObjectChange): void {
+    this.#isSynced = true;
+    this.#options.onChange(change);
+  }
+
+  /** Returns how long to wait. */
+  #failed(caught: unknown): number {
+    const error = HadalError.from(caught);
+    if (error instanceof ApiError && error.needsRelist) {
+      this.#resourceVersion = undefined;
+      // A server that forgets each place at once must not be listed without pause; one that did so once may be at once.
+      const isFirst = this.#backoff.failures === 0;
+      const pauseMs = this.#backoff.next();
+      return isFirst ? 0 : pauseMs;
+    }
+    if (isApiError(error, 404)) return this.#notFound(error);
+    const { kind, logger } = this.#options;
+    if (this.#state.name !== 'waiting')
+      logger.warn({ kind, error }, 'the Kubernetes API does not answer as it should');
+    this.#state = { name: 'waiting', error };
+    const pauseMs = this.#backoff.next();
+    return Math.max(pauseMs, error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0);
+  }
+
+  #notFound(error: HadalError): number {
+    const { resource, settings, kind, logger } = this.#options;
+    this.#resourceVersion = undefined;
+    const versions = resource.versions;
+    const next = versions[versions.indexOf(this.#version) + 1];
+    this.#version = next ?? versions[0];
+    if (next !== undefined) return 0;
+    this.#notServed += 1;
+    if (!resource.isOptional || (this.#ledger.size > 0 && this.#notServed < goneAfterAnswers)) {
+      this.#state = { name: 'waiting', error };
+      return this.#backoff.next();
+    }
+    if (this.#state.name !== 'absent')
+      logger.info({ kind }, 'the cluster does not serve this kind; it is looked for again');
+    this.#state = { name: 'absent' };
+    if (!this.#isSynced || this.#ledger.size > 0) this.#tell(this.#ledger.clear());
+    return settings.absentMs * (0.5 + Math.random() / 2);
+  }
+
+  get #apiVersion(): string {
+    return apiVersionOf(this.#options.resource, this.#version);
+  }
+
+  #path(namespace: string | undefined): string {
+    return resourcePath(this.#options.resource, {
+      version: this.#version,
+      ...(namespace === undefined ? {} : { namespace }),
+    });
+  }
+}
