@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { configurationFile } from './configuration.ts';
+import { configurationFiles } from './configuration.ts';
 import { constantsFile } from './constants.ts';
 import { metricsFile } from './metrics.ts';
 import { reasonsFile } from './reasons.ts';
@@ -22,7 +22,7 @@ export function generatedFiles(): GeneratedFile[] {
   return [
     reasonsFile(root),
     constantsFile(root),
-    configurationFile(),
+    ...configurationFiles(),
     metricsFile(),
     stateFileSchemaFile(),
     ...wireFiles(root),

@@ -1,18 +1,17 @@
-// docs/metrics.md from the catalogue of metrics and the list of reasons.
+// docs/metrics.md from the catalogues of metrics and the list of reasons.
 import { reasonDetails } from '../../src/model/reasons.gen.ts';
 import { trafficLabelNames } from '../../src/routing/labels.ts';
-import { metricCatalogue, trafficLabels } from '../../src/telemetry/metric-catalogue.ts';
+import { controlPlaneCatalogue } from '../../src/telemetry/control-plane-metrics.ts';
+import {
+  type MetricDescription,
+  metricCatalogue,
+  trafficLabels,
+} from '../../src/telemetry/metric-catalogue.ts';
 import { responseFlags } from '../../src/telemetry/response-flags.ts';
 import type { GeneratedFile } from './main.ts';
 import { markdownTable } from './markdown-table.ts';
 
 export function metricsFile(): GeneratedFile {
-  const metrics = Object.entries(metricCatalogue).map(([name, { type, labels, help }]) => [
-    `\`${name}\``,
-    type,
-    labelList(labels),
-    help,
-  ]);
   const reasons = [...reasonDetails].map(([number, { metric, text }]) => [
     `\`${metric}\``,
     responseFlags(number) === '-' ? '' : responseFlags(number),
@@ -21,12 +20,12 @@ export function metricsFile(): GeneratedFile {
   const lines = [
     '# Metrics of the agent',
     '',
-    '<!-- Made from src/telemetry/metric-catalogue.ts and bpf/shared/reasons.h by scripts/generate; do not edit. -->',
+    '<!-- Made from src/telemetry and bpf/shared/reasons.h by scripts/generate; do not edit. -->',
     '',
     '`GET /metrics` on port 15020 (`/stats/prometheus` is the same). Counters are read from the tunnel and the kernel',
     'when they are asked for. Names that begin with `istio_` or `workload_manager_` are Istio’s, with its meanings.',
     '',
-    ...markdownTable([['metric', 'kind', 'labels', 'meaning'], ...metrics]),
+    ...metricsTable(metricCatalogue),
     '',
     '## Labels of traffic',
     '',
@@ -39,8 +38,24 @@ export function metricsFile(): GeneratedFile {
     'Values of the label `reason`, and the `response_flags` that Istio has for them.',
     '',
     ...markdownTable([['reason', 'flags', 'meaning'], ...reasons]),
+    '',
+    '# Metrics of the control plane',
+    '',
+    '`GET /metrics` on port 15020 of `hadal control-plane`.',
+    '',
+    ...metricsTable(controlPlaneCatalogue),
   ];
   return { path: 'docs/metrics.md', content: `${lines.join('\n')}\n` };
+}
+
+function metricsTable(catalogue: Readonly<Record<string, MetricDescription>>): string[] {
+  const rows = Object.entries(catalogue).map(([name, { type, labels, help }]) => [
+    `\`${name}\``,
+    type,
+    labelList(labels),
+    help,
+  ]);
+  return markdownTable([['metric', 'kind', 'labels', 'meaning'], ...rows]);
 }
 
 /** The labels of traffic are too many for a cell. */

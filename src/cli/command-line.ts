@@ -50,6 +50,12 @@ const commands: readonly CommandEntry[] = [
     summary: 'the agent of a node',
     load: () => import('./agent.ts'),
   },
+  {
+    name: 'control-plane',
+    group: 'Run:',
+    summary: 'the control plane: what is written becomes what agents need',
+    load: () => import('./control-plane.ts'),
+  },
 ];
 
 const examples = `

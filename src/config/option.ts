@@ -19,8 +19,10 @@ export interface Option<T> {
 export type Settled = Readonly<Record<string, unknown>>;
 
 export const optionGroups = [
+  'Source',
   'Mesh',
   'Places',
+  'Authority',
   'Control plane',
   'Capture',
   'Tunnel',

@@ -70,6 +70,15 @@ export const port: Parser<number> = (given) => {
   return parsed;
 };
 
+/** `0.0.0.0:15012`, `[::]:15012`. */
+export const listenAddress: Parser<{ readonly text: string; readonly port: number }> = (given) => {
+  const parsed = parseAuthority(given);
+  if (parsed === undefined) {
+    throw new Error('expected an address and a port, such as 0.0.0.0:15012 or [::]:15012');
+  }
+  return Object.freeze({ text: given, port: parsed.port });
+};
+
 export const boolean: Parser<boolean> = (given) => {
   if (given !== 'true' && given !== 'false') {
     throw new Error('expected true or false');

@@ -6,7 +6,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
 import { isEmptyChange, type MeshChange } from '../model/change.ts';
-import { createSnapshot, emptySnapshot, type MeshSnapshot } from '../model/snapshot.ts';
+import { emptySnapshot, type MeshSnapshot } from '../model/snapshot.ts';
+import { updateSnapshot } from '../model/update.ts';
 import type { ObjectChange } from '../source/object-source.ts';
 import type { MeshTranslation } from './mesh-translation.ts';
 
@@ -34,8 +35,7 @@ export class MeshPublisher implements Closeable {
   #waitingSince: number | undefined;
   #working: Promise<void> = Promise.resolve();
   #isClosed = false;
-  #published = 0;
-  #lastMs = 0;
+  #pushes = { count: 0, totalMs: 0, lastMs: 0 };
 
   constructor(options: MeshPublisherOptions) {
     this.#options = { quietMs: 5, longestMs: 100, ...options };
@@ -44,13 +44,9 @@ export class MeshPublisher implements Closeable {
   get snapshot(): MeshSnapshot {
     return this.#snapshot;
   }
-  /** Changes handed to the followers. */
-  get published(): number {
-    return this.#published;
-  }
-  /** Milliseconds from the oldest object of the last change until its followers had it. */
-  get lastMs(): number {
-    return this.#lastMs;
+  /** Changes handed to the followers, and the time from the oldest object of each until they had it. */
+  get pushes(): { readonly count: number; readonly totalMs: number; readonly lastMs: number } {
+    return this.#pushes;
   }
 
   onChange(change: ObjectChange): void {
@@ -88,27 +84,12 @@ export class MeshPublisher implements Closeable {
     }
     const change = translation.take();
     if (isEmptyChange(change)) return;
-    this.#snapshot = nextSnapshot(this.#snapshot, change);
+    this.#snapshot = updateSnapshot(this.#snapshot, change).snapshot;
     for (const follow of followers) follow(change, this.#snapshot);
-    this.#published += 1;
-    this.#lastMs = performance.now() - since;
-    logger.info({ ...counts(change), ms: Math.round(this.#lastMs) }, 'the mesh changed');
+    const lastMs = performance.now() - since;
+    this.#pushes = { count: this.#pushes.count + 1, totalMs: this.#pushes.totalMs + lastMs, lastMs };
+    logger.info({ ...counts(change), ms: Math.round(lastMs) }, 'the mesh changed');
   }
-}
-
-function nextSnapshot(old: MeshSnapshot, change: MeshChange): MeshSnapshot {
-  const apply = <T>(
-    known: ReadonlyMap<string, T>,
-    { upserts, removals }: { readonly upserts: readonly T[]; readonly removals: readonly string[] },
-  ) => {
-    const gone = new Set(removals);
-    return [...[...known].filter(([name]) => !gone.has(name)).map(([, value]) => value), ...upserts];
-  };
-  return createSnapshot({
-    workloads: apply(old.workloads, change.workloads),
-    services: apply(old.services, change.services),
-    policies: apply(old.policies, change.policies),
-  });
 }
 
 /** How much of each kind, where there is any. */

@@ -63,6 +63,14 @@ export class ObjectStore {
     return this.#shelves.get(look.list(kind, namespace))?.byName.get(name);
   }
 
+  /** All of a kind, whatever their namespace, in no special order. */
+  all<K extends ObjectKind>(kind: K): ObjectKinds[K][] {
+    const shelves = [...this.#shelves].filter(([key]) => key.startsWith(`${kind}/`));
+    return shelves.flatMap(([, { byName }]) =>
+      [...byName.values()].map(({ object }) => object as ObjectKinds[K]),
+    );
+  }
+
   /** What a translation sees; `onLook` is told of each look, also one that finds nothing. */
   view(onLook: (key: LookKey) => void): ClusterView {
     return {

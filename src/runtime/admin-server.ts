@@ -3,7 +3,6 @@ import { HadalError } from '../base/errors.ts';
 import { type Logger, type LogRoot, parseLogLevels } from '../base/logger.ts';
 import { type ConnectionState, connectionStates } from '../telemetry/connection-entry.ts';
 import type { ConnectionList, ConnectionQuery } from '../telemetry/flow-log.ts';
-import type { AgentStatus } from './agent-status.ts';
 import type { ConfigDump } from './config-dump.ts';
 import {
   type HttpAnswer,
@@ -17,7 +16,7 @@ import {
 import { cpuProfile, heapSnapshot, profileSeconds } from './profiler.ts';
 
 export interface AdminServerOptions {
-  /** Name of this node, in answers that tools put side by side. */
+  /** Name of this node, in answers that tools put side by side; '' where it is no agent. */
   readonly node: string;
   /** 15000; 0 takes a free one. */
   readonly port: number;
@@ -25,9 +24,10 @@ export interface AdminServerOptions {
   readonly socketPath?: string;
   readonly configDump: ConfigDump;
   readonly logs: LogRoot;
-  readonly connections: (query: ConnectionQuery) => Promise<ConnectionList>;
+  /** Absent where no connections pass through. */
+  readonly connections?: (query: ConnectionQuery) => Promise<ConnectionList>;
   /** `GET /status`: what `hadal status` shows. */
-  readonly status: () => AgentStatus | Promise<AgentStatus>;
+  readonly status: () => object | Promise<object>;
   /** Levels when the agent started, for `POST /logging?reset`. */
   readonly initialLevels?: string;
   /** `POST /quitquitquit`. */
@@ -56,7 +56,6 @@ function routesOf(options: AdminServerOptions): Route[] {
   const routes: Route[] = [
     { method: 'GET', path: '/', handle: () => plain(200, index(routes)) },
     { method: 'GET', path: '/config_dump', handle: (request) => configDump(options.configDump, request) },
-    { method: 'GET', path: '/connections', handle: (request) => connections(options, request) },
     { method: 'GET', path: '/status', handle: async () => json(await options.status()) },
     { method: 'GET', path: '/logging', handle: () => json(options.logs.levels()) },
     { method: 'POST', path: '/logging', handle: (request) => setLevels(options, request) },
@@ -69,7 +68,11 @@ function routesOf(options: AdminServerOptions): Route[] {
     ),
     { method: 'GET', path: '/debug/memory', handle: () => json(process.memoryUsage()) },
   ];
-  const { quit } = options;
+  const { quit, connections: read } = options;
+  if (read !== undefined) {
+    const handle: Route['handle'] = (request) => connections(options.node, read, request);
+    routes.splice(2, 0, { method: 'GET', path: '/connections', handle });
+  }
   if (quit !== undefined) {
     routes.push({
       method: 'POST',
@@ -84,7 +87,7 @@ function routesOf(options: AdminServerOptions): Route[] {
 }
 
 const descriptions: Readonly<Record<string, string>> = {
-  '/config_dump': 'what the agent knows and does, as JSON; ?section=a,b for parts of it',
+  '/config_dump': 'what this program knows and does, as JSON; ?section=a,b for parts of it',
   '/connections':
     'live and just ended connections; ?after=CURSOR, ?limit=N, ?state=live,closed,refused, ?pod=NAMESPACE/NAME',
   '/status': 'a short report',
@@ -92,7 +95,7 @@ const descriptions: Readonly<Record<string, string>> = {
   '/debug/profile': 'a CPU profile of the JavaScript thread; ?seconds=1..60',
   '/debug/heap': 'a heap snapshot, on the unix socket alone; stops the JavaScript thread for a moment',
   '/debug/memory': 'memory in use',
-  '/quitquitquit': 'drains and ends the agent',
+  '/quitquitquit': 'drains and ends the program',
 };
 
 function index(routes: readonly Route[]): string {
@@ -109,19 +112,23 @@ async function configDump(dump: ConfigDump, { query }: HttpRequest): Promise<Htt
   return json(await dump.read(only));
 }
 
-async function connections(options: AdminServerOptions, { query }: HttpRequest): Promise<HttpAnswer> {
+async function connections(
+  node: string,
+  read: NonNullable<AdminServerOptions['connections']>,
+  { query }: HttpRequest,
+): Promise<HttpAnswer> {
   const states = query.get('state')?.split(',');
   const unknown = states?.filter((state) => !(connectionStates as readonly string[]).includes(state)) ?? [];
   if (unknown.length > 0)
     throw wrong(`state ${unknown.join(', ')} is not one of ${connectionStates.join(', ')}`);
   const limit = query.has('limit') ? wholeNumber('limit', query.get('limit') ?? '', 0, 1_000_000) : undefined;
-  const list = await options.connections({
+  const list = await read({
     after: query.get('after') ?? undefined,
     limit,
     states: states as ConnectionState[] | undefined,
     pod: query.get('pod') ?? undefined,
   });
-  return json({ node: options.node, ...list } satisfies NodeConnections);
+  return json({ node, ...list } satisfies NodeConnections);
 }
 
 function setLevels(

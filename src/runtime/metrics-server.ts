@@ -1,5 +1,5 @@
 import type { Logger } from '../base/logger.ts';
-import type { Exposition } from '../telemetry/agent-metrics.ts';
+import type { Exposition } from '../telemetry/scraped-metrics.ts';
 import { type HttpListener, type Route, startHttpServer } from './http-server.ts';
 
 export interface MetricsServerOptions {

@@ -1,12 +1,10 @@
 /** The metrics of an agent. Everything is read once per scrape, from counters; nothing is kept up to date in between. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { type EventLoopUtilization, performance } from 'node:perf_hooks';
-import Registry from 'prom-client/lib/registry.js';
 import { reasonDetails } from '../model/reasons.gen.ts';
 import type { EdgeCounters, TunnelTotals } from '../native/types.ts';
 import type { EdgeRegistry } from './edge-registry.ts';
 import type { FlowLog } from './flow-log.ts';
 import { type MetricName, metricCatalogue } from './metric-catalogue.ts';
+import { byLabel, type Exposition, one, type Sample, ScrapedMetrics } from './scraped-metrics.ts';
 import { type LabelledTraffic, type TrafficRow, TrafficTable } from './traffic-table.ts';
 
 /** Where the numbers come from. Those left out have no samples. */
@@ -35,53 +33,25 @@ export interface MetricSources {
   readonly stateRejected?: () => number;
 }
 
-export interface Exposition {
-  readonly contentType: string;
-  readonly body: string;
-}
-
-interface Sample {
-  readonly labels: object;
-  /** Printed ahead of `labels`; the text is kept as long as the object lives. */
-  readonly sharedLabels?: object;
-  readonly value: number;
-}
-
-const noLabels = Object.freeze({});
 const noFlags = Object.freeze({ response_flags: '-' });
 
 export class AgentMetrics {
   readonly #sources: MetricSources;
-  readonly #registry = new Registry();
+  readonly #metrics: ScrapedMetrics<MetricName>;
   readonly #traffic: TrafficTable;
-  #samples = new Map<MetricName, readonly Sample[]>();
-  #utilization: EventLoopUtilization = performance.eventLoopUtilization();
 
   constructor(sources: MetricSources) {
     this.#sources = sources;
     this.#traffic = new TrafficTable(sources.edges);
-    for (const name of Object.keys(metricCatalogue) as MetricName[]) {
-      const { help, type } = metricCatalogue[name];
-      const get = async () => ({
-        name,
-        help,
-        type,
-        aggregator: 'sum',
-        values: this.#samples.get(name) ?? [],
-      });
-      this.#registry.registerMetric({ name, get });
-    }
-  }
-
-  async render(): Promise<Exposition> {
-    this.#samples = new Map([
+    this.#metrics = new ScrapedMetrics(metricCatalogue, () => [
       ...this.#trafficSamples(),
       ...this.#agentSamples(),
       ...this.#tunnelSamples(),
-      ...this.#processSamples(),
     ]);
-    const body = await this.#registry.metrics();
-    return { contentType: this.#registry.contentType, body };
+  }
+
+  render(): Promise<Exposition> {
+    return this.#metrics.render();
   }
 
   *#trafficSamples(): Generator<[MetricName, Sample[]]> {
@@ -149,32 +119,6 @@ export class AgentMetrics {
     const cpu = totals.workerCpuMicroseconds.map((us, worker) => ({ labels: { worker }, value: us / 1e6 }));
     yield ['hadal_worker_cpu_seconds_total', cpu];
   }
-
-  *#processSamples(): Generator<[MetricName, Sample[]]> {
-    const cpu = process.cpuUsage();
-    yield ['process_cpu_seconds_total', one((cpu.user + cpu.system) / 1e6)];
-    yield ['process_resident_memory_bytes', one(process.memoryUsage.rss())];
-    yield ['process_start_time_seconds', one(performance.timeOrigin / 1000)];
-    yield ['process_open_fds', one(countOpenFiles())];
-    yield ['process_max_fds', one(maxOpenFiles())];
-    yield ['nodejs_heap_size_used_bytes', one(process.memoryUsage().heapUsed)];
-    const now = performance.eventLoopUtilization();
-    const { utilization } = performance.eventLoopUtilization(now, this.#utilization);
-    this.#utilization = now;
-    yield ['nodejs_eventloop_utilization', one(utilization)];
-  }
-}
-
-function one(value: number | undefined): Sample[] {
-  return value === undefined ? [] : [{ labels: noLabels, value }];
-}
-
-function byLabel(
-  label: string,
-  values: Readonly<Record<string, number>> | undefined,
-  text: (name: string) => string = String,
-): Sample[] {
-  return Object.entries(values ?? {}).map(([name, value]) => ({ labels: { [label]: text(name) }, value }));
 }
 
 /** `flowsLost` is `flows_lost`: label values are written as the reasons are. */
@@ -191,21 +135,4 @@ function byReason(counts: Iterable<readonly [number, number]> | undefined): Samp
 
 function* pairs(flat: Float64Array): Generator<[number, number]> {
   for (let at = 0; at + 1 < flat.length; at += 2) yield [flat[at] ?? 0, flat[at + 1] ?? 0];
-}
-
-function countOpenFiles(): number | undefined {
-  try {
-    return readdirSync('/proc/self/fd').length;
-  } catch {
-    return undefined;
-  }
-}
-
-function maxOpenFiles(): number | undefined {
-  try {
-    const line = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'));
-    return line?.[1] === undefined ? undefined : Number(line[1]);
-  } catch {
-    return undefined;
-  }
 }

@@ -14,13 +14,26 @@ export interface MetricDescription {
 export const trafficLabels = [...trafficLabelNames, 'request_protocol', 'response_flags'] as const;
 export const failureLabels = [...trafficLabels, 'reason'] as const;
 
-function counter(help: string, ...labels: readonly string[]): MetricDescription {
+export function counter(help: string, ...labels: readonly string[]): MetricDescription {
   return { type: 'counter', help, labels };
 }
 
-function gauge(help: string, ...labels: readonly string[]): MetricDescription {
+export function gauge(help: string, ...labels: readonly string[]): MetricDescription {
   return { type: 'gauge', help, labels };
 }
+
+/** Of every program of ours. */
+export const processMetrics = {
+  process_cpu_seconds_total: counter('CPU time of the process.'),
+  process_resident_memory_bytes: gauge('Memory in use.'),
+  process_start_time_seconds: gauge('When the process started.'),
+  process_open_fds: gauge('File descriptors in use.'),
+  process_max_fds: gauge('File descriptors that may be used.'),
+  nodejs_heap_size_used_bytes: gauge('JavaScript heap in use.'),
+  nodejs_eventloop_utilization: gauge(
+    'Share of time since the last scrape in which the event loop was busy.',
+  ),
+} as const satisfies Record<string, MetricDescription>;
 
 export const metricCatalogue = {
   istio_tcp_connections_opened_total: counter('Connections established.', ...trafficLabels),
@@ -79,15 +92,7 @@ export const metricCatalogue = {
   hadal_certificate_expiry_timestamp_seconds: gauge('When the certificate that expires first does.'),
   hadal_mesh_resources: gauge('What the mesh state holds.', 'kind'),
   hadal_state_rejected_total: counter('Mesh states that were refused as a whole or in part.'),
-  process_cpu_seconds_total: counter('CPU time of the process.'),
-  process_resident_memory_bytes: gauge('Memory in use.'),
-  process_start_time_seconds: gauge('When the process started.'),
-  process_open_fds: gauge('File descriptors in use.'),
-  process_max_fds: gauge('File descriptors that may be used.'),
-  nodejs_heap_size_used_bytes: gauge('JavaScript heap in use.'),
-  nodejs_eventloop_utilization: gauge(
-    'Share of time since the last scrape in which the event loop was busy.',
-  ),
+  ...processMetrics,
 } as const satisfies Record<string, MetricDescription>;
 
 export type MetricName = keyof typeof metricCatalogue;

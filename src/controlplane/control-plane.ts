@@ -1,0 +1,154 @@
+/**
+ * `hadal control-plane`: starts the parts in order and ends them in reverse. What operators write becomes the mesh that agents
+ * are told, and the certificates of the pods that are in it.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { HadalError } from '../base/errors.ts';
+import { Lifecycle } from '../base/lifecycle.ts';
+import { LogRoot } from '../base/logger.ts';
+import type { ControlPlaneConfiguration } from '../config/control-plane-config.ts';
+import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
+import { startAdminServer } from '../runtime/admin-server.ts';
+import { startMetricsServer } from '../runtime/metrics-server.ts';
+import { Readiness } from '../runtime/readiness.ts';
+import { startReadinessServer } from '../runtime/readiness-server.ts';
+import { stopSignals } from '../runtime/stop-signals.ts';
+import { packageVersion } from '../runtime/version.ts';
+import { DirectorySource } from '../source/directory/directory-source.ts';
+import type { ObjectSource } from '../source/object-source.ts';
+import type { MeshNames } from '../source/translate/context.ts';
+import { MeshPublisher } from './mesh-publisher.ts';
+import { MeshTranslation } from './mesh-translation.ts';
+import type { MeshParts, PlaneParts, PlaneScope } from './plane-parts.ts';
+import { planeDump, planeMetrics, planeStatus } from './plane-reports.ts';
+
+/** For the parts that end after the calls. */
+const endingMs = 2_000;
+
+/** Runs a control plane until SIGTERM or SIGINT. Resolves with the exit status: 0 unless the start or the end failed. */
+export async function runControlPlane(configuration: ControlPlaneConfiguration): Promise<number> {
+  const { values: config, sources, warnings } = configuration;
+  const format = config.logFormat === 'auto' ? {} : { format: config.logFormat };
+  const logs = new LogRoot({ level: config.logLevel, ...format });
+  const logger = logs.scope('control-plane');
+  const version = packageVersion();
+  logger.info({ version, config: chosen(configuration) }, 'the control plane starts');
+  for (const warning of warnings) logger.warn(warning);
+
+  const lifecycle = new Lifecycle();
+  const readiness = new Readiness();
+  const stop = stopSignals(logger);
+  // Servers that answer others do not keep a process alive; this one lives until it is told to end.
+  const awake = setInterval(() => {}, 60_000);
+  let status = 0;
+  try {
+    const scope = { config, sources, version, logs, lifecycle, readiness };
+    const started = startControlPlane(scope, () => stop.request('POST /quitquitquit'));
+    const reason = await Promise.race([started.then(() => stop.requested), stop.requested]);
+    logger.info({ reason, deadlineMs: config.drainDeadlineMs }, 'draining');
+  } catch (caught) {
+    logger.fatal(
+      { err: HadalError.from(caught, 'ERR_CONTROL_PLANE_START') },
+      'the control plane cannot start',
+    );
+    status = 1;
+  }
+  readiness.drain();
+  const deadlineMs = status === 0 ? config.drainDeadlineMs + endingMs : 0;
+  const report = await lifecycle.drain({ deadlineMs });
+  for (const err of report.errors) logger.warn({ err }, 'a part did not end cleanly');
+  logger.info({ overdue: report.overdue }, 'the control plane has ended');
+  stop.close();
+  clearInterval(awake);
+  return report.errors.length > 0 ? 1 : status;
+}
+
+async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<void> {
+  const { config, logs, lifecycle, readiness } = scope;
+  const started = performance.now();
+  const done = {
+    mesh: readiness.task('objects of the source'),
+    port: readiness.task('port for agents'),
+  };
+  for (const directory of [config.dataDirectory, config.runtimeDirectory])
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const logger = logs.scope('readiness');
+  lifecycle.own(
+    'readiness server',
+    await startReadinessServer({ readiness, port: config.readinessPort, logger }),
+  );
+  const mesh = startMesh(scope);
+  const parts: PlaneParts = { ...scope, ...mesh };
+  await startServers(parts, quit);
+  await mesh.source.start((change) => mesh.publisher.onChange(change));
+  // Agents that come now must not take half a mesh for the whole.
+  await mesh.publisher.flush();
+  done.mesh();
+  done.port();
+  const startMs = Math.round(performance.now() - started);
+  logs
+    .scope('control-plane')
+    .info({ objects: mesh.translation.objects.size, startMs }, 'the control plane is ready');
+}
+
+function startMesh(scope: PlaneScope): MeshParts {
+  const { config, logs, lifecycle } = scope;
+  const translation = new MeshTranslation(meshNames(config));
+  const publisher = new MeshPublisher({
+    translation,
+    followers: [],
+    logger: logs.scope('mesh'),
+    quietMs: config.quietTime,
+    longestMs: config.longestWait,
+  });
+  lifecycle.own('mesh publisher', publisher);
+  const source = lifecycle.own('source', openSource(scope));
+  return { source, translation, publisher };
+}
+
+function openSource({ config, logs }: PlaneScope): ObjectSource {
+  return new DirectorySource({ directory: config.directory, logger: logs.scope('source') });
+}
+
+function meshNames(config: ControlPlaneConfig): MeshNames {
+  const { clusterId, trustDomain, network, clusterDomain, rootNamespace } = config;
+  return Object.freeze({ clusterId, trustDomain, network, clusterDomain, rootNamespace });
+}
+
+async function startServers(parts: PlaneParts, quit: () => void): Promise<void> {
+  const { config, lifecycle, logs } = parts;
+  const logger = logs.scope('admin');
+  const admin = await startAdminServer({
+    node: '',
+    port: config.adminPort,
+    socketPath: join(config.runtimeDirectory, 'admin.sock'),
+    configDump: planeDump(parts),
+    logs,
+    status: () => planeStatus(parts),
+    initialLevels: config.logLevel,
+    quit,
+    logger,
+  });
+  lifecycle.own('admin server', admin);
+  const metrics = planeMetrics(parts);
+  const server = await startMetricsServer({
+    render: () => metrics.render(),
+    port: config.metricsPort,
+    logger,
+  });
+  lifecycle.own('metrics server', server);
+}
+
+/** Options that somebody chose, for the first line of the log. */
+function chosen({ values, sources }: ControlPlaneConfiguration): Record<string, unknown> {
+  const names = (Object.keys(sources) as (keyof ControlPlaneConfig)[]).filter(
+    (name) => sources[name] !== 'default',
+  );
+  return Object.fromEntries(names.map((name) => [name, `${plain(values[name])} (${sources[name]})`]));
+}
+
+function plain(value: unknown): string {
+  if (Array.isArray(value)) return value.map(plain).join(',');
+  return typeof value === 'object' && value !== null && 'text' in value ? String(value.text) : String(value);
+}

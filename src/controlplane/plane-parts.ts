@@ -1,0 +1,28 @@
+import type { Lifecycle } from '../base/lifecycle.ts';
+import type { LogRoot } from '../base/logger.ts';
+import type { ControlPlaneConfiguration } from '../config/control-plane-config.ts';
+import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
+import type { Readiness } from '../runtime/readiness.ts';
+import type { ObjectSource } from '../source/object-source.ts';
+import type { MeshPublisher } from './mesh-publisher.ts';
+import type { MeshTranslation } from './mesh-translation.ts';
+
+/** What every part of a control plane is started with. */
+export interface PlaneScope {
+  readonly config: ControlPlaneConfig;
+  readonly sources: ControlPlaneConfiguration['sources'];
+  readonly version: string;
+  readonly logs: LogRoot;
+  readonly lifecycle: Lifecycle;
+  readonly readiness: Readiness;
+}
+
+/** From objects to the mesh. */
+export interface MeshParts {
+  readonly source: ObjectSource;
+  readonly translation: MeshTranslation;
+  readonly publisher: MeshPublisher;
+}
+
+/** A running control plane, for what only reads it: metrics, admin, status. */
+export interface PlaneParts extends PlaneScope, MeshParts {}
