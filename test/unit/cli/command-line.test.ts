@@ -16,6 +16,7 @@ const helps = [
   ['lab', 'exec', '--help'],
   ['lab', 'down', '--help'],
   ['agent', '--help'],
+  ['control-plane', '--help'],
 ];
 
 describe.each(
