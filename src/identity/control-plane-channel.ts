@@ -14,7 +14,7 @@ export interface ControlPlaneAccess {
   readonly tokenFile: string;
 }
 
-const rereadMs = 5_000;
+const rereadMs = 2_000;
 
 type CaListener = experimental.CaCertificateUpdateListener;
 
@@ -33,7 +33,7 @@ class RootFile implements experimental.CertificateProvider {
   addCaCertificateListener(listener: CaListener): void {
     this.#listeners.add(listener);
     this.#reread();
-    listener({ caCertificate: Buffer.from(this.#text) });
+    process.nextTick(() => listener({ caCertificate: Buffer.from(this.#text) }));
     this.#timer ??= setInterval(() => this.#reread(), rereadMs).unref();
   }
 

@@ -53,7 +53,8 @@ export class ServerCertificate implements experimental.CertificateProvider, Clos
 
   addIdentityCertificateListener(listener: Listener): void {
     this.#listeners.add(listener);
-    listener(this.#latest);
+    // gRPC adds its own listener before that of the server: what came at once would reach nobody.
+    process.nextTick(() => listener(this.#latest));
   }
 
   removeIdentityCertificateListener(listener: Listener): void {

@@ -1,0 +1,63 @@
+/** `istio.v1.auth.IstioCertificateService` for a gRPC server: ztunnel and our own agents ask it for the certificates of their pods. */
+import {
+  Metadata,
+  type Server,
+  type ServerUnaryCall,
+  type ServiceError,
+  type sendUnaryData,
+  status,
+} from '@grpc/grpc-js';
+import { HadalError } from '../base/errors.ts';
+import {
+  type IstioCertificateRequest,
+  type IstioCertificateResponse,
+  IstioCertificateServiceService,
+} from '../proto/certificate.gen.ts';
+import type { CertificateIssuer } from './certificate-issuer.ts';
+
+type Call = ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>;
+type Answer = sendUnaryData<IstioCertificateResponse>;
+
+/** How long one call may take: the API server may be asked twice on its way. */
+const callTimeoutMs = 15_000;
+
+/** Istio answers a refused impersonation with UNAUTHENTICATED as well, so agents treat the two alike. */
+const statuses: Readonly<Record<string, status>> = {
+  ERR_IDENTITY_UNAUTHENTICATED: status.UNAUTHENTICATED,
+  ERR_IDENTITY_JOIN_KEY: status.UNAUTHENTICATED,
+  ERR_IDENTITY_REFUSED: status.UNAUTHENTICATED,
+  ERR_IDENTITY_REVIEWER: status.UNAVAILABLE,
+  ERR_IDENTITY_CSR: status.INVALID_ARGUMENT,
+  ERR_IDENTITY_REQUEST: status.INVALID_ARGUMENT,
+  ERR_IDENTITY_RATE: status.RESOURCE_EXHAUSTED,
+};
+
+export function addCertificateService(server: Server, issuer: CertificateIssuer): void {
+  server.addService(IstioCertificateServiceService, {
+    createCertificate: (call: Call, answer: Answer) => void createCertificate(issuer, call, answer),
+  });
+}
+
+async function createCertificate(issuer: CertificateIssuer, call: Call, answer: Answer): Promise<void> {
+  const gone = new AbortController();
+  call.on('cancelled', () => gone.abort(new HadalError('ERR_ABORTED', 'the caller has left')));
+  const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(callTimeoutMs)]);
+  try {
+    const { csr, validityDuration, metadata: fields = {} } = call.request;
+    const certChain = await issuer.issue(
+      { csr, validityDuration, fields },
+      call.metadata,
+      call.getPeer(),
+      signal,
+    );
+    answer(null, { certChain: [...certChain] });
+  } catch (caught) {
+    const { code, message } = HadalError.from(caught, 'ERR_IDENTITY_SIGNER');
+    const error: Partial<ServiceError> = {
+      code: statuses[code] ?? status.INTERNAL,
+      details: message,
+      metadata: new Metadata(),
+    };
+    answer(error);
+  }
+}
