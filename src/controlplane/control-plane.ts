@@ -9,6 +9,7 @@ import { Lifecycle } from '../base/lifecycle.ts';
 import { LogRoot } from '../base/logger.ts';
 import type { ControlPlaneConfiguration } from '../config/control-plane-config.ts';
 import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
+import { addCertificateService } from '../identity/certificate-service.ts';
 import { startAdminServer } from '../runtime/admin-server.ts';
 import { startMetricsServer } from '../runtime/metrics-server.ts';
 import { Readiness } from '../runtime/readiness.ts';
@@ -18,8 +19,10 @@ import { packageVersion } from '../runtime/version.ts';
 import { DirectorySource } from '../source/directory/directory-source.ts';
 import type { ObjectSource } from '../source/object-source.ts';
 import type { MeshNames } from '../source/translate/context.ts';
+import { startAgentPort } from './agent-port.ts';
 import { MeshPublisher } from './mesh-publisher.ts';
 import { MeshTranslation } from './mesh-translation.ts';
+import { openPlaneAuthority } from './plane-authority.ts';
 import type { MeshParts, PlaneParts, PlaneScope } from './plane-parts.ts';
 import { planeDump, planeMetrics, planeStatus } from './plane-reports.ts';
 
@@ -79,12 +82,14 @@ async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<v
     await startReadinessServer({ readiness, port: config.readinessPort, logger }),
   );
   const mesh = startMesh(scope);
-  const parts: PlaneParts = { ...scope, ...mesh };
+  const authority = await openPlaneAuthority(scope, mesh);
+  const parts: PlaneParts = { ...scope, ...mesh, ...authority };
   await startServers(parts, quit);
   await mesh.source.start((change) => mesh.publisher.onChange(change));
   // Agents that come now must not take half a mesh for the whole.
   await mesh.publisher.flush();
   done.mesh();
+  await startPort(parts);
   done.port();
   const startMs = Math.round(performance.now() - started);
   logs
@@ -105,6 +110,18 @@ function startMesh(scope: PlaneScope): MeshParts {
   lifecycle.own('mesh publisher', publisher);
   const source = lifecycle.own('source', openSource(scope));
   return { source, translation, publisher };
+}
+
+async function startPort({ config, lifecycle, logs, issuer, serverCertificate }: PlaneParts): Promise<void> {
+  const port = await startAgentPort({
+    listen: config.listen.text,
+    certificate: serverCertificate,
+    services: [(server) => addCertificateService(server, issuer)],
+  });
+  lifecycle.own('port for agents', port);
+  logs
+    .scope('control-plane')
+    .info({ listen: config.listen.text, names: config.serverNames }, 'agents are served');
 }
 
 function openSource({ config, logs }: PlaneScope): ObjectSource {

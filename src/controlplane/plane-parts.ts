@@ -6,6 +6,7 @@ import type { Readiness } from '../runtime/readiness.ts';
 import type { ObjectSource } from '../source/object-source.ts';
 import type { MeshPublisher } from './mesh-publisher.ts';
 import type { MeshTranslation } from './mesh-translation.ts';
+import type { AuthorityParts } from './plane-authority.ts';
 
 /** What every part of a control plane is started with. */
 export interface PlaneScope {
@@ -25,4 +26,4 @@ export interface MeshParts {
 }
 
 /** A running control plane, for what only reads it: metrics, admin, status. */
-export interface PlaneParts extends PlaneScope, MeshParts {}
+export interface PlaneParts extends PlaneScope, MeshParts, AuthorityParts {}

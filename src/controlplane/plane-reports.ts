@@ -58,6 +58,7 @@ export function planeDump(parts: PlaneParts): ConfigDump {
       ...translation.conflicts,
     ])
     .section('enrolment', () => enrolment(parts))
+    .section('authority', () => parts.authority.status())
     .section('config', () => dumpConfig(parts))
     .section('version', () => ({ version, node: process.versions.node }));
 }
@@ -83,7 +84,7 @@ function dumpConfig({ config, sources }: PlaneParts): unknown {
 }
 
 export function planeMetrics(parts: PlaneParts): ControlPlaneMetrics {
-  const { version, source, translation, publisher } = parts;
+  const { version, source, translation, publisher, issuer } = parts;
   return new ControlPlaneMetrics({
     version,
     isSynced: () => source.status.isSynced && source.status.error === undefined,
@@ -97,6 +98,9 @@ export function planeMetrics(parts: PlaneParts): ControlPlaneMetrics {
     resources: () => ({ ...translation.resourceCounts }),
     pushes: () => publisher.pushes,
     agents: () => ({ connected: 0, resourcesSent: 0, bytesSent: 0, nacks: 0, nackedNow: 0 }),
-    certificates: () => ({ signed: 0, refused: {} }),
+    certificates: () => {
+      const { issued, refused } = issuer.counts();
+      return { signed: issued, refused };
+    },
   });
 }

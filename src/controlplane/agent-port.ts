@@ -1,0 +1,62 @@
+/** The one port that agents talk to: gRPC over TLS, with the certificate of the mesh's own authority. */
+import { experimental, Server } from '@grpc/grpc-js';
+import { deadline, waitOrAbort } from '../base/abort.ts';
+import { HadalError } from '../base/errors.ts';
+import type { Closeable } from '../base/lifecycle.ts';
+import type { ServerCertificate } from '../identity/server-certificate.ts';
+
+export interface AgentPortOptions {
+  /** `[::]:15012`. */
+  readonly listen: string;
+  readonly certificate: ServerCertificate;
+  /** Adds what is served. */
+  readonly services: readonly ((server: Server) => void)[];
+}
+
+export interface AgentPort extends Closeable {
+  readonly port: number;
+}
+
+/** An agent asks for its certificates and for all of the mesh; larger requests are nobody's. */
+const maxRequestBytes = 16 * 1024 * 1024;
+/** Connections that died without a word are noticed. */
+const keepaliveMs = 30_000;
+const keepaliveTimeoutMs = 10_000;
+
+export async function startAgentPort({
+  listen,
+  certificate,
+  services,
+}: AgentPortOptions): Promise<AgentPort> {
+  const server = new Server({
+    'grpc.max_receive_message_length': maxRequestBytes,
+    'grpc.max_send_message_length': -1,
+    'grpc.keepalive_time_ms': keepaliveMs,
+    'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
+  });
+  for (const add of services) add(server);
+  const credentials = experimental.createCertificateProviderServerCredentials(
+    certificate,
+    certificate,
+    false,
+  );
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(listen, credentials, (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(HadalError.from(error, 'ERR_LISTEN', `the port for agents cannot listen on ${listen}`));
+    });
+  });
+  return {
+    port,
+    close: async (force) => {
+      // Streams of agents never end by themselves; they find another replica, or this one again.
+      const time = deadline(closeMs, 'closing the port for agents');
+      const ended = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+      const either = force === undefined ? time.signal : AbortSignal.any([time.signal, force]);
+      await waitOrAbort(ended, either, 'closing the port for agents').catch(() => server.forceShutdown());
+      time.clear();
+    },
+  };
+}
+
+const closeMs = 1_000;

@@ -1,0 +1,70 @@
+/** The certificate authority of a control plane: whom it knows, what it signs, and the root that agents are given. */
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { HadalError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { createAuthenticate } from '../identity/authenticate.ts';
+import type { Authenticate } from '../identity/caller.ts';
+import { CertificateIssuer } from '../identity/certificate-issuer.ts';
+import { JoinKeys } from '../identity/join-keys.ts';
+import { LiveAuthority } from '../identity/live-authority.ts';
+import { NodeAuthorizer } from '../identity/node-authorizer.ts';
+import { ServerCertificate } from '../identity/server-certificate.ts';
+import { canonicalAddress } from '../model/address.ts';
+import { knownPods } from './known-pods.ts';
+import type { MeshParts, PlaneScope } from './plane-parts.ts';
+
+export interface AuthorityParts {
+  readonly authority: LiveAuthority;
+  readonly authenticate: Authenticate;
+  readonly issuer: CertificateIssuer;
+  /** Of the port for agents. */
+  readonly serverCertificate: ServerCertificate;
+}
+
+export async function openPlaneAuthority(scope: PlaneScope, mesh: MeshParts): Promise<AuthorityParts> {
+  const { config, logs, lifecycle } = scope;
+  const logger = logs.scope('authority');
+  const trustDomains = [config.trustDomain, ...config.trustDomainAliases];
+  const isOwn = config.authorityDirectory === '';
+  const directory = isOwn ? join(config.dataDirectory, 'authority') : config.authorityDirectory;
+  const options = { trustDomains, maxLifetimeMs: config.certificateLifetime, selfSigned: isOwn };
+  const authority = await LiveAuthority.open(directory, options, logger);
+  lifecycle.own('authority', authority);
+  writeRoots(config.rootFile, authority.roots, logger);
+  const forget = authority.onChange(() => writeRoots(config.rootFile, authority.roots, logger));
+  lifecycle.onClose('root file', forget);
+
+  const serverCertificate = await ServerCertificate.issue(authority, {
+    names: serverNames(config.serverNames),
+    logger,
+  });
+  lifecycle.own('server certificate', serverCertificate);
+  const authenticate = createAuthenticate({ joinKeys: new JoinKeys(joinKeyDirectory(config.dataDirectory)) });
+  const pods = knownPods(mesh.translation.objects);
+  const authorizer = new NodeAuthorizer({ pods, trustDomains, logger });
+  const issuer = new CertificateIssuer({ authority, authenticate, authorizer, trustDomains, logger });
+  return { authority, authenticate, issuer, serverCertificate };
+}
+
+/** One file for each token of a node; `hadal control-plane token` adds to it. */
+export function joinKeyDirectory(dataDirectory: string): string {
+  return join(dataDirectory, 'join-keys');
+}
+
+function serverNames(names: readonly string[]) {
+  const addresses = names.map(canonicalAddress).filter((address) => address !== undefined);
+  return { dnsNames: names.filter((name) => canonicalAddress(name) === undefined), addresses };
+}
+
+/** By rename: whoever reads it meanwhile has the roots of before. */
+function writeRoots(path: string, roots: string, logger: Logger): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(`${path}.new`, roots, { mode: 0o644 });
+    renameSync(`${path}.new`, path);
+  } catch (caught) {
+    const err = HadalError.from(caught, 'ERR_ROOT_FILE', `writing the roots to ${path}`);
+    logger.error({ err }, 'agents cannot be given the root of this authority');
+  }
+}
