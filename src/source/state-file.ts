@@ -8,7 +8,7 @@ import { type Authorization, policyKey } from '../model/authorization.ts';
 import { type Service, serviceKey } from '../model/service.ts';
 import type { MeshResources } from '../model/snapshot.ts';
 import { authorizationMessage } from '../model/wire/authorization-message.ts';
-import type { Decoder, Path, Problem } from '../model/wire/decoder.ts';
+import { type Decoder, formatPath, type Path, type Problem } from '../model/wire/decoder.ts';
 import { serviceMessage } from '../model/wire/service-message.ts';
 import { workloadMessage } from '../model/wire/workload-message.ts';
 import type { Workload } from '../model/workload.ts';
@@ -240,12 +240,6 @@ function locate(
   const inside = problem.path.length === 0 ? '' : `${formatPath(problem.path)} `;
   const message = `${resource}, line ${position.line}: ${inside}${problem.message}`;
   return Object.freeze({ resource, field, ...position, message });
-}
-
-function formatPath(path: Path): string {
-  return path
-    .map((step, index) => (typeof step === 'number' ? `[${step}]` : index === 0 ? step : `.${step}`))
-    .join('');
 }
 
 function descend(

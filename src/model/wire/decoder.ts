@@ -29,6 +29,13 @@ export function fail(problems: Problem[], path: Path, message: string): undefine
   return undefined;
 }
 
+/** `rules[0].clauses[1].matches`. */
+export function formatPath(path: Path): string {
+  return path
+    .map((step, index) => (typeof step === 'number' ? `[${step}]` : index === 0 ? step : `.${step}`))
+    .join('');
+}
+
 const longestQuote = 60;
 
 /** What was given, as an operator would recognise it. */
