@@ -35,11 +35,8 @@ export async function startAgentPort({
     'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
   });
   for (const add of services) add(server);
-  const credentials = experimental.createCertificateProviderServerCredentials(
-    certificate,
-    certificate,
-    false,
-  );
+  // The first one is that of the server's own certificate, whatever its name says; clients show a token, no certificate.
+  const credentials = experimental.createCertificateProviderServerCredentials(certificate, null, false);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(listen, credentials, (error, bound) => {
       if (error === null) resolve(bound);
