@@ -55,6 +55,11 @@ export function nodeAddress(slot: number, node: number): DualAddress {
   return { v4: `10.${nodeOctet(slot)}.0.${node}`, v6: `fd00:${podOctet(slot)}:2::${node}` };
 }
 
+/** Of the control plane: beyond the numbers that nodes have. */
+export function controlAddress(slot: number): DualAddress {
+  return { v4: `10.${nodeOctet(slot)}.0.250`, v6: `fd00:${podOctet(slot)}:2::250` };
+}
+
 /** `index` counts from 0 on each node. */
 export function podAddress(slot: number, node: number, index: number): DualAddress {
   inRange('node', node, 1, maxNodes);

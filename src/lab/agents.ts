@@ -1,4 +1,4 @@
-/** Authority and agents of a lab: the authority signs inside this process, each node reaches it by a socket of its own. */
+/** The agents of a lab, and where they get the mesh and their certificates: a control plane, or a file and this process. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Logger, LogRoot } from '../base/logger.ts';
@@ -8,6 +8,7 @@ import { spiffeText } from '../model/spiffe-id.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import type { AddressPlan } from './address-plan.ts';
 import { AgentProcess } from './agent-process.ts';
+import type { LabControlPlane } from './control-plane.ts';
 import type { LabLayout } from './layout.ts';
 import type { LabNode } from './node.ts';
 import type { LabPod } from './pod.ts';
@@ -26,6 +27,8 @@ export interface AgentsOptions {
   readonly names: MeshNames;
   readonly nodes: readonly LabNode[];
   readonly stateFile: string;
+  /** Absent: agents read the state file, and this process is their authority. */
+  readonly controlPlane: LabControlPlane | undefined;
   readonly env: Readonly<Record<string, string>>;
   /** Node and the entry of the command line. */
   readonly program: readonly string[];
@@ -41,6 +44,34 @@ export interface AgentsOptions {
 
 /** Starts one agent per node and resolves when all are ready. */
 export async function startAgents(options: AgentsOptions): Promise<LabAgents> {
+  const { nodes, controlPlane } = options;
+  for (const node of nodes) {
+    const env =
+      controlPlane === undefined
+        ? stateEnvironment(options, node)
+        : await controlPlaneEnvironment(controlPlane, node);
+    node.agent = new AgentProcess(node, agentProcess(options, node, env));
+  }
+  const authority = controlPlane === undefined ? await openLabAuthority(options) : authorityOf(controlPlane);
+  await authority.startAuthority();
+  for (const node of nodes) node.agent?.start();
+  await Promise.all(nodes.map((node) => node.agent?.waitReady(options.readyTimeoutMs)));
+  return authority;
+}
+
+function authorityOf(controlPlane: LabControlPlane): LabAgents {
+  return {
+    startAuthority: async () => {
+      controlPlane.start();
+      await controlPlane.waitReady();
+    },
+    stopAuthority: async () => void (await controlPlane.kill()),
+    close: async () => void (await controlPlane.kill()),
+  };
+}
+
+/** Signs in this process; each node reaches it by a socket of its own. */
+async function openLabAuthority(options: AgentsOptions): Promise<LabAgents> {
   const { layout, nodes, names, certificateLifetimeMs } = options;
   const log = openLog(join(layout.directory, 'authority.log'));
   const logger = new LogRoot({ destination: log, format: 'json' }).scope('authority');
@@ -53,29 +84,24 @@ export async function startAgents(options: AgentsOptions): Promise<LabAgents> {
     logger,
   );
   let servers: SigningServer[] = [];
-  const startAuthority = async () => {
-    servers = await Promise.all(
-      nodes.map((node) =>
-        startSigningServer({
-          authority,
-          socketPath: authoritySocket(node),
-          caller: node.name,
-          mayIssue: (identity, caller) => mayIssue(options, identity, caller),
-          logger: logger as Logger,
-        }),
-      ),
-    );
-  };
   const stopAuthority = async () => {
     await Promise.all(servers.map((server) => server.close()));
     servers = [];
   };
-  for (const node of nodes) node.agent = new AgentProcess(node, agentProcess(options, node));
-  await startAuthority();
-  for (const node of nodes) node.agent?.start();
-  await Promise.all(nodes.map((node) => node.agent?.waitReady(options.readyTimeoutMs)));
   return {
-    startAuthority,
+    startAuthority: async () => {
+      servers = await Promise.all(
+        nodes.map((node) =>
+          startSigningServer({
+            authority,
+            socketPath: authoritySocket(node),
+            caller: node.name,
+            mayIssue: (identity, caller) => mayIssue(options, identity, caller),
+            logger: logger as Logger,
+          }),
+        ),
+      );
+    },
     stopAuthority,
     close: async () => {
       await stopAuthority();
@@ -87,8 +113,25 @@ export async function startAgents(options: AgentsOptions): Promise<LabAgents> {
 const runtimeDirectory = (node: LabNode) => join(node.layout.directory, 'run');
 const authoritySocket = (node: LabNode) => join(runtimeDirectory(node), 'authority.sock');
 
-function agentProcess(options: AgentsOptions, node: LabNode) {
-  const { layout, plan, names, stateFile, env, program, onChange } = options;
+function stateEnvironment({ stateFile }: AgentsOptions, node: LabNode): NodeJS.ProcessEnv {
+  return { HADAL_STATE_FILE: stateFile, HADAL_AUTHORITY_SOCKET: authoritySocket(node) };
+}
+
+async function controlPlaneEnvironment(
+  controlPlane: LabControlPlane,
+  node: LabNode,
+): Promise<NodeJS.ProcessEnv> {
+  return {
+    HADAL_XDS_ADDRESS: controlPlane.address,
+    HADAL_XDS_ROOT_FILE: controlPlane.rootFile,
+    HADAL_CA_ADDRESS: controlPlane.address,
+    HADAL_CA_ROOT_FILE: controlPlane.rootFile,
+    HADAL_TOKEN_FILE: await controlPlane.giveToken(node),
+  };
+}
+
+function agentProcess(options: AgentsOptions, node: LabNode, source: NodeJS.ProcessEnv) {
+  const { layout, plan, names, env, program, onChange } = options;
   const dataDirectory = join(node.layout.directory, 'data');
   for (const directory of [runtimeDirectory(node), dataDirectory])
     mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -105,7 +148,6 @@ function agentProcess(options: AgentsOptions, node: LabNode) {
       HADAL_TRUST_DOMAIN: names.trustDomain,
       HADAL_POD_RANGES: plan.podRanges.join(','),
       HADAL_SERVICE_RANGES: plan.serviceRanges.join(','),
-      HADAL_STATE_FILE: stateFile,
       HADAL_INSTANCE: node.name,
       HADAL_CGROUP_ROOT: node.layout.cgroup,
       HADAL_KUBELET_CGROUP: node.layout.kubeletCgroup,
@@ -113,7 +155,7 @@ function agentProcess(options: AgentsOptions, node: LabNode) {
       HADAL_DATA_DIR: dataDirectory,
       HADAL_RUNTIME_DIR: runtimeDirectory(node),
       HADAL_CNI_SOCKET: socket,
-      HADAL_AUTHORITY_SOCKET: authoritySocket(node),
+      ...source,
       ...env,
     },
   };

@@ -5,7 +5,7 @@ import { type LabLayout, nodeLayout } from './layout.ts';
 import { LabNode } from './node.ts';
 
 /** Names that the lab's own namespaces and cgroups have. */
-const reserved = new Set(['fabric', 'outside', 'tools']);
+const reserved = new Set(['fabric', 'outside', 'tools', 'control', 'control-plane']);
 const nodeName = /^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$/;
 
 /** The nodes asked for, or those that the pods name, numbered in this order. */

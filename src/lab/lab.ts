@@ -11,6 +11,7 @@ import type { LabAgents } from './agents.ts';
 import { type FabricCapture, startCapture } from './capture.ts';
 import { freezeCgroup } from './cgroup.ts';
 import type { Cluster, LabelledKind } from './cluster.ts';
+import type { LabControlPlane } from './control-plane.ts';
 import type { Fabric } from './fabric.ts';
 import { type Impairment, impair } from './impairment.ts';
 import type { KubeProxy } from './kube-proxy.ts';
@@ -19,7 +20,7 @@ import type { LabLayout } from './layout.ts';
 import type { LabNode } from './node.ts';
 import type { LabPod } from './pod.ts';
 import type { Publisher } from './publisher.ts';
-import { stateInForce } from './state-in-force.ts';
+import { meshInForce, stateInForce } from './state-in-force.ts';
 
 export interface LabParts {
   readonly layout: LabLayout;
@@ -33,6 +34,7 @@ export interface LabParts {
   readonly kubeProxy: KubeProxy;
   readonly agents: LabAgents | undefined;
   readonly stateFile: string;
+  readonly controlPlane: LabControlPlane | undefined;
   /** Objects of the manifests that were refused. */
   readonly rejections: () => readonly Rejection[];
   /** Brings the record for other processes up to date. */
@@ -64,7 +66,11 @@ export class Lab {
   get plan(): AddressPlan {
     return this.#parts.plan;
   }
-  /** The file that all agents of the lab watch. */
+  /** The program that agents get the mesh from; absent in a lab with a state file. */
+  get controlPlane(): LabControlPlane | undefined {
+    return this.#parts.controlPlane;
+  }
+  /** The file that all agents of the lab watch; there is none in a lab with a control plane. */
   get stateFile(): string {
     return this.#parts.stateFile;
   }
@@ -159,6 +165,12 @@ export class Lab {
 
   /** Policies of the mesh, as `istio.security.Authorization` in JSON form. */
   setPolicies(policies: readonly unknown[]): void {
+    if (this.#parts.controlPlane !== undefined) {
+      throw new HadalError(
+        'ERR_LAB_POLICIES',
+        'a lab with a control plane takes its policies as objects: apply an AuthorizationPolicy',
+      );
+    }
     this.#parts.publisher.policies = policies;
     this.#parts.publisher.publish([...this.pods, ...this.#parts.outside.values()]);
   }
@@ -218,7 +230,14 @@ export class Lab {
   async #settle(): Promise<void> {
     this.#parts.publisher.publish([...this.pods, ...this.#parts.outside.values()]);
     await this.#parts.kubeProxy.settled();
-    await stateInForce(this.#parts.nodes.values(), this.#parts.stateFile);
+    await this.meshInForce();
+  }
+
+  /** Resolves when every agent that runs goes by the mesh as it is written now, or after some seconds. */
+  async meshInForce(): Promise<void> {
+    const { controlPlane, nodes, stateFile, publisher } = this.#parts;
+    if (controlPlane === undefined) await stateInForce(nodes.values(), stateFile);
+    else await meshInForce(nodes.values(), () => publisher.mesh);
   }
 
   /** Sleeps all processes of the lab, or wakes them. */

@@ -1,10 +1,13 @@
 /** Writes what the agents and the pods read: the state file of the mesh, and each pod's hosts, resolv.conf and token. */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { MeshResources } from '../model/snapshot.ts';
 import { stateText } from '../source/state-document.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import { translateMesh } from '../source/translate/mesh.ts';
+import { apiObjects } from './api-objects.ts';
 import type { Cluster } from './cluster.ts';
+import type { ClusterFiles } from './cluster-files.ts';
 import type { KubeProxy } from './kube-proxy.ts';
 import { hostsFile, resolvConf } from './name-files.ts';
 import type { LabNode } from './node.ts';
@@ -20,6 +23,9 @@ export interface PublisherOptions {
   readonly nodes: ReadonlyMap<string, LabNode>;
   /** Makes service addresses lead somewhere from outside the mesh. */
   readonly kubeProxy: KubeProxy;
+  /** What a control plane reads instead of the state file. */
+  readonly files: ClusterFiles | undefined;
+  readonly serviceRanges: readonly string[];
 }
 
 /** Long enough for what happens together, far shorter than the two seconds a label may take. */
@@ -30,6 +36,8 @@ export class Publisher {
   readonly outside: { readonly name: string; readonly addresses: readonly string[] }[] = [];
   /** `istio.security.Authorization` in JSON form, beside what the manifests say. */
   policies: readonly unknown[] = [];
+  /** What was published last. */
+  mesh: MeshResources = { workloads: [], services: [], policies: [] };
   #written = '';
   #timer: NodeJS.Timeout | undefined;
 
@@ -42,15 +50,12 @@ export class Publisher {
   publish(pods: Iterable<LabPod>): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const { cluster, names, stateFile, nodes, kubeProxy } = this.#options;
+    const { cluster, names, files, nodes, kubeProxy, serviceRanges } = this.#options;
     const objects = cluster.objects();
     const mesh = translateMesh(objects, names);
-    const text = stateText({ ...mesh, policies: this.policies });
-    if (text !== this.#written) {
-      writeFileSync(`${stateFile}.new`, text, { mode: 0o600 });
-      renameSync(`${stateFile}.new`, stateFile);
-      this.#written = text;
-    }
+    files?.write(apiObjects(objects, nodes.values(), serviceRanges));
+    if (files === undefined) this.#writeState(mesh);
+    this.mesh = mesh;
     // Pods of a namespace read the same names; composing them for each would be quadratic work.
     const composed = new Map<string, string>();
     const all = [...pods];
@@ -78,6 +83,15 @@ export class Publisher {
 
   close(): void {
     clearTimeout(this.#timer);
+  }
+
+  #writeState(mesh: MeshResources): void {
+    const { stateFile } = this.#options;
+    const text = stateText({ ...mesh, policies: this.policies });
+    if (text === this.#written) return;
+    writeFileSync(`${stateFile}.new`, text, { mode: 0o600 });
+    renameSync(`${stateFile}.new`, stateFile);
+    this.#written = text;
   }
 
   #writeFiles(pod: LabPod, hosts: string): void {

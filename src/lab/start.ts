@@ -14,6 +14,7 @@ import { type LabAgents, startAgents } from './agents.ts';
 import { createCgroup } from './cgroup.ts';
 import { Cluster } from './cluster.ts';
 import { runScript } from './command.ts';
+import { type LabControlPlane, prepareControlPlane } from './control-plane.ts';
 import { Ending } from './ending.ts';
 import { Fabric } from './fabric.ts';
 import { KubeProxy } from './kube-proxy.ts';
@@ -46,6 +47,13 @@ export interface LabOptions {
   readonly nodes?: readonly string[];
   /** An agent on each node. Default: true. */
   readonly agents?: boolean;
+  /**
+   * Agents get the mesh and their certificates from `hadal control-plane`; without, from a state file and this process.
+   * Default: false.
+   */
+  readonly controlPlane?: boolean;
+  /** More environment for the control plane. */
+  readonly controlPlaneEnv?: Readonly<Record<string, string>>;
   /** More environment for the agents, such as `HADAL_LOG_LEVEL`. */
   readonly agentEnv?: Readonly<Record<string, string>>;
   /** Node and the entry that agents are started with; as this program itself by default. */
@@ -103,10 +111,21 @@ async function build(
   for (const node of nodes.values()) await node.create();
   await fabric.joinNodes([...nodes.values()].map((node) => node.link));
 
+  const plan = addressPlan(slot);
+  const controlPlane = await startLabControlPlane(options, { layout, plan, names, nodes }, ending);
   const stateFile = join(layout.directory, 'state', 'mesh.yaml');
   const kubeProxy = new KubeProxy(log);
   const tokens = new TokenSigner(layout.name);
-  const publisher = new Publisher({ cluster, names, stateFile, tokens, nodes, kubeProxy });
+  const publisher = new Publisher({
+    cluster,
+    names,
+    stateFile,
+    tokens,
+    nodes,
+    kubeProxy,
+    files: controlPlane?.files,
+    serviceRanges: plan.serviceRanges,
+  });
   ending.undo(() => publisher.close());
   const mounts = podMounts(options.directory, options.mounts ?? []);
   const outside = await startOutsideHosts(
@@ -126,7 +145,7 @@ async function build(
   });
   ending.undo(() => kubelet.close());
   publisher.publish([]);
-  const plan = addressPlan(slot);
+  controlPlane?.start();
   let isUp = false;
   // A process that ends with the lab must not bring the lab's record back.
   const save = () => {
@@ -135,7 +154,7 @@ async function build(
   save();
   const agents = await startLabAgents(
     options,
-    { layout, plan, names, nodes, stateFile, kubelet, save },
+    { layout, plan, names, nodes, stateFile, controlPlane, kubelet, save },
     log,
     ending,
   );
@@ -153,6 +172,7 @@ async function build(
     kubeProxy,
     agents,
     stateFile,
+    controlPlane,
     rejections,
     save,
     close,
@@ -204,12 +224,32 @@ async function startOutsideHosts(
   return started;
 }
 
+/** The program starts when there is something to read. */
+async function startLabControlPlane(
+  options: LabOptions,
+  { nodes, ...around }: Pick<AgentSurroundings, 'layout' | 'plan' | 'names' | 'nodes'>,
+  ending: Ending,
+): Promise<LabControlPlane | undefined> {
+  if (options.agents === false || options.controlPlane !== true) return undefined;
+  const controlPlane = await prepareControlPlane({
+    ...around,
+    nodes: [...nodes.values()],
+    env: options.controlPlaneEnv ?? {},
+    program: options.agentProgram ?? commandLine(),
+    certificateLifetimeMs: options.certificateLifetimeMs,
+    onChange: () => {},
+  });
+  ending.undo(async () => void (await controlPlane.kill('SIGKILL')));
+  return controlPlane;
+}
+
 interface AgentSurroundings {
   readonly layout: LabLayout;
   readonly plan: AddressPlan;
   readonly names: MeshNames;
   readonly nodes: ReadonlyMap<string, LabNode>;
   readonly stateFile: string;
+  readonly controlPlane: LabControlPlane | undefined;
   readonly kubelet: Kubelet;
   readonly save: () => void;
 }

@@ -1,5 +1,7 @@
 import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createSnapshot, type MeshResources } from '../model/snapshot.ts';
+import { dumpPolicies, dumpServices, dumpWorkloads } from '../runtime/mesh-dump.ts';
 import type { LabNode } from './node.ts';
 
 const timeoutMs = 5_000;
@@ -20,4 +22,35 @@ export async function stateInForce(nodes: Iterable<LabNode>, stateFile: string):
       await sleep(20);
     }
   }
+}
+
+/** The same where a control plane tells them: until each shows the mesh that the lab's objects make. */
+export async function meshInForce(nodes: Iterable<LabNode>, mesh: () => MeshResources): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  for (const { agent } of nodes) {
+    while (agent?.isRunning === true && Date.now() < deadline) {
+      const snapshot = createSnapshot(mesh());
+      const expected = {
+        workloads: dumpWorkloads(snapshot),
+        services: dumpServices(snapshot),
+        policies: dumpPolicies(snapshot),
+      };
+      const shown = await agent
+        .admin<Record<string, unknown[]>>('/config_dump?section=workloads,services,policies')
+        .catch(() => undefined);
+      if (
+        JSON.stringify(sortedDump(shown)) === JSON.stringify(sortedDump(JSON.parse(JSON.stringify(expected))))
+      )
+        break;
+      await sleep(20);
+    }
+  }
+}
+
+/** Order says nothing here. */
+function sortedDump(dump: Record<string, unknown[]> | undefined): unknown {
+  if (dump === undefined) return undefined;
+  return ['workloads', 'services', 'policies'].map((kind) =>
+    (dump[kind] ?? []).map((each) => JSON.stringify(each)).sort(),
+  );
 }
