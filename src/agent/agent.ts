@@ -9,6 +9,7 @@ import { LogRoot } from '../base/logger.ts';
 import type { AgentConfiguration } from '../config/agent-config.ts';
 import type { AgentConfig } from '../config/agent-options.ts';
 import { nativeAddon } from '../native/addon.ts';
+import { explainConnection } from '../routing/explain.ts';
 import { startAdminServer } from '../runtime/admin-server.ts';
 import { startMetricsServer } from '../runtime/metrics-server.ts';
 import { Readiness } from '../runtime/readiness.ts';
@@ -106,7 +107,7 @@ async function startAgent(scope: AgentScope, quit: () => void): Promise<void> {
 }
 
 async function startServers(parts: AgentParts, quit: () => void): Promise<void> {
-  const { config, flows, lifecycle, logs } = parts;
+  const { config, flows, judge, lifecycle, logs, tunnel } = parts;
   const logger = logs.scope('admin');
   const admin = await startAdminServer({
     node: config.nodeName,
@@ -115,6 +116,12 @@ async function startServers(parts: AgentParts, quit: () => void): Promise<void> 
     configDump: configDump(parts),
     logs,
     connections: (query) => flows.log.connections(query),
+    explain: (source, destination) =>
+      explainConnection(
+        { ...judge, snapshot: tunnel.snapshot, network: config.network },
+        source,
+        destination,
+      ),
     status: () => agentStatus(parts),
     initialLevels: config.logLevel,
     quit,

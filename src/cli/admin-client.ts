@@ -13,6 +13,7 @@ export async function askAgent<T>(agent: AgentAddress, path: string, signal?: Ab
     throw new HadalError(
       'ERR_ADMIN',
       `the agent at ${describeAddress(agent)} answered ${path} with ${status}: ${body.trim().slice(0, 300)}`,
+      { details: { status } },
     );
   }
   try {

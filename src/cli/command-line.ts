@@ -33,6 +33,30 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./certificates.ts'),
   },
   {
+    name: 'workloads',
+    group: 'Look:',
+    summary: 'pods and whatever else the mesh knows by address',
+    load: () => import('./workloads.ts'),
+  },
+  {
+    name: 'services',
+    group: 'Look:',
+    summary: 'services, their ports and endpoints',
+    load: () => import('./services.ts'),
+  },
+  {
+    name: 'policies',
+    group: 'Look:',
+    summary: 'who may connect: the policies that agents enforce',
+    load: () => import('./policies.ts'),
+  },
+  {
+    name: 'explain',
+    group: 'Look:',
+    summary: 'whether a connection is allowed, and why',
+    load: () => import('./explain.ts'),
+  },
+  {
     name: 'check',
     group: 'Look:',
     summary: 'whether this machine can run an agent, requirement by requirement',

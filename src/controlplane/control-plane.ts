@@ -10,6 +10,7 @@ import { LogRoot } from '../base/logger.ts';
 import type { ControlPlaneConfiguration } from '../config/control-plane-config.ts';
 import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
 import { addCertificateService } from '../identity/certificate-service.ts';
+import { explainInMesh } from '../routing/explain-in-mesh.ts';
 import { startAdminServer } from '../runtime/admin-server.ts';
 import { startMetricsServer } from '../runtime/metrics-server.ts';
 import { Readiness } from '../runtime/readiness.ts';
@@ -134,7 +135,7 @@ function meshNames(config: ControlPlaneConfig): MeshNames {
 }
 
 async function startServers(parts: PlaneParts, quit: () => void): Promise<void> {
-  const { config, lifecycle, logs } = parts;
+  const { config, lifecycle, logs, publisher } = parts;
   const logger = logs.scope('admin');
   const admin = await startAdminServer({
     node: '',
@@ -142,6 +143,7 @@ async function startServers(parts: PlaneParts, quit: () => void): Promise<void> 
     socketPath: join(config.runtimeDirectory, 'admin.sock'),
     configDump: planeDump(parts),
     logs,
+    explain: (source, destination) => explainInMesh(publisher.snapshot, config, source, destination),
     status: () => planeStatus(parts),
     initialLevels: config.logLevel,
     quit,

@@ -1,6 +1,7 @@
 /** The admin server: on loopback (and a unix socket, which is reachable from other network namespaces of the machine) only. */
 import { HadalError } from '../base/errors.ts';
 import { type Logger, type LogRoot, parseLogLevels } from '../base/logger.ts';
+import type { Explanation } from '../routing/explain.ts';
 import { type ConnectionState, connectionStates } from '../telemetry/connection-entry.ts';
 import type { ConnectionList, ConnectionQuery } from '../telemetry/flow-log.ts';
 import type { ConfigDump } from './config-dump.ts';
@@ -26,6 +27,8 @@ export interface AdminServerOptions {
   readonly logs: LogRoot;
   /** Absent where no connections pass through. */
   readonly connections?: (query: ConnectionQuery) => Promise<ConnectionList>;
+  /** `GET /explain`: would this connection be allowed, by what is in force here. */
+  readonly explain?: (source: string, destination: string) => Explanation;
   /** `GET /status`: what `hadal status` shows. */
   readonly status: () => object | Promise<object>;
   /** Levels when the agent started, for `POST /logging?reset`. */
@@ -68,10 +71,13 @@ function routesOf(options: AdminServerOptions): Route[] {
     ),
     { method: 'GET', path: '/debug/memory', handle: () => json(process.memoryUsage()) },
   ];
-  const { quit, connections: read } = options;
+  const { quit, explain, connections: read } = options;
   if (read !== undefined) {
     const handle: Route['handle'] = (request) => connections(options.node, read, request);
     routes.splice(2, 0, { method: 'GET', path: '/connections', handle });
+  }
+  if (explain !== undefined) {
+    routes.push({ method: 'GET', path: '/explain', handle: (request) => explained(explain, request) });
   }
   if (quit !== undefined) {
     routes.push({
@@ -90,6 +96,7 @@ const descriptions: Readonly<Record<string, string>> = {
   '/config_dump': 'what this program knows and does, as JSON; ?section=a,b for parts of it',
   '/connections':
     'live and just ended connections; ?after=CURSOR, ?limit=N, ?state=live,closed,refused, ?pod=NAMESPACE/NAME',
+  '/explain': 'who may connect: ?source=NAMESPACE/NAME&destination=ADDRESS:PORT',
   '/status': 'a short report',
   '/logging': 'levels; POST ?level=debug, ?level=tunnel:debug,info or ?reset changes them',
   '/debug/profile': 'a CPU profile of the JavaScript thread; ?seconds=1..60',
@@ -129,6 +136,12 @@ async function connections(
     pod: query.get('pod') ?? undefined,
   });
   return json({ node, ...list } satisfies NodeConnections);
+}
+
+function explained(explain: NonNullable<AdminServerOptions['explain']>, { query }: HttpRequest): HttpAnswer {
+  const [source, destination] = [query.get('source'), query.get('destination')];
+  if (source === null || destination === null) throw wrong('both source= and destination= are needed');
+  return json(explain(source, destination));
 }
 
 function setLevels(

@@ -50,6 +50,7 @@ function dumpWorkload(workload: Workload): unknown {
 
 function dumpService(snapshot: MeshSnapshot, service: Service): unknown {
   const key = serviceKey(service);
+  const { mode, routingPreference: routingPreferences, healthPolicy } = service.loadBalancing;
   const exact = service.addresses.filter(({ length }) => length === undefined);
   const ranges = service.addresses.filter(({ length }) => length !== undefined);
   const endpoints = snapshot.allEndpointsOf(key).map(({ workload, ports }) => [
@@ -70,7 +71,7 @@ function dumpService(snapshot: MeshSnapshot, service: Service): unknown {
       ({ network, address, length }) => `${networkAddressKey(network, address)}/${length}`,
     ),
     ports: dumpPorts(service.ports),
-    loadBalancer: service.loadBalancing,
+    loadBalancer: { mode, routingPreferences, healthPolicy },
     waypoint: dumpGateway(service.waypoint),
     endpoints: Object.fromEntries(endpoints),
     subjectAltNames: service.subjectAltNames,

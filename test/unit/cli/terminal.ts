@@ -3,9 +3,13 @@ import { onTestFinished } from 'vitest';
 import { LogRoot, silentLogger } from '../../../src/base/logger.ts';
 import { runCommandLine } from '../../../src/cli/command-line.ts';
 import type { CertificateStatus } from '../../../src/identity/workload-certificates.ts';
+import { emptySnapshot, type MeshSnapshot } from '../../../src/model/snapshot.ts';
+import { explainInMesh } from '../../../src/routing/explain-in-mesh.ts';
 import { startAdminServer } from '../../../src/runtime/admin-server.ts';
 import type { AgentStatus } from '../../../src/runtime/agent-status.ts';
 import { ConfigDump } from '../../../src/runtime/config-dump.ts';
+import { dumpPolicies, dumpServices, dumpWorkloads } from '../../../src/runtime/mesh-dump.ts';
+import { defaultMeshNames } from '../../../src/source/translate/context.ts';
 import { type FlowChannel, FlowLog } from '../../../src/telemetry/flow-log.ts';
 import { temporaryDirectory } from '../identity/openssl.ts';
 import { labels } from '../telemetry/labels.ts';
@@ -96,6 +100,8 @@ export async function startTestAgent(
   facts: {
     readonly status?: AgentStatus;
     readonly certificates?: readonly CertificateStatus[];
+    /** The mesh that it knows. */
+    readonly mesh?: MeshSnapshot;
     readonly readLive?: () => Promise<Uint8Array>;
   } = {},
 ): Promise<TestAgent> {
@@ -104,14 +110,19 @@ export async function startTestAgent(
     labels: (edge) => (edge === 1 ? front : edge === 2 ? hostile : undefined),
     podName: (index) => (index === 1 ? 'shop/front' : undefined),
   });
-  const { readLive } = facts;
+  const { readLive, mesh = emptySnapshot } = facts;
   const flows = log.channel('tunnel', undefined, readLive === undefined ? {} : { readLive });
   const socketPath = join(directory, 'admin.sock');
   const server = await startAdminServer({
     node: 'node-1',
     port: 0,
     socketPath,
-    configDump: new ConfigDump().section('certificates', () => facts.certificates ?? []),
+    configDump: new ConfigDump()
+      .section('certificates', () => facts.certificates ?? [])
+      .section('workloads', () => dumpWorkloads(mesh))
+      .section('services', () => dumpServices(mesh))
+      .section('policies', () => dumpPolicies(mesh)),
+    explain: (source, destination) => explainInMesh(mesh, defaultMeshNames, source, destination),
     logs: new LogRoot({ level: 'silent' }),
     connections: (query) => log.connections(query),
     status: () => facts.status ?? usualStatus,

@@ -1,0 +1,221 @@
+/**
+ * Who may connect to whom, and why: the judgements that are enforced, asked for a connection that somebody only thinks of.
+ * Both sides are judged, the source's way out and each endpoint's way in.
+ */
+import { formatAuthority } from '../model/authority.ts';
+import { reasonDetails, reasons } from '../model/reasons.gen.ts';
+import { serviceKey } from '../model/service.ts';
+import type { MeshSnapshot } from '../model/snapshot.ts';
+import { type Workload, workloadIdentity } from '../model/workload.ts';
+import {
+  type ExplainDestination,
+  type ExplainSource,
+  findDestination,
+  findSource,
+} from './explain-parties.ts';
+import { serviceAt, targetPortOf } from './find-service.ts';
+import type {
+  EnrolledPod,
+  InboundJudgement,
+  InboundQuestion,
+  JudgedEndpoint,
+  OutboundJudgement,
+  OutboundQuestion,
+} from './judgement.ts';
+import { Trace } from './trace.ts';
+
+/** Whose judgements these are: with the settings of an agent, or the usual ones. */
+export interface ExplainContext {
+  readonly snapshot: MeshSnapshot;
+  readonly network: string;
+  outbound(snapshot: MeshSnapshot, question: OutboundQuestion): OutboundJudgement;
+  inbound(snapshot: MeshSnapshot, question: InboundQuestion): InboundJudgement;
+}
+
+export interface ExplainedEndpoint {
+  /** uid; '' when nobody in the mesh is there. */
+  readonly workload: string;
+  readonly path: 'tunnel' | 'plaintext';
+  /** Where the TCP connection goes. */
+  readonly address: string;
+  /** Whose word counts there. */
+  readonly decidedBy: 'agent' | 'waypoint' | 'nobody';
+  readonly allowed: boolean;
+  /** As in metrics: `none`, `policy_denied`. */
+  readonly reason: string;
+  readonly policy?: { readonly name: string; readonly rule?: number };
+  readonly explanation: readonly string[];
+}
+
+/** What `hadal explain -o json` prints. Part of the interface: add, never rename. */
+export interface Explanation {
+  /** uid, or the address of somebody that the mesh does not know. */
+  readonly source: string;
+  /** '' for whoever is not in the mesh. */
+  readonly identity: string;
+  /** `address:port`. */
+  readonly destination: string;
+  /** `namespace/hostname`; '' when the address is none of a service. */
+  readonly service: string;
+  /** `depends`: on which endpoint is taken, or on what a waypoint says. */
+  readonly verdict: 'allowed' | 'refused' | 'depends';
+  readonly reason: string;
+  /** The way out, as the source's agent judges it. */
+  readonly outbound: readonly string[];
+  readonly endpoints: readonly ExplainedEndpoint[];
+}
+
+export function explainConnection(context: ExplainContext, from: string, to: string): Explanation {
+  const { snapshot, network } = context;
+  const source = findSource(snapshot, network, from);
+  const destination = findDestination(snapshot, source, to);
+  const isCaptured = source.kind === 'workload' && isInMesh(source.workload);
+  const way = isCaptured
+    ? capturedWay(context, source.workload, destination)
+    : plainWay(context, source, destination);
+  const { service, outbound, endpoints } = way;
+  return Object.freeze({
+    source: source.kind === 'workload' ? source.workload.uid : source.address.text,
+    identity: isCaptured ? workloadIdentity(source.workload) : '',
+    destination: formatAuthority(destination.address.text, destination.port),
+    service,
+    ...verdictOf(way),
+    outbound,
+    endpoints,
+  });
+}
+
+interface Way {
+  readonly service: string;
+  readonly refusal: number;
+  readonly outbound: readonly string[];
+  readonly endpoints: readonly ExplainedEndpoint[];
+}
+
+/** From a pod whose agent decides where its connections go. */
+function capturedWay(context: ExplainContext, source: Workload, to: ExplainDestination): Way {
+  const judgement = context.outbound(context.snapshot, {
+    source: enrolledAs(source),
+    address: to.address.text,
+    port: to.port,
+  });
+  return {
+    service: judgement.service,
+    refusal: judgement.reason,
+    outbound: judgement.explanation,
+    endpoints: judgement.endpoints.map((endpoint) => explainEndpoint(context, source, endpoint)),
+  };
+}
+
+function explainEndpoint(
+  context: ExplainContext,
+  source: Workload,
+  endpoint: JudgedEndpoint,
+): ExplainedEndpoint {
+  const { path, address, port, workloadUid, via } = endpoint;
+  const facts = { workload: workloadUid, path, address: formatAuthority(address, port) };
+  if (via === 'waypoint') return undecided(facts, 'waypoint', 'from here on the waypoint decides');
+  const workload = context.snapshot.workloads.get(workloadUid);
+  if (path === 'plaintext' || workload === undefined) {
+    const isSelf = workload?.uid === source.uid;
+    const why = isSelf ? 'the pod talks to itself' : 'nobody of the mesh stands before this destination';
+    return undecided(facts, 'nobody', why);
+  }
+  const judgement = context.inbound(context.snapshot, {
+    destination: enrolledAs(workload),
+    channel: 'hbone',
+    peerIdentity: workloadIdentity(source),
+    peerAddress: source.addresses[0] ?? '',
+    authority: endpoint.authority,
+    forwardedHost: endpoint.forwardedHost,
+    baggage: endpoint.baggage,
+    forwardedNetwork: '',
+  });
+  return decided(facts, judgement);
+}
+
+/** From somebody without an agent: the cluster's own network brings the connection to an endpoint, in the clear. */
+function plainWay(context: ExplainContext, source: ExplainSource, to: ExplainDestination): Way {
+  const { snapshot, network } = context;
+  const trace = new Trace();
+  const namespace = source.kind === 'workload' ? source.workload.namespace : '';
+  const who = source.kind === 'workload' ? source.workload.uid : source.address.text;
+  trace.step(`${who} is not in the mesh: it connects in the clear, without identity`);
+  const service = serviceAt(snapshot, trace, { network, address: to.address.text, namespace });
+  const targets =
+    service === undefined
+      ? snapshot
+          .workloadsAt(network, to.address.text)
+          .map((workload) => ({ workload, address: to.address.text, port: to.port }))
+      : snapshot.endpointsOf(serviceKey(service)).flatMap(({ workload, ports }) => {
+          const port = targetPortOf(service, ports, to.port);
+          const address = workload.addresses[0];
+          return port === undefined || address === undefined ? [] : [{ workload, address, port }];
+        });
+  if (service !== undefined) trace.step(`${to.address.text} is an address of service ${serviceKey(service)}`);
+  if (targets.length === 0) trace.step('nobody in the mesh is there');
+  return {
+    service: service === undefined ? '' : serviceKey(service),
+    refusal: service !== undefined && targets.length === 0 ? reasons.NO_HEALTHY_ENDPOINT : reasons.NONE,
+    outbound: trace.explanation,
+    endpoints: targets.map(({ workload, address, port }) => {
+      const facts = {
+        workload: workload.uid,
+        path: 'plaintext' as const,
+        address: formatAuthority(address, port),
+      };
+      if (!isInMesh(workload)) return undecided(facts, 'nobody', `${workload.uid} is not in the mesh either`);
+      const judgement = context.inbound(snapshot, {
+        destination: enrolledAs(workload),
+        channel: 'plaintext',
+        peerIdentity: '',
+        peerAddress: source.address.text,
+        authority: facts.address,
+        forwardedHost: '',
+        baggage: '',
+        forwardedNetwork: '',
+      });
+      return decided(facts, judgement);
+    }),
+  };
+}
+
+type EndpointFacts = Pick<ExplainedEndpoint, 'workload' | 'path' | 'address'>;
+
+function undecided(facts: EndpointFacts, decidedBy: 'waypoint' | 'nobody', why: string): ExplainedEndpoint {
+  return { ...facts, decidedBy, allowed: true, reason: nameOf(reasons.NONE), explanation: [why] };
+}
+
+function decided(facts: EndpointFacts, { reason, policy, explanation }: InboundJudgement): ExplainedEndpoint {
+  const rule = policy?.rule === undefined ? {} : { rule: policy.rule };
+  return {
+    ...facts,
+    decidedBy: 'agent',
+    allowed: reason === reasons.NONE,
+    reason: nameOf(reason),
+    ...(policy === undefined ? {} : { policy: { name: policy.name, ...rule } }),
+    explanation,
+  };
+}
+
+function verdictOf({ refusal, endpoints }: Way): Pick<Explanation, 'verdict' | 'reason'> {
+  if (refusal !== reasons.NONE) return { verdict: 'refused', reason: nameOf(refusal) };
+  const refused = endpoints.filter(({ allowed }) => !allowed);
+  const reason = refused[0]?.reason ?? nameOf(reasons.NONE);
+  const isOpen = endpoints.some(({ decidedBy }) => decidedBy === 'waypoint');
+  if (refused.length === 0) return { verdict: isOpen ? 'depends' : 'allowed', reason };
+  return { verdict: refused.length === endpoints.length ? 'refused' : 'depends', reason };
+}
+
+function isInMesh(workload: Workload): boolean {
+  return workload.tunnelProtocol === 'HBONE' && workload.networkMode !== 'HOST_NETWORK';
+}
+
+/** As its agent would have it; what the pod's own namespace says of addresses is only known there. */
+function enrolledAs({ uid, namespace, serviceAccount }: Workload): EnrolledPod {
+  return { uid, namespace, serviceAccount, addresses: [] };
+}
+
+function nameOf(reason: number): string {
+  return reasonDetails.get(reason)?.metric ?? String(reason);
+}
