@@ -20,6 +20,7 @@ import { packageVersion } from '../runtime/version.ts';
 import { DirectorySource } from '../source/directory/directory-source.ts';
 import type { ObjectSource } from '../source/object-source.ts';
 import type { MeshNames } from '../source/translate/context.ts';
+import { defaultEnrolmentRules } from '../source/translate/enrolment.ts';
 import { startAgentPort } from './agent-port.ts';
 import { MeshPublisher } from './mesh-publisher.ts';
 import { MeshTranslation } from './mesh-translation.ts';
@@ -131,7 +132,15 @@ function openSource({ config, logs }: PlaneScope): ObjectSource {
 
 function meshNames(config: ControlPlaneConfig): MeshNames {
   const { clusterId, trustDomain, network, clusterDomain, rootNamespace } = config;
-  return Object.freeze({ clusterId, trustDomain, network, clusterDomain, rootNamespace });
+  const { excludedNamespaces, revision } = config;
+  return Object.freeze({
+    clusterId,
+    trustDomain,
+    network,
+    clusterDomain,
+    rootNamespace,
+    enrolment: Object.freeze({ ...defaultEnrolmentRules, rootNamespace, excludedNamespaces, revision }),
+  });
 }
 
 async function startServers(parts: PlaneParts, quit: () => void): Promise<void> {

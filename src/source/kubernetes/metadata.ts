@@ -39,6 +39,14 @@ export const metadata = z.object({
     .transform((time) => time ?? undefined),
 });
 
+/** Of kinds without a namespace: one that is written all the same is ignored, as the API server does. */
+export const clusterScopedMetadata = metadata.extend({
+  namespace: z
+    .unknown()
+    .optional()
+    .transform(() => ''),
+});
+
 export type Metadata = z.infer<typeof metadata>;
 
 /** `namespace/name`. */

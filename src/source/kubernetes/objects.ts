@@ -1,11 +1,18 @@
 /** Raw documents in, typed objects out; a bad one is rejected alone, with its place, its field and the reason. */
 import type { z } from 'zod';
 import { type AuthorizationPolicyObject, authorizationPolicyObject } from './authorization-policy.ts';
+import { type EndpointSliceObject, endpointSliceObject } from './endpoint-slice.ts';
+import { type GatewayClassObject, type GatewayObject, gatewayClassObject, gatewayObject } from './gateway.ts';
 import { type NamespaceObject, namespaceObject } from './namespace.ts';
+import { type NodeObject, nodeObject } from './node.ts';
 import { type PeerAuthenticationObject, peerAuthenticationObject } from './peer-authentication.ts';
 import { type PodObject, podObject } from './pod.ts';
+import { type RouteObject, routeObject } from './route.ts';
 import { type ServiceObject, serviceObject } from './service.ts';
 import { type ServiceAccountObject, serviceAccountObject } from './service-account.ts';
+import { type ServiceCidrObject, serviceCidrObject } from './service-cidr.ts';
+import { type ServiceEntryObject, serviceEntryObject } from './service-entry.ts';
+import { type WorkloadEntryObject, workloadEntryObject } from './workload-entry.ts';
 
 /** Where an object was written. */
 export interface Origin {
@@ -38,6 +45,17 @@ export interface ObjectKinds {
   Service: ServiceObject;
   AuthorizationPolicy: AuthorizationPolicyObject;
   PeerAuthentication: PeerAuthenticationObject;
+  Node: NodeObject;
+  EndpointSlice: EndpointSliceObject;
+  ServiceCIDR: ServiceCidrObject;
+  WorkloadEntry: WorkloadEntryObject;
+  ServiceEntry: ServiceEntryObject;
+  Gateway: GatewayObject;
+  GatewayClass: GatewayClassObject;
+  HTTPRoute: RouteObject;
+  GRPCRoute: RouteObject;
+  TLSRoute: RouteObject;
+  TCPRoute: RouteObject;
 }
 
 export type ObjectKind = keyof ObjectKinds;
@@ -48,6 +66,17 @@ const schemas: Readonly<Record<string, z.ZodType<KnownObject>>> = {
   'v1/ServiceAccount': serviceAccountObject,
   'v1/Pod': podObject,
   'v1/Service': serviceObject,
+  'v1/Node': nodeObject,
+  'discovery.k8s.io/v1/EndpointSlice': endpointSliceObject,
+  'networking.k8s.io/v1/ServiceCIDR': serviceCidrObject,
+  'networking.istio.io/v1/WorkloadEntry': workloadEntryObject,
+  'networking.istio.io/v1/ServiceEntry': serviceEntryObject,
+  'gateway.networking.k8s.io/v1/Gateway': gatewayObject,
+  'gateway.networking.k8s.io/v1/GatewayClass': gatewayClassObject,
+  'gateway.networking.k8s.io/v1/HTTPRoute': routeObject,
+  'gateway.networking.k8s.io/v1/GRPCRoute': routeObject,
+  'gateway.networking.k8s.io/v1/TLSRoute': routeObject,
+  'gateway.networking.k8s.io/v1/TCPRoute': routeObject,
   'security.istio.io/v1/AuthorizationPolicy': authorizationPolicyObject,
   'security.istio.io/v1/PeerAuthentication': peerAuthenticationObject,
 };
@@ -55,9 +84,15 @@ const schemas: Readonly<Record<string, z.ZodType<KnownObject>>> = {
 /** Older names of a version that is read: the same object, whichever of them it is written under. */
 const sameVersions: Readonly<Record<string, string>> = {
   'security.istio.io/v1beta1': 'security.istio.io/v1',
+  'networking.istio.io/v1beta1': 'networking.istio.io/v1',
+  'networking.istio.io/v1alpha3': 'networking.istio.io/v1',
+  'networking.k8s.io/v1beta1': 'networking.k8s.io/v1',
+  'gateway.networking.k8s.io/v1beta1': 'gateway.networking.k8s.io/v1',
+  'gateway.networking.k8s.io/v1alpha3': 'gateway.networking.k8s.io/v1',
+  'gateway.networking.k8s.io/v1alpha2': 'gateway.networking.k8s.io/v1',
 };
 
-/** Kinds without a namespace; one that is written all the same is ignored, as the API server does. */
+/** Kinds without a namespace. */
 const clusterScoped: ReadonlySet<string> = new Set(['Namespace', 'Node', 'ServiceCIDR', 'GatewayClass']);
 
 /** Kinds that would change what is allowed: leaving one out in silence would be a hole, so it is rejected by name. */
@@ -72,6 +107,16 @@ const refusedGroups = [
 export function readKinds(): ObjectKind[] {
   return [...new Set(Object.keys(schemas).map((name) => name.split('/').at(-1) as ObjectKind))];
 }
+
+/** Of those groups, what changes nothing that the mesh does; nobody need be told that it is not read. */
+const harmlessKinds: ReadonlySet<string> = new Set([
+  'networking.k8s.io/Ingress',
+  'networking.k8s.io/IngressClass',
+  'networking.k8s.io/IPAddress',
+  'networking.istio.io/WorkloadGroup',
+  'networking.istio.io/ProxyConfig',
+  'gateway.networking.k8s.io/ReferenceGrant',
+]);
 
 export type ParsedDocument =
   | { readonly kind: 'object'; readonly key: string; readonly object: KnownObject; readonly origin: Origin }
@@ -103,11 +148,14 @@ export function parseDocument({ origin, value }: RawDocument): ParsedDocument {
   const schema = schemas[`${apiVersion}/${objectKind}`];
   if (schema === undefined) {
     const group = apiVersion.split('/')[0] ?? '';
-    if (!refusedGroups.includes(group)) return { kind: 'other', key, apiVersion, objectKind, value, origin };
+    if (!refusedGroups.includes(group) || harmlessKinds.has(`${group}/${objectKind}`))
+      return { kind: 'other', key, apiVersion, objectKind, value, origin };
     const reason = `${apiVersion} ${objectKind} is not understood by this version, and leaving it out could allow too much`;
     return { kind: 'rejected', key, rejections: [{ origin, object: title, field: '', reason }] };
   }
-  const parsed = schema.safeParse(value);
+  const first = schema.safeParse(value);
+  // A field that is null is one that is not there, as the API server reads it; few documents have any.
+  const parsed = first.success ? first : schema.safeParse(withoutNulls(value));
   if (parsed.success) return { kind: 'object', key, object: parsed.data, origin };
   const rejections = parsed.error.issues.map((issue) => ({
     origin,
@@ -161,6 +209,13 @@ function headerOf(value: unknown): Header | string {
     key: `${version}/${kind}/${path}`,
     title: `${kind} ${path}`,
   };
+}
+
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).filter(([, each]) => each !== null);
+  return Object.fromEntries(entries.map(([key, each]) => [key, withoutNulls(each)]));
 }
 
 function fieldPath(path: readonly PropertyKey[]): string {

@@ -46,6 +46,7 @@ export const podObject = z.object({
   spec: z.object({
     nodeName: z.string().default(''),
     serviceAccountName: z.string().default('default'),
+    runtimeClassName: z.string().optional(),
     hostNetwork: z.boolean().default(false),
     restartPolicy: z.enum(['Always', 'OnFailure', 'Never']).default('Always'),
     securityContext: z.object({ runAsUser: z.int().min(0).optional() }).optional(),

@@ -17,23 +17,31 @@ export function workloadName(pod: PodObject): string {
 
 /** The name that metrics and logs group by. */
 export function canonicalName(pod: PodObject): string {
-  const { labels } = pod.metadata;
-  return firstNonEmpty(
-    labels['service.istio.io/canonical-name'],
-    labels['app.kubernetes.io/name'],
-    labels.app,
-    workloadName(pod),
-  );
+  return canonicalOf(pod.metadata.labels, workloadName(pod)).canonicalName;
 }
 
 export function canonicalRevision(pod: PodObject): string {
-  const { labels } = pod.metadata;
-  return firstNonEmpty(
-    labels['service.istio.io/canonical-revision'],
-    labels['app.kubernetes.io/version'],
-    labels.version,
-    'latest',
-  );
+  return canonicalOf(pod.metadata.labels, '').canonicalRevision;
+}
+
+export function canonicalOf(
+  labels: Readonly<Record<string, string>>,
+  name: string,
+): { readonly canonicalName: string; readonly canonicalRevision: string } {
+  return {
+    canonicalName: firstNonEmpty(
+      labels['service.istio.io/canonical-name'],
+      labels['app.kubernetes.io/name'],
+      labels.app,
+      name,
+    ),
+    canonicalRevision: firstNonEmpty(
+      labels['service.istio.io/canonical-revision'],
+      labels['app.kubernetes.io/version'],
+      labels.version,
+      'latest',
+    ),
+  };
 }
 
 function firstNonEmpty(...texts: (string | undefined)[]): string {

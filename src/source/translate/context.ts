@@ -1,3 +1,5 @@
+import { defaultEnrolmentRules, type EnrolmentRules } from './enrolment.ts';
+
 /** What a translation needs to know beside the objects. */
 export interface MeshNames {
   readonly clusterId: string;
@@ -8,6 +10,8 @@ export interface MeshNames {
   readonly clusterDomain: string;
   /** Namespace whose policies and labels count for the whole mesh. */
   readonly rootNamespace: string;
+  /** Which pods are in the mesh. */
+  readonly enrolment: EnrolmentRules;
 }
 
 export const defaultMeshNames: MeshNames = Object.freeze({
@@ -16,6 +20,7 @@ export const defaultMeshNames: MeshNames = Object.freeze({
   network: '',
   clusterDomain: 'cluster.local',
   rootNamespace: 'istio-system',
+  enrolment: defaultEnrolmentRules,
 });
 
 export function serviceHostname(names: MeshNames, namespace: string, service: string): string {

@@ -1,11 +1,12 @@
 /** Looks that go the other way: from a pod to what selects it. Each keeps a change from touching more than it means. */
+import { isDerivedSlice } from '../kubernetes/endpoint-slice.ts';
 import type { ServiceObject } from '../kubernetes/service.ts';
+import { eastWestClass, remoteClass } from './gateway-settings.ts';
+import { labels, type Texts } from './label-names.ts';
 import type { ClusterIndex } from './view.ts';
 
-type Labels = Readonly<Record<string, string>>;
-
 /** The key under which a selector is found by whom it selects: its first pair, which all of them have. */
-function selectorKeys(namespace: string, selector: Labels): string[] {
+function selectorKeys(namespace: string, selector: Texts): string[] {
   const first = Object.keys(selector).sort()[0];
   return first === undefined ? [] : [labelKey(namespace, first, selector[first] ?? '')];
 }
@@ -15,12 +16,12 @@ function labelKey(namespace: string, label: string, value: string): string {
 }
 
 /** Keys of all selectors that could select something with these labels. */
-export function labelKeys(namespace: string, labels: Labels): string[] {
-  return Object.entries(labels).map(([label, value]) => labelKey(namespace, label, value));
+export function labelKeys(namespace: string, own: Texts): string[] {
+  return Object.entries(own).map(([label, value]) => labelKey(namespace, label, value));
 }
 
-export function matchesLabels(selector: Labels, labels: Labels): boolean {
-  return Object.entries(selector).every(([label, value]) => labels[label] === value);
+export function matchesLabels(selector: Texts, own: Texts): boolean {
+  return Object.entries(selector).every(([label, value]) => own[label] === value);
 }
 
 /** Services that choose their endpoints by labels. */
@@ -43,4 +44,43 @@ export const peerAuthentications: ClusterIndex<'PeerAuthentication'> = {
   name: 'peer authentications',
   kind: 'PeerAuthentication',
   keysOf: () => ['mesh'],
+};
+
+/** ServiceEntries that choose their endpoints by labels. */
+export const serviceEntriesBySelector: ClusterIndex<'ServiceEntry'> = {
+  name: 'service entries by selector',
+  kind: 'ServiceEntry',
+  keysOf: ({ metadata, spec }) => selectorKeys(metadata.namespace, spec.workloadSelector?.labels ?? {}),
+};
+
+/** Slices that somebody wrote by hand, by the pods (`namespace/name`) that they name. */
+export const slicesByPod: ClusterIndex<'EndpointSlice'> = {
+  name: 'slices by pod',
+  kind: 'EndpointSlice',
+  keysOf: (slice) =>
+    isDerivedSlice(slice)
+      ? []
+      : slice.endpoints.flatMap(({ targetRef }) =>
+          targetRef?.kind === 'Pod'
+            ? [`${targetRef.namespace || slice.metadata.namespace}/${targetRef.name}`]
+            : [],
+        ),
+};
+
+/** Gateways by the network at whose edge they stand. */
+export const networkGateways: ClusterIndex<'Gateway'> = {
+  name: 'gateways by network',
+  kind: 'Gateway',
+  keysOf: ({ metadata, spec }) => {
+    const network = metadata.labels[labels.network];
+    const isEdge = spec.gatewayClassName === eastWestClass || spec.gatewayClassName === remoteClass;
+    return network === undefined || network === '' || !isEdge ? [] : [network];
+  },
+};
+
+/** Nodes that name a network, all under ''. */
+export const nodesWithNetwork: ClusterIndex<'Node'> = {
+  name: 'nodes with a network',
+  kind: 'Node',
+  keysOf: ({ metadata }) => (metadata.labels[labels.network] === undefined ? [] : ['']),
 };

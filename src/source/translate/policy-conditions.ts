@@ -3,7 +3,7 @@ import type { AuthorizationPolicyObject } from '../kubernetes/authorization-poli
 import type { TargetReference } from '../kubernetes/policy-parts.ts';
 import { httpAttributes } from './http-attributes.ts';
 import type { ClusterView } from './view.ts';
-import { namedWaypoint } from './waypoint.ts';
+import { bindWaypoint } from './waypoint.ts';
 
 /** As `status.conditions` has it; the times and the generation are the writer's. */
 export interface PolicyCondition {
@@ -77,8 +77,14 @@ function boundTo(
   if (target.kind === 'Service') {
     const service = view.get('Service', namespace, target.name);
     if (service === undefined) return unbound('TargetNotFound', `there is no ${place}`);
-    const around = view.get('Namespace', '', namespace)?.metadata.labels;
-    const waypoint = namedWaypoint(view.names, namespace, service.metadata.labels, around);
+    const { waypoint, warnings } = bindWaypoint(view, {
+      object: service,
+      traffic: 'service',
+      ...service.metadata,
+    });
+    const [obstacle] = warnings;
+    if (waypoint !== undefined && obstacle !== undefined)
+      return unbound('AncestorNotBound', `${place} ${obstacle.reason}`);
     if (waypoint === undefined)
       return unbound('AncestorNotBound', `${place} has no waypoint (label istio.io/use-waypoint)`);
     return accepted('WaypointAccepted', `bound to the waypoint of ${place}`, field);

@@ -1,60 +1,77 @@
 import type { DnsAlias } from '../../model/dns-alias.ts';
-import { createService, type LoadBalancing, type Service } from '../../model/service.ts';
+import { createService, type Service } from '../../model/service.ts';
 import { clusterAddresses, type ServiceObject } from '../kubernetes/service.ts';
 import { canonicalAddresses } from './addresses.ts';
 import { serviceHostname } from './context.ts';
-import { type TranslatedResources, translated } from './resources.ts';
+import { annotationField, annotations, labelField, labels } from './label-names.ts';
+import { loadBalancing } from './load-balancing.ts';
+import { virtualNetworks } from './place.ts';
+import { type TranslatedResources, type TranslationWarning, translated, warning } from './resources.ts';
 import { servicePorts } from './service-ports.ts';
 import type { ClusterView } from './view.ts';
-import { namedWaypoint } from './waypoint.ts';
+import { visibilityOf } from './visibility.ts';
+import { bindWaypoint } from './waypoint.ts';
 
 /** An ExternalName service is an alias in DNS and carries nothing. */
 export function translateService(service: ServiceObject, view: ClusterView): TranslatedResources {
-  const { names } = view;
-  const { name, namespace: within, labels } = service.metadata;
-  const hostname = serviceHostname(names, within, name);
+  const { metadata } = service;
+  const { name, namespace } = metadata;
+  const hostname = serviceHostname(view.names, namespace, name);
   if (service.spec.type === 'ExternalName') return translated({ aliases: aliases(service, hostname) });
-  const namespace = view.get('Namespace', '', within);
+  const binding = bindWaypoint(view, { object: service, traffic: 'service', ...metadata });
+  const warnings: TranslationWarning[] = [...binding.warnings, ...globalWarnings(service)];
   const made = createService({
     name,
-    namespace: within,
+    namespace,
     hostname,
-    addresses: canonicalAddresses(clusterAddresses(service)).map((address) =>
-      Object.freeze({ network: names.network, address, length: undefined }),
-    ),
+    addresses: virtualAddresses(service, view),
     ports: servicePorts(service),
-    waypoint: namedWaypoint(names, within, labels, namespace?.metadata.labels),
-    loadBalancing: loadBalancing(service),
+    waypoint: binding.waypoint,
+    weightedWaypoints: binding.weighted,
+    ingressUseWaypoint: binding.ingress,
+    loadBalancing: loadBalancing(balancingWish(service, view), warnings),
     ipFamilies: ipFamilies(service),
+    visibility: visibilityOf(
+      (metadata.annotations[annotations.exportTo] ?? '').split(','),
+      { object: service, namespace, field: annotationField(annotations.exportTo) },
+      warnings,
+    ),
     canonical: true,
   });
-  return translated({ services: [made] });
+  return translated({ services: [made], warnings });
+}
+
+function virtualAddresses(service: ServiceObject, view: ClusterView): Service['addresses'] {
+  const addresses = canonicalAddresses(clusterAddresses(service));
+  if (addresses.length === 0) return [];
+  return virtualNetworks(view, service.metadata.namespace).flatMap((network) =>
+    addresses.map((address) => Object.freeze({ network, address, length: undefined })),
+  );
+}
+
+function balancingWish(service: ServiceObject, view: ClusterView) {
+  const { spec, metadata } = service;
+  const namespace = view.get('Namespace', '', metadata.namespace);
+  return {
+    object: service,
+    annotations: [metadata.annotations, namespace?.metadata.annotations],
+    field: spec.trafficDistribution,
+    nodeLocal: spec.internalTrafficPolicy === 'Local',
+    allowUnhealthy: spec.publishNotReadyAddresses,
+  };
+}
+
+/** Other clusters are not read: what would be exported to them stays here, which loosens nothing. */
+function globalWarnings(service: ServiceObject): TranslationWarning[] {
+  if (service.metadata.labels[labels.global] !== 'true') return [];
+  const reason =
+    'is "true"; endpoints of other clusters are not read by this version, and none are told of these';
+  return [warning(service, labelField(labels.global), reason)];
 }
 
 function aliases(service: ServiceObject, hostname: string): DnsAlias[] {
   const target = (service.spec.externalName ?? '').toLowerCase().replace(/\.$/, '');
   return target === '' ? [] : [Object.freeze({ namespace: service.metadata.namespace, hostname, target })];
-}
-
-function loadBalancing(service: ServiceObject): LoadBalancing {
-  const healthPolicy = service.spec.publishNotReadyAddresses ? 'ALLOW_ALL' : 'ONLY_HEALTHY';
-  if (service.spec.internalTrafficPolicy === 'Local') {
-    return { routingPreference: ['NODE'], mode: 'STRICT', healthPolicy };
-  }
-  const wish =
-    service.metadata.annotations['networking.istio.io/traffic-distribution'] ??
-    service.spec.trafficDistribution;
-  if (wish === 'PreferClose' || wish === 'PreferSameZone') {
-    return { routingPreference: ['NETWORK', 'REGION', 'ZONE'], mode: 'FAILOVER', healthPolicy };
-  }
-  if (wish === 'PreferSameNode') {
-    return {
-      routingPreference: ['NETWORK', 'REGION', 'ZONE', 'SUBZONE', 'NODE'],
-      mode: 'FAILOVER',
-      healthPolicy,
-    };
-  }
-  return { routingPreference: [], mode: 'UNSPECIFIED_MODE', healthPolicy };
 }
 
 function ipFamilies(service: ServiceObject): Service['ipFamilies'] {

@@ -1,11 +1,15 @@
 /** What each kind becomes. Kinds that are only looked at by others (Namespace, Node) have no row. */
 import type { KnownObject, ObjectKind, ObjectKinds } from '../kubernetes/objects.ts';
 import { translateAuthorizationPolicy } from './authorization-policy.ts';
+import { translateEndpointSlice } from './endpoint-slice.ts';
+import { translateGateway, translateRoute } from './gateway.ts';
 import { translatePeerAuthentication } from './peer-authentication.ts';
 import { translatePod } from './pod.ts';
 import { noResources, type TranslatedResources, translated } from './resources.ts';
 import { translateService } from './service.ts';
+import { translateServiceEntry } from './service-entry.ts';
 import type { ClusterView } from './view.ts';
+import { translateWorkloadEntry } from './workload-entry.ts';
 
 /** Pure: what it returns follows from the object and from what it looked at in the view. Never throws. */
 export type Translator<K extends ObjectKind> = (
@@ -20,6 +24,14 @@ export const translators: Translators = Object.freeze({
   Service: translateService,
   AuthorizationPolicy: translateAuthorizationPolicy,
   PeerAuthentication: translatePeerAuthentication,
+  EndpointSlice: translateEndpointSlice,
+  WorkloadEntry: translateWorkloadEntry,
+  ServiceEntry: translateServiceEntry,
+  Gateway: translateGateway,
+  HTTPRoute: translateRoute,
+  GRPCRoute: translateRoute,
+  TLSRoute: translateRoute,
+  TCPRoute: translateRoute,
 });
 
 export function translateObject(object: KnownObject, view: ClusterView): TranslatedResources {

@@ -2,7 +2,16 @@ import { describe, expect, it } from 'vitest';
 import { viewOf } from '../../../../src/source/translate/object-view.ts';
 import { translateObject } from '../../../../src/source/translate/translators.ts';
 import { policiesOf } from '../../../../src/source/translate/workload-policies.ts';
-import { admits, authorizationPolicy, enforced, fields, type Json, outline, service } from './objects.ts';
+import {
+  admits,
+  authorizationPolicy,
+  enforced,
+  fields,
+  type Json,
+  outline,
+  service,
+  waypoint,
+} from './objects.ts';
 
 const from = (...sources: Json[]) => ({ from: sources.map((source) => ({ source })) });
 const to = (...operations: Json[]) => ({ to: operations.map((operation) => ({ operation })) });
@@ -252,7 +261,11 @@ describe('a policy that agents do not get', () => {
   const target = { targetRefs: [{ kind: 'Service', name: 'front' }] };
   it('is one of a target with a waypoint, without a warning', () => {
     const front = service('front', { 'istio.io/use-waypoint': 'w' });
-    expect(warningsOf(target, front)).toEqual({ policies: [], fields: [], text: undefined });
+    expect(warningsOf(target, front, waypoint('w'))).toEqual({ policies: [], fields: [], text: undefined });
+  });
+  it('is one of a target whose waypoint is not there, with a warning', () => {
+    const front = service('front', { 'istio.io/use-waypoint': 'w' });
+    expect(warningsOf(target, front).text).toContain('there is no such Gateway');
   });
   it('is one of a target without a waypoint, with a warning', () => {
     const { policies, fields: at, text } = warningsOf(target, service('front'));

@@ -8,6 +8,7 @@ import {
   type AuthorizationPolicyObject,
   authorizationPolicyObject,
 } from '../../../../src/source/kubernetes/authorization-policy.ts';
+import { gatewayObject } from '../../../../src/source/kubernetes/gateway.ts';
 import { namespaceObject } from '../../../../src/source/kubernetes/namespace.ts';
 import type { KnownObject } from '../../../../src/source/kubernetes/objects.ts';
 import {
@@ -49,6 +50,18 @@ export function service(name: string, labels: Json = {}): KnownObject {
     kind: 'Service',
     metadata: { name, namespace: 'shop', labels },
     spec: { ports: [{ port: 80 }] },
+  });
+}
+
+export function waypoint(name: string): KnownObject {
+  return gatewayObject.parse({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'Gateway',
+    metadata: { name, namespace: 'shop' },
+    spec: {
+      gatewayClassName: 'hadal-waypoint',
+      listeners: [{ name: 'mesh', port: 15008, protocol: 'HBONE' }],
+    },
   });
 }
 
