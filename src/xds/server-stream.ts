@@ -1,0 +1,215 @@
+/**
+ * One agent's stream. Requests change what it wants, changes of the store what it has to be told; both only note names. What
+ * there is to say goes out one response at a time, the next when the one before has left this process, and never more than a few
+ * without an answer: a slow agent costs the names of what changed, and hears the newest of each.
+ */
+import { HadalError } from '../base/errors.ts';
+import type { DeltaDiscoveryRequest } from '../proto/discovery.gen.ts';
+import { DeltaDiscoveryResponse } from '../proto/discovery.gen.ts';
+import { Answers } from './answers.ts';
+import { generationMetadata, isBehind, parseGeneration } from './generation.ts';
+import type { ResourceStore, StoreChange } from './resource-store.ts';
+import { type DiscoveryLimits, RequestBudget } from './server-limits.ts';
+import type { AgentSubscription, RefusedResource } from './server-status.ts';
+import { type Batch, ServerSubscription, servedTypes } from './server-subscription.ts';
+import { authorizationType } from './type-urls.ts';
+
+/** The wire below. */
+export interface ResponseSink {
+  /** `onSent` is called when the bytes have left; never after the end of the stream. */
+  write(response: Uint8Array, onSent: () => void): void;
+}
+
+export interface ServerStreamOptions {
+  readonly store: ResourceStore;
+  readonly limits: DiscoveryLimits;
+  readonly sink: ResponseSink;
+  readonly onRefused: (typeUrl: string, refused: readonly RefusedResource[]) => void;
+}
+
+interface Subscribed {
+  readonly subscription: ServerSubscription;
+  readonly answers: Answers;
+  sentResources: number;
+}
+
+export class ServerStream {
+  readonly #options: ServerStreamOptions;
+  readonly #budget: RequestBudget;
+  /** In the order in which they are told. */
+  readonly #types = new Map<string, Subscribed>();
+  #nodeId = '';
+  #responses = 0;
+  #sentBytes = 0;
+  #isWriting = false;
+  #isEnded = false;
+  #isScheduled = false;
+
+  constructor(options: ServerStreamOptions) {
+    this.#options = options;
+    this.#budget = new RequestBudget(options.limits, performance.now());
+  }
+
+  get nodeId(): string {
+    return this.#nodeId;
+  }
+  get sentBytes(): number {
+    return this.#sentBytes;
+  }
+  get isSlow(): boolean {
+    if (!this.#isWriting && !this.#isFull()) return false;
+    return [...this.#types.values()].some(({ subscription }) => subscription.pending > 0);
+  }
+
+  /** Throws what must end the stream. */
+  onRequest(request: DeltaDiscoveryRequest): void {
+    if (!this.#budget.take(performance.now())) {
+      throw new HadalError('ERR_XDS_LIMIT', 'requests come faster than an agent has any use for');
+    }
+    if (this.#nodeId === '') this.#introduce(request);
+    const kinds = servedTypes.get(request.typeUrl);
+    // As Istio's server: who asks for what there is not gets no answer, since an empty one would say that there is none of it.
+    if (kinds === undefined) return;
+    const subscribed = this.#subscribed(request.typeUrl);
+    this.#answer(subscribed, request);
+    const { subscription } = subscribed;
+    subscription.request(request);
+    if (subscription.keyCount > this.#options.limits.names) {
+      throw new HadalError(
+        'ERR_XDS_LIMIT',
+        `more than ${this.#options.limits.names} names of ${request.typeUrl} are asked for; subscribe to everything instead`,
+      );
+    }
+    this.#schedule();
+  }
+
+  onChange(change: StoreChange): void {
+    for (const { subscription } of this.#types.values()) subscription.onChange(change);
+    if (this.#types.size > 0) this.#schedule();
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    this.#types.clear();
+  }
+
+  subscriptions(): AgentSubscription[] {
+    return Array.from(this.#types.values(), ({ subscription, answers, sentResources }) => ({
+      typeUrl: subscription.typeUrl,
+      mode: subscription.isWildcard ? 'everything' : 'by name',
+      names: subscription.keyCount,
+      pending: subscription.pending,
+      unanswered: answers.unanswered,
+      acknowledged: answers.acknowledged,
+      acknowledgedAt: answers.acknowledgedAt,
+      sentResources,
+      refused: answers.refused,
+    }));
+  }
+
+  #introduce({ node }: DeltaDiscoveryRequest): void {
+    if (node === undefined || node.id === '') {
+      throw new HadalError('ERR_XDS_REQUEST', 'the first request of a stream must name its node');
+    }
+    this.#nodeId = node.id;
+    const seen: unknown = node.metadata?.[generationMetadata];
+    const known = typeof seen === 'string' ? parseGeneration(seen) : undefined;
+    const { generation, generationText } = this.#options.store;
+    if (isBehind(generation, known)) {
+      throw new HadalError(
+        'ERR_XDS_BEHIND',
+        `this replica is behind what the agent has: ${generationText} here, ${seen} there; dial again`,
+      );
+    }
+  }
+
+  #subscribed(typeUrl: string): Subscribed {
+    const known = this.#types.get(typeUrl);
+    if (known !== undefined) return known;
+    // Asked for in any order, told in this one.
+    const others = [...this.#types];
+    this.#types.clear();
+    for (const [url, kinds] of servedTypes) {
+      const other = others.find(([type]) => type === url);
+      if (other !== undefined) this.#types.set(...other);
+      if (url !== typeUrl) continue;
+      const subscription = new ServerSubscription(url, kinds, this.#options.store);
+      this.#types.set(url, { subscription, answers: new Answers(), sentResources: 0 });
+    }
+    return this.#types.get(typeUrl) as Subscribed;
+  }
+
+  #answer({ answers }: Subscribed, { responseNonce, errorDetail, typeUrl }: DeltaDiscoveryRequest): void {
+    if (responseNonce === '') return;
+    const refused = answers.answer(responseNonce, errorDetail?.message, Date.now());
+    if (refused !== undefined && refused.length > 0) this.#options.onRefused(typeUrl, refused);
+  }
+
+  /** What comes in one turn of the event loop, requests for several types and changes alike, is told in one go. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#isEnded) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    if (this.#isWriting || this.#isEnded || this.#isFull()) return;
+    const next = this.#next();
+    if (next === undefined) return;
+    this.#isWriting = true;
+    this.#write(next.subscribed, next.batch, () => {
+      this.#isWriting = false;
+      this.#pump();
+    });
+  }
+
+  #isFull(): boolean {
+    let unanswered = 0;
+    for (const { answers } of this.#types.values()) unanswered += answers.unanswered;
+    return unanswered >= this.#options.limits.unanswered;
+  }
+
+  /**
+   * Policies go before the workloads that name them, and end after those that named them: in between, one policy more is in
+   * force, never one less.
+   */
+  #next(): { readonly subscribed: Subscribed; readonly batch: Batch } | undefined {
+    const { responseBytes } = this.#options.limits;
+    for (const subscribed of this.#types.values()) {
+      const { subscription } = subscribed;
+      const endsLater = subscription.typeUrl === authorizationType && this.#othersPending(subscription);
+      const batch = subscription.take(responseBytes, endsLater ? 'upserts' : undefined);
+      if (batch !== undefined) return { subscribed, batch };
+    }
+    return undefined;
+  }
+
+  #othersPending(subscription: ServerSubscription): boolean {
+    return [...this.#types.values()].some(
+      (other) => other.subscription !== subscription && other.subscription.pending > 0,
+    );
+  }
+
+  #write(subscribed: Subscribed, { upserts, removed }: Batch, onSent: () => void): void {
+    const { store, sink } = this.#options;
+    const { typeUrl } = subscribed.subscription;
+    this.#responses += 1;
+    const nonce = this.#responses.toString(36);
+    const head = DeltaDiscoveryResponse.encode({
+      systemVersionInfo: store.generationText,
+      resources: [],
+      typeUrl,
+      nonce,
+      removedResources: [...removed],
+    }).finish();
+    // Fields of a message may come in any order: the resources are the bytes that every agent gets.
+    const bytes = Buffer.concat([head, ...upserts.map((resource) => resource.entry(typeUrl))]);
+    subscribed.answers.sent(nonce, { generation: store.generationText, upserts, removed });
+    subscribed.sentResources += upserts.length;
+    this.#sentBytes += bytes.length;
+    sink.write(bytes, onSent);
+  }
+}

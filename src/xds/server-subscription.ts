@@ -1,0 +1,214 @@
+/**
+ * What one stream wants of one type, and what it has still to be told. Only names are kept until there is room on the wire: what
+ * changes ten times meanwhile is sent once, as it is then.
+ */
+import type { ResourceStore, StoreChange } from './resource-store.ts';
+import type { ResourceKind, StoredResource } from './stored-resource.ts';
+import { addressType, authorizationType, workloadType } from './type-urls.ts';
+
+/** In the order in which they are sent: endpoints come after the services that they name. */
+export const servedTypes: ReadonlyMap<string, readonly ResourceKind[]> = new Map([
+  [authorizationType, ['policies']],
+  [addressType, ['services', 'workloads']],
+  [workloadType, ['workloads']],
+]);
+
+export interface SubscriptionRequest {
+  readonly resourceNamesSubscribe: readonly string[];
+  readonly resourceNamesUnsubscribe: readonly string[];
+  readonly initialResourceVersions: ReadonlyMap<string, string>;
+}
+
+/** What goes into one response. */
+export interface Batch {
+  readonly upserts: readonly StoredResource[];
+  /** Names that are gone, and names that were asked for and mean nothing. */
+  readonly removed: readonly string[];
+}
+
+export class ServerSubscription {
+  readonly typeUrl: string;
+  readonly #kinds: readonly ResourceKind[];
+  readonly #store: ResourceStore;
+  #isWildcard = false;
+  #isOpen = false;
+  /** Names that were asked for. */
+  readonly #keys = new Set<string>();
+  /** Without wildcard: names of the resources that were sent, or that the agent has from before. */
+  readonly #watched = new Set<string>();
+  readonly #upserts: Record<ResourceKind, Set<string>> = {
+    policies: new Set(),
+    services: new Set(),
+    workloads: new Set(),
+  };
+  readonly #removals = new Set<string>();
+  /** The agent waits for a response, even one that says nothing. */
+  #owesAnswer = false;
+
+  constructor(typeUrl: string, kinds: readonly ResourceKind[], store: ResourceStore) {
+    this.typeUrl = typeUrl;
+    this.#kinds = kinds;
+    this.#store = store;
+  }
+
+  get isWildcard(): boolean {
+    return this.#isWildcard;
+  }
+  get keyCount(): number {
+    return this.#keys.size;
+  }
+  /** Resources to be told of. */
+  get pending(): number {
+    return this.#removals.size + this.#kinds.reduce((sum, kind) => sum + this.#upserts[kind].size, 0);
+  }
+
+  /** The names of a request. The first one of a stream states what the agent has; without names it wants everything. */
+  request(request: SubscriptionRequest): void {
+    const { resourceNamesSubscribe: more, resourceNamesUnsubscribe: fewer } = request;
+    const isFirst = !this.#isOpen;
+    this.#isOpen = true;
+    const wantedAll = this.#isWildcard;
+    if (more.includes('*') || (isFirst && more.length === 0)) this.#isWildcard = true;
+    if (fewer.includes('*')) this.#isWildcard = false;
+    if (this.#isWildcard && !wantedAll)
+      this.#everything(isFirst ? request.initialResourceVersions : undefined);
+    else if (isFirst) this.#resume(request.initialResourceVersions);
+    if (wantedAll && !this.#isWildcard) this.#narrow();
+    const known = isFirst ? request.initialResourceVersions : undefined;
+    for (const key of more) if (key !== '*') this.#subscribe(key, known);
+    for (const key of fewer) if (key !== '*') this.#unsubscribe(key);
+  }
+
+  /** Notes what of a change has to be told. */
+  onChange({ upserts, removals }: StoreChange): void {
+    for (const { kind, name } of removals) {
+      if (!this.#kinds.includes(kind) || !(this.#isWildcard || this.#watched.has(name))) continue;
+      this.#remove(kind, name);
+    }
+    for (const resource of upserts) {
+      if (this.#kinds.includes(resource.kind) && this.#concerns(resource)) this.#tell(resource);
+    }
+  }
+
+  /** What fits into a response; undefined when there is nothing to say. `only`: what is gone has to wait. */
+  take(maxBytes: number, only?: 'upserts'): Batch | undefined {
+    const removed: string[] = [];
+    let bytes = 0;
+    // First of all: the address of a pod that is gone may belong to a new one.
+    for (const name of only === 'upserts' ? [] : this.#removals) {
+      if (bytes > maxBytes) break;
+      this.#removals.delete(name);
+      removed.push(name);
+      bytes += 3 * name.length;
+    }
+    const upserts = this.#takeUpserts(maxBytes - bytes);
+    if (upserts.length === 0 && removed.length === 0 && !this.#owesAnswer) return undefined;
+    this.#owesAnswer = false;
+    return { upserts, removed };
+  }
+
+  #takeUpserts(maxBytes: number): StoredResource[] {
+    const taken: StoredResource[] = [];
+    let bytes = 0;
+    for (const kind of this.#kinds) {
+      for (const name of this.#upserts[kind]) {
+        const resource = this.#store.get(kind, name);
+        const length = resource?.entry(this.typeUrl).length ?? 0;
+        if (bytes > 0 && bytes + length > maxBytes) return taken;
+        this.#upserts[kind].delete(name);
+        if (resource === undefined) continue;
+        taken.push(resource);
+        bytes += length;
+      }
+    }
+    return taken;
+  }
+
+  #everything(versions: ReadonlyMap<string, string> = new Map()): void {
+    this.#watched.clear();
+    this.#owesAnswer = true;
+    for (const kind of this.#kinds) {
+      for (const resource of this.#store.all(kind)) {
+        if (versions.get(resource.name) !== resource.version) this.#upserts[kind].add(resource.name);
+      }
+    }
+    this.#tellGone(versions.keys());
+  }
+
+  /** Asked by name: what the agent has already is watched as if it had been sent. */
+  #resume(versions: ReadonlyMap<string, string>): void {
+    for (const [name, version] of versions) {
+      const resource = this.#named(name);
+      if (resource === undefined) continue;
+      this.#watched.add(name);
+      if (resource.version !== version) this.#upserts[resource.kind].add(name);
+    }
+    this.#tellGone(versions.keys());
+  }
+
+  #tellGone(names: Iterable<string>): void {
+    for (const name of names) if (this.#named(name) === undefined) this.#removals.add(name);
+  }
+
+  /** No longer everything: what the agent has it goes on hearing of. */
+  #narrow(): void {
+    for (const kind of this.#kinds) {
+      for (const { name } of this.#store.all(kind)) this.#watched.add(name);
+    }
+  }
+
+  /** Answered in any case, also if it was sent before: who asks does not know. Only what a resuming agent has it knows. */
+  #subscribe(key: string, known: ReadonlyMap<string, string> | undefined): void {
+    this.#keys.add(key);
+    const found = this.#store.find(this.#kinds, key);
+    if (found.size === 0) this.#removals.add(key);
+    for (const resource of found) if (known?.get(resource.name) !== resource.version) this.#tell(resource);
+  }
+
+  #unsubscribe(key: string): void {
+    this.#keys.delete(key);
+    // A name of which it was told that there is nothing.
+    if (this.#named(key) === undefined) this.#removals.delete(key);
+    if (this.#isWildcard) return;
+    this.#watched.delete(key);
+    for (const resource of this.#store.find(this.#kinds, key)) {
+      if (this.#store.isMeant(resource, this.#keys)) continue;
+      this.#watched.delete(resource.name);
+      this.#upserts[resource.kind].delete(resource.name);
+    }
+  }
+
+  #concerns(resource: StoredResource): boolean {
+    return this.#isWildcard || this.#watched.has(resource.name) || this.#store.isMeant(resource, this.#keys);
+  }
+
+  #tell(resource: StoredResource): void {
+    this.#note(resource);
+    if (this.#isWildcard || resource.kind !== 'services' || !this.#kinds.includes('workloads')) return;
+    // A service that is new here comes with the endpoints that were there before it.
+    for (const endpoint of this.#store.endpoints(resource.name)) {
+      if (!this.#watched.has(endpoint.name)) this.#note(endpoint);
+    }
+  }
+
+  #note({ kind, name, aliases }: StoredResource): void {
+    this.#upserts[kind].add(name);
+    this.#removals.delete(name);
+    for (const alias of aliases) this.#removals.delete(alias);
+    if (!this.#isWildcard) this.#watched.add(name);
+  }
+
+  #remove(kind: ResourceKind, name: string): void {
+    this.#upserts[kind].delete(name);
+    this.#removals.add(name);
+    this.#watched.delete(name);
+  }
+
+  #named(name: string): StoredResource | undefined {
+    for (const kind of this.#kinds) {
+      const resource = this.#store.get(kind, name);
+      if (resource !== undefined) return resource;
+    }
+    return undefined;
+  }
+}
