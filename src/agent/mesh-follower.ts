@@ -1,53 +1,104 @@
-import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { createSnapshot, type MeshResources } from '../model/snapshot.ts';
-import { captureRanges, captureRangesInTurns, mayChangeRanges } from './capture-ranges.ts';
-import { KeptState } from './kept-state.ts';
-import { MeshState } from './mesh-state.ts';
-import type { AgentScope, DataPath, PodParts } from './parts.ts';
+import { changeFrom, type KindChange, type MeshChange } from '../model/change.ts';
+import { type Changes, diffSnapshots } from '../model/diff.ts';
+import { createSnapshot, type MeshResources, type MeshSnapshot } from '../model/snapshot.ts';
+import { updateSnapshot } from '../model/update.ts';
+import { noVersions, type ResourceVersions, type VersionedChange } from '../xds/versioned-change.ts';
+import { CapturedRanges, type ClusterRanges } from './capture-ranges.ts';
+import type { KeptMesh } from './kept-record.ts';
+import type { KeptState } from './kept-state.ts';
+import type { DataPath, PodParts } from './parts.ts';
 
-type Followers = Pick<DataPath, 'kernel' | 'tunnel'> & Pick<PodParts, 'enrolment'>;
+export type Followers = Pick<DataPath, 'kernel' | 'tunnel'> & Pick<PodParts, 'enrolment'>;
 
 /**
- * A state from the file becomes a snapshot, which the tables, the kernel's ranges and the enrolment follow. `onFirst` is
- * called when one is in force, be it that of the earlier agent.
+ * Puts changes of the mesh in force: the decision tables, the kernel's ranges, the enrolment and what is kept on disk follow
+ * each, at a cost in proportion to the change.
  */
-export async function followMesh(
-  scope: AgentScope,
-  followers: Followers,
-  onFirst: () => void,
-): Promise<MeshState> {
-  const { config, logs, lifecycle } = scope;
-  const { kernel, tunnel, enrolment } = followers;
-  const logger = logs.scope('state');
-  const kept = new KeptState(join(config.dataDirectory, 'mesh-state.json'), logger);
-  lifecycle.own('kept mesh state', kept);
-  const ranges = { pods: config.podRanges, services: config.serviceRanges, network: config.network };
-  let areRangesWritten = false;
-  // Of a large mesh each step takes tens of milliseconds; in between others have their turn.
-  const onState = async (resources: MeshResources) => {
-    const snapshot = createSnapshot(resources);
-    await nextTurn();
-    const diff = tunnel.setSnapshot(snapshot);
-    // Also when the ranges of the state before could not be written: they are not known to be in force.
-    if (!areRangesWritten || mayChangeRanges(diff)) {
-      areRangesWritten = false;
-      kernel.capture.setRanges(await captureRangesInTurns(snapshot, ranges));
-    }
-    areRangesWritten = true;
+export class MeshFollower {
+  readonly #followers: Followers;
+  readonly #kept: KeptState;
+  readonly #ranges: CapturedRanges;
+  /** False: what the kernel has is not known to be what it should have. */
+  #areRangesWritten = false;
+  #working: Promise<void> = Promise.resolve();
+
+  constructor(followers: Followers, kept: KeptState, ranges: ClusterRanges) {
+    this.#followers = followers;
+    this.#kept = kept;
+    this.#ranges = new CapturedRanges(ranges);
+  }
+
+  get snapshot(): MeshSnapshot {
+    return this.#followers.tunnel.snapshot;
+  }
+
+  /** Without any state the cluster's ranges are captured, and every destination inside is refused as unknown. */
+  captureClusterRanges(): void {
+    this.#followers.kernel.capture.setRanges(this.#ranges.all());
+  }
+
+  /**
+   * In turn. Rejects when a part is not in force, while the rest is: an empty change tries it again.
+   * `versions` are those of a control plane.
+   */
+  apply(change: MeshChange, versions: ResourceVersions = noVersions): Promise<void> {
+    return this.#inTurn(() => this.#apply(change, { change, versions }));
+  }
+
+  /** What an earlier agent kept comes in force again. */
+  restore({ resources, gonePolicies }: KeptMesh): Promise<void> {
+    const all = changeFrom(resources);
+    const change = { ...all, policies: { ...all.policies, removals: gonePolicies } };
+    return this.#inTurn(() => this.#apply(change));
+  }
+
+  /** Makes the mesh exactly this one. */
+  become(resources: MeshResources): Promise<void> {
+    return this.#inTurn(() => {
+      const change = changeBetween(this.snapshot, resources);
+      return this.#apply(change, { change, versions: noVersions });
+    });
+  }
+
+  #inTurn(apply: () => Promise<void>): Promise<void> {
+    const applied = this.#working.then(apply);
+    this.#working = applied.catch(() => {});
+    return applied;
+  }
+
+  async #apply(change: MeshChange, kept?: VersionedChange): Promise<void> {
+    const { kernel, tunnel, enrolment } = this.#followers;
+    const old = tunnel.snapshot;
+    const { snapshot, diff } = updateSnapshot(old, change);
+    // Of a large mesh each step takes tens of milliseconds; in between others have their turn.
+    if (change.workloads.upserts.length > 100) await nextTurn();
+    tunnel.setSnapshot(snapshot, diff);
+    if (kept !== undefined) this.#kept.keep(kept, snapshot);
+    const ranges = await this.#ranges.follow(old, snapshot, diff);
+    const wereWritten = this.#areRangesWritten;
+    this.#areRangesWritten = false;
+    if (!wereWritten) kernel.capture.setRanges(this.#ranges.all());
+    else if (ranges.added.length + ranges.removed.length > 0) kernel.capture.changeMeshRanges(ranges);
+    this.#areRangesWritten = true;
     enrolment.onSnapshot();
-    kept.keep(resources);
-    onFirst();
+  }
+}
+
+/**
+ * What makes one mesh of the other. A policy that the other does not have is unknown to it, not gone: what states a whole mesh
+ * says nothing of what it leaves out.
+ */
+function changeBetween(old: MeshSnapshot, resources: MeshResources): MeshChange {
+  const next = createSnapshot(resources);
+  const { workloads, services, policies } = diffSnapshots(old, next);
+  return {
+    workloads: kindChange(next.workloads, workloads),
+    services: kindChange(next.services, services),
+    policies: { ...kindChange(next.policies, policies), unknown: [...policies.removed, ...old.gonePolicies] },
   };
-  const before = await kept.read().catch((err: unknown) => {
-    logger.error({ err }, 'the mesh state of the earlier agent cannot be read');
-    return undefined;
-  });
-  const meshState = new MeshState({ path: config.stateFile, kept: before, onState, logger });
-  lifecycle.own('mesh state', meshState);
-  await meshState.start();
-  // Without any state the cluster's ranges are captured, and every destination inside is refused as unknown. Ranges that an
-  // earlier agent left stay until then.
-  if (tunnel.snapshot.workloads.size === 0) kernel.capture.setRanges(captureRanges(tunnel.snapshot, ranges));
-  return meshState;
+}
+
+function kindChange<T>(next: ReadonlyMap<string, T>, { added, changed, removed }: Changes): KindChange<T> {
+  return { upserts: [...added, ...changed].flatMap((name) => next.get(name) ?? []), removals: removed };
 }

@@ -13,7 +13,7 @@ import type { Tunnel } from '../tunnel/tunnel.ts';
 import type { AgentFlows } from './agent-flows.ts';
 import type { KernelCapture } from './kernel-capture.ts';
 import type { KernelRefusals } from './kernel-refusals.ts';
-import type { MeshState } from './mesh-state.ts';
+import type { MeshSource } from './mesh-source.ts';
 import type { PodHolder } from './pod-holder.ts';
 
 /** What every part of an agent is started with. */
@@ -47,5 +47,5 @@ export interface PodParts {
 
 /** A running agent, for what only reads it: metrics, admin, status. */
 export interface AgentParts extends AgentScope, DataPath, PodParts {
-  readonly meshState: MeshState;
+  readonly meshState: MeshSource;
 }

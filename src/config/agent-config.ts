@@ -22,6 +22,10 @@ function checkTogether(config: AgentConfig): readonly string[] {
       new Set([config.adminPort, config.metricsPort, config.readinessPort]).size < 3,
       'HADAL_ADMIN_PORT, HADAL_METRICS_PORT and HADAL_READINESS_PORT must differ',
     ],
+    [
+      (config.stateFile === '') === (config.xdsAddress === ''),
+      'one of HADAL_XDS_ADDRESS and HADAL_STATE_FILE tells the mesh state: give exactly one of them',
+    ],
     [config.cniSocket === config.authoritySocket, 'HADAL_CNI_SOCKET and HADAL_AUTHORITY_SOCKET must differ'],
   ];
   return rules.filter(([isBroken]) => isBroken).map(([, problem]) => problem);

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { HadalError } from '../base/errors.ts';
 import { type Cidr, parseCidr } from '../model/cidr.ts';
 import type { BpfObject, NativeBpf, NativeNet } from '../native/types.ts';
-import { CaptureMaps, type RowEntry, type RowKey, type UntouchedKey } from './capture-maps.ts';
+import { CaptureMaps, type RangeKey, type RowEntry, type RowKey, type UntouchedKey } from './capture-maps.ts';
 import { HBONE_PORT, RANGE_MESH, RANGE_PODS, RANGE_SERVICES } from './constants.gen.ts';
 import { type CaptureCounters, readCounters } from './counters.ts';
 import { ensureBpffs, readCgroup } from './file-systems.ts';
@@ -134,22 +134,15 @@ export class BpfCapture {
     ] as const;
     const wanted = new Map<string, readonly [Cidr, number]>();
     for (const [kind, texts] of kinds) {
-      for (const text of texts) {
-        const range = parseCidr(text);
-        if (range === undefined)
-          throw new HadalError(
-            'ERR_KERNEL_VALUE',
-            `range '${text}' is no CIDR, such as 10.0.0.0/8 or fd00::/8`,
-          );
-        wanted.set(range.text, [range, kind]);
-      }
+      for (const range of texts.map(rangeOf)) wanted.set(range.text, [range, kind]);
     }
-    return this.maps.ranges.replace(
-      [...wanted.values()].map(([{ base, length }, kind]) => [
-        { address: base.text, prefixLength: base.family === 4 ? 96 + length : length },
-        { kind },
-      ]),
-    );
+    return this.maps.ranges.replace([...wanted.values()].map(([range, kind]) => [rangeKey(range), { kind }]));
+  }
+
+  /** Of the mesh's ranges, those that come and go; none may be one of the cluster's own. */
+  changeMeshRanges({ added, removed }: { added: readonly string[]; removed: readonly string[] }): void {
+    this.maps.ranges.setAll(added.map((text) => [rangeKey(rangeOf(text)), { kind: RANGE_MESH }]));
+    this.maps.ranges.deleteAll(removed.map((text) => rangeKey(rangeOf(text))));
   }
 
   putRows(rows: readonly (readonly [RowKey, RowEntry])[]): void {
@@ -230,4 +223,14 @@ export class BpfCapture {
     this.close();
     this.#pins.remove();
   }
+}
+
+function rangeOf(text: string): Cidr {
+  const range = parseCidr(text);
+  if (range !== undefined) return range;
+  throw new HadalError('ERR_KERNEL_VALUE', `range '${text}' is no CIDR, such as 10.0.0.0/8 or fd00::/8`);
+}
+
+function rangeKey({ base, length }: Cidr): RangeKey {
+  return { address: base.text, prefixLength: base.family === 4 ? 96 + length : length };
 }

@@ -51,6 +51,7 @@ export function createChange({ workloads, services, policies }: MeshChangeFields
 }
 
 export function isEmptyChange(change: MeshChange): boolean {
+  if ((change.policies.unknown ?? []).length > 0) return false;
   return [change.workloads, change.services, change.policies].every(
     ({ upserts, removals }) => upserts.length === 0 && removals.length === 0,
   );

@@ -133,18 +133,19 @@ export class DecisionTables {
     this.#write(batch);
   }
 
-  /** Judges again what depends on the difference, rows and waiting questions alike. */
-  setSnapshot(next: MeshSnapshot): SnapshotDiff {
-    const diff = diffSnapshots(this.#snapshot, next);
+  /**
+   * Judges again what depends on the difference, rows and waiting questions alike. Whoever made the snapshot of the one before
+   * has the difference; found here it costs as much as the mesh is large.
+   */
+  setSnapshot(next: MeshSnapshot, diff: SnapshotDiff = diffSnapshots(this.#snapshot, next)): void {
     this.#snapshot = next;
-    if (diff.keys.size === 0) return diff;
+    if (diff.keys.size === 0) return;
     this.#rederive([...this.#outbound.affectedBy(diff.keys), ...this.#inbound.affectedBy(diff.keys)]);
     const batch = new RowBatch();
     for (const { question, dependencies } of this.#waiting.values()) {
       if (isAffected(dependencies, diff)) this.#attempt(question, () => this.#answer(question, batch));
     }
     this.#write(batch);
-    return diff;
   }
 
   ask(questions: readonly TunnelQuestion[]): void {

@@ -87,8 +87,9 @@ export class Tunnel {
     return this.#decisions.snapshot;
   }
 
-  setSnapshot(next: MeshSnapshot): SnapshotDiff {
-    return this.#decisions.setSnapshot(next);
+  /** `diff` is the difference to the snapshot before. */
+  setSnapshot(next: MeshSnapshot, diff?: SnapshotDiff): void {
+    this.#decisions.setSnapshot(next, diff);
   }
 
   setIdentity(identity: TlsIdentity): void {

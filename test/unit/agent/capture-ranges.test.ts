@@ -1,10 +1,14 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { captureRanges, mayChangeRanges } from '../../../src/agent/capture-ranges.ts';
+import { CapturedRanges, type ClusterRanges } from '../../../src/agent/capture-ranges.ts';
+import { createChange } from '../../../src/model/change.ts';
 import { parseCidr } from '../../../src/model/cidr.ts';
 import { diffSnapshots } from '../../../src/model/diff.ts';
 import { createService } from '../../../src/model/service.ts';
 import { createSnapshot, emptySnapshot } from '../../../src/model/snapshot.ts';
+import { updateSnapshot } from '../../../src/model/update.ts';
 import { createWorkload } from '../../../src/model/workload.ts';
+import { service, workload } from '../model/arbitraries.ts';
 
 function cidr(text: string) {
   const parsed = parseCidr(text);
@@ -34,27 +38,91 @@ const snapshot = createSnapshot({
   policies: [],
 });
 
+const of = (ranges: Partial<ClusterRanges>) =>
+  new CapturedRanges({ pods: [], services: [], network: '', ...ranges });
+
 describe('what the kernel captures without a row', () => {
-  it('are the ranges of the cluster and addresses of the mesh outside of them', () => {
-    const ranges = captureRanges(snapshot, {
+  it('are the ranges of the cluster and addresses of the mesh outside of them', async () => {
+    const ranges = of({
       pods: [cidr('10.0.0.0/16'), cidr('fd00::/64')],
       services: [cidr('10.96.0.0/12')],
-      network: '',
     });
-    expect(ranges).toEqual({
+    await ranges.follow(emptySnapshot, snapshot, diffSnapshots(emptySnapshot, snapshot));
+    expect(ranges.all()).toEqual({
       pods: ['10.0.0.0/16', 'fd00::/64'],
       services: ['10.96.0.0/12'],
-      mesh: ['192.168.1.1', '240.1.2.3', '10.200.0.0/16'],
+      mesh: ['192.168.1.1/32', '240.1.2.3/32', '10.200.0.0/16'],
     });
   });
 
-  it('are the addresses of the mesh alone when no range is known', () => {
-    const { mesh } = captureRanges(snapshot, { pods: [], services: [], network: '' });
-    expect(mesh).toEqual(['192.168.1.1', '10.0.0.5', 'fd00::5', '10.96.0.1', '240.1.2.3', '10.200.0.0/16']);
+  it('are the addresses of the mesh alone when no range is known', async () => {
+    const ranges = of({});
+    const change = await ranges.follow(emptySnapshot, snapshot, diffSnapshots(emptySnapshot, snapshot));
+    expect(ranges.all().mesh.toSorted()).toEqual(
+      [
+        '192.168.1.1/32',
+        '10.0.0.5/32',
+        'fd00::5/128',
+        '10.96.0.1/32',
+        '240.1.2.3/32',
+        '10.200.0.0/16',
+      ].toSorted(),
+    );
+    expect(change).toEqual({ added: ranges.all().mesh, removed: [] });
   });
 
-  it('change with workloads and services only', () => {
-    expect(mayChangeRanges(diffSnapshots(emptySnapshot, snapshot))).toBe(true);
-    expect(mayChangeRanges(diffSnapshots(snapshot, snapshot))).toBe(false);
+  it('lose an address with its last owner, and gain one with its first', async () => {
+    const ranges = of({});
+    let mesh = emptySnapshot;
+    const step = async (...uids: string[]) => {
+      const before = mesh;
+      const removals = ['a', 'b'].filter((uid) => !uids.includes(uid));
+      const upserts = uids.map((uid) => createWorkload({ uid, addresses: ['10.0.0.5'] }));
+      const update = updateSnapshot(mesh, createChange({ workloads: { upserts, removals } }));
+      mesh = update.snapshot;
+      return ranges.follow(before, mesh, update.diff);
+    };
+    const nothing = { added: [], removed: [] };
+    expect(await step('a')).toEqual({ added: ['10.0.0.5/32'], removed: [] });
+    expect(await step('a', 'b')).toEqual(nothing);
+    expect(await step('b')).toEqual(nothing);
+    expect(await step()).toEqual({ added: [], removed: ['10.0.0.5/32'] });
+  });
+
+  it('leave what the cluster names to the cluster, also as a range of a service', async () => {
+    const ranges = of({ services: [cidr('10.200.0.0/16')] });
+    await ranges.follow(emptySnapshot, snapshot, diffSnapshots(emptySnapshot, snapshot));
+    expect(ranges.all().mesh).not.toContain('10.200.0.0/16');
+  });
+
+  it('are after any history what the mesh as a whole gives', async () => {
+    const resources = fc.record({
+      workloads: fc.record({ upserts: fc.array(workload, { maxLength: 3 }) }),
+      services: fc.record({ upserts: fc.array(service, { maxLength: 3 }) }),
+    });
+    const known = { pods: [cidr('0.0.0.0/2')], services: [cidr('8000::/1')] };
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(resources, fc.nat()), { maxLength: 6 }), async (history) => {
+        const ranges = of(known);
+        const kernel = new Set<string>();
+        let mesh = emptySnapshot;
+        for (const [fields, nth] of history) {
+          const before = mesh;
+          const names = [...mesh.workloads.keys()];
+          const removals = names.length === 0 ? [] : [names[nth % names.length] ?? ''];
+          const change = createChange({ ...fields, workloads: { ...fields.workloads, removals } });
+          const update = updateSnapshot(mesh, change);
+          mesh = update.snapshot;
+          const { added, removed } = await ranges.follow(before, mesh, update.diff);
+          for (const text of added) kernel.add(text);
+          for (const text of removed) kernel.delete(text);
+        }
+        const whole = of(known);
+        await whole.follow(emptySnapshot, mesh, diffSnapshots(emptySnapshot, mesh));
+        expect([...kernel].sort()).toEqual(whole.all().mesh.toSorted());
+        expect(ranges.all().mesh.toSorted()).toEqual(whole.all().mesh.toSorted());
+      }),
+      { numRuns: 60 },
+    );
   });
 });

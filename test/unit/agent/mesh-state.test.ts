@@ -2,13 +2,9 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { KeptState } from '../../../src/agent/kept-state.ts';
 import { MeshState } from '../../../src/agent/mesh-state.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
-import { createAuthorization, createMatch } from '../../../src/model/authorization.ts';
-import { diffSnapshots } from '../../../src/model/diff.ts';
-import { createService } from '../../../src/model/service.ts';
-import { createSnapshot, type MeshResources } from '../../../src/model/snapshot.ts';
+import type { MeshResources } from '../../../src/model/snapshot.ts';
 import { createWorkload } from '../../../src/model/workload.ts';
 
 let directory: string;
@@ -158,47 +154,5 @@ describe('the mesh state of a file', () => {
     const state = await start();
     expect(applied).toEqual([]);
     expect(state.status.appliedAt).toBeUndefined();
-  });
-});
-
-describe('the kept state', () => {
-  const resources: MeshResources = {
-    workloads: [createWorkload({ uid: 'a', addresses: ['10.0.0.1', 'fd00::1'], waypoint: undefined })],
-    services: [
-      createService({
-        namespace: 'shop',
-        hostname: 'catalog.shop.svc',
-        addresses: [
-          { network: '', address: '10.96.0.1', length: undefined },
-          { network: '', address: '10.97.0.0', length: 16 },
-        ],
-      }),
-    ],
-    policies: [
-      createAuthorization({
-        namespace: 'shop',
-        name: 'deny',
-        rules: [{ clauses: [{ matches: [createMatch({ destinationPorts: [80] })] }] }],
-      }),
-    ],
-  };
-
-  it('comes back equal', async () => {
-    const kept = new KeptState(join(directory, 'data', 'mesh-state.json'), silentLogger, 1);
-    expect(await kept.read()).toBeUndefined();
-    kept.keep(resources);
-    await kept.close();
-    const again = await new KeptState(join(directory, 'data', 'mesh-state.json'), silentLogger).read();
-    expect(again).toEqual(resources);
-    expect(diffSnapshots(createSnapshot(resources), createSnapshot(again ?? resources)).keys.size).toBe(0);
-  });
-
-  it('that is cut off is refused with its path', async () => {
-    const file = join(directory, 'mesh-state.json');
-    writeFileSync(file, '{"version":1,"workloads":[');
-    await expect(new KeptState(file, silentLogger).read()).rejects.toMatchObject({
-      code: 'ERR_KEPT_STATE',
-      message: expect.stringContaining(file),
-    });
   });
 });

@@ -1,0 +1,124 @@
+import { HadalError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { callMetadata, controlPlaneCredentials } from '../identity/control-plane-channel.ts';
+import { noChange } from '../model/change.ts';
+import { XdsClient } from '../xds/client.ts';
+import type { XdsCounters, XdsStatus } from '../xds/client-state.ts';
+import { convertResource } from '../xds/codec.ts';
+import { GrpcTransport } from '../xds/grpc-transport.ts';
+import { nodeIdentity } from '../xds/node-identity.ts';
+import type { VersionedChange } from '../xds/versioned-change.ts';
+import type { KeptMesh } from './kept-record.ts';
+import type { MeshFollower } from './mesh-follower.ts';
+import type { MeshSource, MeshSourceStatus } from './mesh-source.ts';
+import type { AgentScope } from './parts.ts';
+
+export interface XdsMeshOptions {
+  readonly scope: AgentScope;
+  readonly follower: MeshFollower;
+  /** Good before, from disk; what holds until the control plane says something else. */
+  readonly kept: KeptMesh | undefined;
+  readonly onFirst: () => void;
+}
+
+/** So long after a change could not be put in force it is tried again. */
+const enforceAgainMs = 1_000;
+
+/** The mesh state as a control plane tells it. */
+export class XdsMesh implements MeshSource {
+  readonly #options: XdsMeshOptions;
+  readonly #client: XdsClient;
+  readonly #logger: Logger;
+  #failure: string | undefined;
+  #again: NodeJS.Timeout | undefined;
+  #isClosed = false;
+  readonly lookUp: ((names: Iterable<string>) => void) | undefined;
+
+  constructor(options: XdsMeshOptions) {
+    const { scope, kept } = options;
+    const { config } = scope;
+    this.#options = options;
+    this.#logger = scope.logs.scope('xds');
+    const address = config.xdsAddress;
+    const credentials = onceItWorks(() => controlPlaneCredentials(config.xdsRootFile));
+    this.#client = new XdsClient({
+      address,
+      transport: new GrpcTransport({ address, credentials, serverName: config.xdsServerName }),
+      metadata: async () => {
+        const metadata = await callMetadata(config.tokenFile);
+        metadata.set('clusterid', config.clusterId);
+        return metadata;
+      },
+      node: nodeIdentity(config, process.env, (problem) => this.#logger.warn(problem)),
+      onDemand: config.xdsOnDemand,
+      kept: kept?.versions,
+      convert: convertResource,
+      onChange: (change) => this.#onChange(change),
+      logger: this.#logger,
+    });
+    this.lookUp = config.xdsOnDemand ? (names) => this.#client.lookUp(names) : undefined;
+  }
+
+  get controlPlane(): { readonly status: XdsStatus; readonly counters: XdsCounters } {
+    return this.#client;
+  }
+
+  get status(): MeshSourceStatus {
+    const { rejected } = this.#client.status;
+    const problems = rejected.map(({ name, reason }) => `${name}: ${reason}`);
+    return { error: this.#failure, problems, rejected: this.#client.counters.rejected };
+  }
+
+  /** With what is kept in force the control plane need not be there. */
+  async start(): Promise<void> {
+    const { kept, onFirst, follower } = this.#options;
+    if (kept !== undefined) {
+      await this.#enforce(() => follower.apply(noChange));
+      onFirst();
+    }
+    this.#client.start();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#again);
+    await this.#client.close();
+  }
+
+  async #onChange({ change, versions }: VersionedChange): Promise<void> {
+    const { follower, onFirst } = this.#options;
+    await this.#enforce(() => follower.apply(change, versions));
+    onFirst();
+  }
+
+  /** What fails is tried again: half of it must not be all that holds. */
+  async #enforce(apply: () => Promise<void>): Promise<void> {
+    clearTimeout(this.#again);
+    try {
+      await apply();
+      this.#failure = undefined;
+    } catch (caught) {
+      const err = HadalError.from(caught, 'ERR_XDS_ENFORCE', 'putting the mesh state in force');
+      if (err.message !== this.#failure)
+        this.#logger.error(
+          { err },
+          'a part of the mesh state is not in force; it is tried again every second',
+        );
+      this.#failure = err.message;
+      if (this.#isClosed) return;
+      this.#again = setTimeout(() => {
+        void this.#enforce(() => this.#options.follower.apply(noChange));
+      }, enforceAgainMs);
+      this.#again.unref();
+    }
+  }
+}
+
+/** What cannot be made yet is tried anew by each caller, and made once. */
+function onceItWorks<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}

@@ -1,0 +1,309 @@
+/**
+ * The agent's end of delta discovery: one stream for all types, opened again whenever it ends, resumed with what is in force.
+ * A response is converted, applied, and only then answered, so a server never outruns its agent.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Metadata } from '@grpc/grpc-js';
+import { sleep } from '../base/abort.ts';
+import { Backoff } from '../base/backoff.ts';
+import { HadalError } from '../base/errors.ts';
+import type { Closeable } from '../base/lifecycle.ts';
+import type { Logger } from '../base/logger.ts';
+import {
+  type ClientState,
+  type Termination,
+  terminationOf,
+  type XdsCounters,
+  type XdsStatus,
+} from './client-state.ts';
+import type { RawResource, RawResponse, XdsStream, XdsTransport } from './client-stream.ts';
+import {
+  type Converted,
+  createSubscription,
+  lookUp,
+  openingRequest,
+  type Received,
+  type Request,
+  type Retained,
+  receive,
+  type Subscription,
+} from './client-subscription.ts';
+import type { NodeIdentity } from './node-identity.ts';
+import { addressType, authorizationType } from './type-urls.ts';
+import type { ResourceKind, ResourceVersions, VersionedChange } from './versioned-change.ts';
+
+export interface ConvertedResource {
+  readonly kind: ResourceKind;
+  /** Its own, which must be that of the resource. */
+  readonly name: string;
+  readonly value: unknown;
+}
+
+export interface XdsClientOptions {
+  /** As told to operators. */
+  readonly address: string;
+  readonly transport: XdsTransport;
+  /** Read for each stream: tokens are replaced while the agent runs. */
+  readonly metadata: () => Promise<Metadata>;
+  readonly node: NodeIdentity;
+  /** Addresses are asked for by name, when somebody wants to know. */
+  readonly onDemand: boolean;
+  /** Versions of what is in force already; undefined: nothing ever was. */
+  readonly kept: ResourceVersions | undefined;
+  /** Throws an error that says why it does not understand the resource. */
+  readonly convert: (typeUrl: string, resource: RawResource) => ConvertedResource;
+  /** In turn; the response is answered when it resolves. Must not reject. */
+  readonly onChange: (change: VersionedChange) => void | Promise<void>;
+  /** Names that were asked for, and of which the server says that there is nothing. */
+  readonly onAbsent?: (names: readonly string[]) => void;
+  readonly logger: Logger;
+  readonly backoff?: Backoff;
+}
+
+/** A stream that held so long was a good one, even if the server had nothing to say. */
+const goodStreamMs = 10_000;
+/** How long resources are converted before the event loop gets its turn. */
+const sliceMs = 8;
+
+export class XdsClient implements Closeable {
+  readonly #options: XdsClientOptions;
+  readonly #closing = new AbortController();
+  readonly #backoff: Backoff;
+  /** Policies first: what an address says is to be judged by them. */
+  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #terminations = new Map<Termination, number>();
+  readonly #messages = new Map<string, number>();
+  readonly #messageBytes = new Map<string, number>();
+  /** Received before there was something of every type: none of it may be in force alone. */
+  #held: { readonly typeUrl: string; readonly change: VersionedChange }[] = [];
+  #state: ClientState = { name: 'idle' };
+  #stream: XdsStream | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #lastResponseAt: number | undefined;
+  #error: string | undefined;
+  #rejected = 0;
+  #systemVersion = '';
+
+  constructor(options: XdsClientOptions) {
+    this.#options = options;
+    this.#backoff = options.backoff ?? new Backoff({ initialMs: 10, maxMs: 15_000, jitter: 0.5 });
+    const { kept, onDemand } = options;
+    const start = (typeUrl: string, kinds: readonly ResourceKind[], wildcard: boolean) => {
+      const retained = kept === undefined ? [] : kinds.flatMap((kind) => retainedOf(kept, kind));
+      const subscription = createSubscription({
+        typeUrl,
+        wildcard,
+        retained,
+        isComplete: kept !== undefined,
+      });
+      this.#subscriptions.set(typeUrl, subscription);
+    };
+    start(authorizationType, ['policies'], true);
+    start(addressType, ['workloads', 'services'], !onDemand);
+  }
+
+  get status(): XdsStatus {
+    const state = this.#state;
+    return {
+      address: this.#options.address,
+      state: state.name,
+      connectedAt: state.name === 'streaming' ? state.since : undefined,
+      lastResponseAt: this.#lastResponseAt,
+      error: this.#error,
+      rejected: [...this.#subscriptions.values()].flatMap(({ typeUrl, rejected }) =>
+        Array.from(rejected, ([name, rejection]) => ({ typeUrl, name, ...rejection })),
+      ),
+      systemVersion: this.#systemVersion,
+    };
+  }
+
+  get counters(): XdsCounters {
+    return {
+      terminations: this.#terminations,
+      messages: this.#messages,
+      messageBytes: this.#messageBytes,
+      rejected: this.#rejected,
+    };
+  }
+
+  /** Something of every type has been received, here or by an earlier process. */
+  get isComplete(): boolean {
+    return [...this.#subscriptions.values()].every(({ isComplete }) => isComplete);
+  }
+
+  start(): void {
+    if (this.#state.name !== 'idle') return;
+    this.#running = this.#run(this.#closing.signal);
+  }
+
+  /** On demand: asks for addresses by name. Those asked for before are known, or not there. */
+  lookUp(names: Iterable<string>): void {
+    const subscription = this.#subscription(addressType);
+    const asked = lookUp(subscription, names);
+    if (asked === undefined) return;
+    this.#subscriptions.set(addressType, asked.subscription);
+    // Without a stream the opening request of the next one asks.
+    this.#stream?.send(asked.request);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new HadalError('ERR_DRAINING', 'the agent is ending'));
+    this.#stream?.cancel();
+    await this.#running;
+    this.#enter({ name: 'closed' });
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#enter({ name: 'connecting', attempt: this.#backoff.failures + 1 });
+      const error = await this.#follow(signal);
+      if (signal.aborted) return;
+      const delayMs = this.#backoff.next();
+      this.#enter({ name: 'waiting', delayMs, error });
+      await sleep(delayMs, signal, { step: 'waiting for the control plane' }).catch(() => {});
+    }
+  }
+
+  /** One stream from its opening to its end. Resolves with what went wrong, in words. */
+  async #follow(signal: AbortSignal): Promise<string | undefined> {
+    let stream: XdsStream | undefined;
+    let failure: unknown;
+    try {
+      const metadata = await this.#options.metadata();
+      if (signal.aborted) return undefined;
+      stream = this.#options.transport.open(metadata, () => this.#onConnected());
+      this.#stream = stream;
+      this.#open(stream);
+      for await (const response of stream.responses) {
+        // From here on it is a good connection; a server that only accepts and fails must not be asked in a loop.
+        this.#backoff.reset();
+        await this.#onResponse(stream, response);
+        if (signal.aborted) break;
+      }
+    } catch (caught) {
+      failure = caught;
+    }
+    this.#stream = undefined;
+    stream?.cancel();
+    if (signal.aborted) return undefined;
+    return this.#ended(failure, stream?.isConnected ?? false);
+  }
+
+  #open(stream: XdsStream): void {
+    let node: NodeIdentity | undefined = this.#options.node;
+    for (const subscription of this.#subscriptions.values()) {
+      stream.send(openingRequest(subscription), node);
+      node = undefined;
+    }
+  }
+
+  #onConnected(): void {
+    this.#enter({ name: 'streaming', since: Date.now() });
+    this.#options.logger.info({ address: this.#options.address }, 'connected to the control plane');
+  }
+
+  #ended(failure: unknown, isConnected: boolean): string | undefined {
+    const { address, logger } = this.#options;
+    if (this.#state.name === 'streaming' && Date.now() - this.#state.since > goodStreamMs)
+      this.#backoff.reset();
+    const termination = terminationOf(failure, isConnected);
+    count(this.#terminations, termination, 1);
+    if (termination === 'Complete') {
+      logger.debug({ address }, 'the control plane ended the stream');
+      return undefined;
+    }
+    const err = HadalError.from(failure, 'ERR_XDS_STREAM', `discovery from ${address}`);
+    const isNews = err.message !== this.#error;
+    this.#error = err.message;
+    if (termination === 'Reconnect') logger.info({ err }, 'the stream from the control plane ended');
+    else if (isNews) logger.warn({ err }, 'no discovery from the control plane; what is in force stays');
+    return err.message;
+  }
+
+  async #onResponse(stream: XdsStream, response: RawResponse): Promise<void> {
+    this.#lastResponseAt = Date.now();
+    this.#error = undefined;
+    this.#systemVersion = response.systemVersion;
+    count(this.#messages, response.typeUrl, 1);
+    count(this.#messageBytes, response.typeUrl, response.bytes);
+    const { typeUrl, nonce } = response;
+    if (!this.#subscriptions.has(typeUrl)) {
+      stream.send(acknowledgement(typeUrl, nonce));
+      return;
+    }
+    const resources = await this.#convertAll(response);
+    // Only now: names may have been asked for meanwhile.
+    const received = receive(this.#subscription(typeUrl), { nonce, resources, removed: response.removed });
+    this.#subscriptions.set(typeUrl, received.subscription);
+    this.#rejected += resources.filter((each) => 'reason' in each).length;
+    this.#tellRefusals(received.reply);
+    await this.#apply(received);
+    stream.send(received.reply);
+  }
+
+  async #apply({ subscription, change, absent }: Received): Promise<void> {
+    const { onChange, onAbsent } = this.#options;
+    this.#held.push({ typeUrl: subscription.typeUrl, change });
+    if (this.isComplete) {
+      const held = this.#held;
+      this.#held = [];
+      const order = [...this.#subscriptions.keys()];
+      held.sort((left, right) => order.indexOf(left.typeUrl) - order.indexOf(right.typeUrl));
+      for (const each of held) await onChange(each.change);
+    }
+    if (absent.length > 0) onAbsent?.(absent);
+  }
+
+  async #convertAll({ typeUrl, resources }: RawResponse): Promise<Converted[]> {
+    const converted: Converted[] = [];
+    let until = performance.now() + sliceMs;
+    for (const resource of resources) {
+      converted.push(this.#convert(typeUrl, resource));
+      if (performance.now() < until) continue;
+      await nextTurn();
+      until = performance.now() + sliceMs;
+    }
+    return converted;
+  }
+
+  #convert(typeUrl: string, resource: RawResource): Converted {
+    const { name, version } = resource;
+    try {
+      const { kind, name: own, value } = this.#options.convert(typeUrl, resource);
+      if (own === name) return { name, version, kind, value };
+      return { name, version, reason: `it is sent under this name, and its own is ${own}` };
+    } catch (caught) {
+      return { name, version, reason: HadalError.from(caught, 'ERR_XDS_RESOURCE_REJECTED').message };
+    }
+  }
+
+  #tellRefusals({ typeUrl, refusal }: Request): void {
+    if (refusal === undefined) return;
+    this.#options.logger.error(
+      { typeUrl, refusal },
+      'the control plane sent resources that are not understood; their last good versions stay',
+    );
+  }
+
+  #subscription(typeUrl: string): Subscription {
+    const subscription = this.#subscriptions.get(typeUrl);
+    if (subscription === undefined) throw new HadalError('ERR_INTERNAL', `${typeUrl} is not subscribed to`);
+    return subscription;
+  }
+
+  #enter(next: ClientState): void {
+    if (this.#state.name !== 'closed') this.#state = next;
+  }
+}
+
+function retainedOf(kept: ResourceVersions, kind: ResourceKind): [string, Retained][] {
+  return Array.from(kept[kind], ([name, version]) => [name, { kind, version }]);
+}
+
+function acknowledgement(typeUrl: string, nonce: string): Request {
+  return { typeUrl, subscribe: [], unsubscribe: [], versions: new Map(), nonce, refusal: undefined };
+}
+
+function count<K>(counts: Map<K, number>, key: K, by: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + by);
+}

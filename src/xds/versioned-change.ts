@@ -1,0 +1,19 @@
+import type { MeshChange } from '../model/change.ts';
+import type { MeshResources } from '../model/snapshot.ts';
+
+export type ResourceKind = keyof MeshResources;
+
+/** Versions of resources by name, as their server states them. */
+export type ResourceVersions = { readonly [Kind in ResourceKind]: ReadonlyMap<string, string> };
+
+/** A change, and the version of each resource that it brings: who keeps one must keep the other with it. */
+export interface VersionedChange {
+  readonly change: MeshChange;
+  readonly versions: ResourceVersions;
+}
+
+export const noVersions: ResourceVersions = Object.freeze({
+  workloads: new Map(),
+  services: new Map(),
+  policies: new Map(),
+});
