@@ -4,6 +4,7 @@ import { deadline, waitOrAbort } from '../base/abort.ts';
 import { HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { ServerCertificate } from '../identity/server-certificate.ts';
+import { discoveryChannelOptions } from '../xds/server.ts';
 
 export interface AgentPortOptions {
   /** `[::]:15012`. */
@@ -17,23 +18,12 @@ export interface AgentPort extends Closeable {
   readonly port: number;
 }
 
-/** An agent asks for its certificates and for all of the mesh; larger requests are nobody's. */
-const maxRequestBytes = 16 * 1024 * 1024;
-/** Connections that died without a word are noticed. */
-const keepaliveMs = 30_000;
-const keepaliveTimeoutMs = 10_000;
-
 export async function startAgentPort({
   listen,
   certificate,
   services,
 }: AgentPortOptions): Promise<AgentPort> {
-  const server = new Server({
-    'grpc.max_receive_message_length': maxRequestBytes,
-    'grpc.max_send_message_length': -1,
-    'grpc.keepalive_time_ms': keepaliveMs,
-    'grpc.keepalive_timeout_ms': keepaliveTimeoutMs,
-  });
+  const server = new Server({ ...discoveryChannelOptions, 'grpc.max_send_message_length': -1 });
   for (const add of services) add(server);
   // The first one is that of the server's own certificate, whatever its name says; clients show a token, no certificate.
   const credentials = experimental.createCertificateProviderServerCredentials(certificate, null, false);

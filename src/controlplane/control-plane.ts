@@ -21,6 +21,8 @@ import { DirectorySource } from '../source/directory/directory-source.ts';
 import type { ObjectSource } from '../source/object-source.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import { defaultEnrolmentRules } from '../source/translate/enrolment.ts';
+import { ResourceStore } from '../xds/resource-store.ts';
+import { DiscoveryServer } from '../xds/server.ts';
 import { startAgentPort } from './agent-port.ts';
 import { MeshPublisher } from './mesh-publisher.ts';
 import { MeshTranslation } from './mesh-translation.ts';
@@ -85,7 +87,9 @@ async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<v
   );
   const mesh = startMesh(scope);
   const authority = await openPlaneAuthority(scope, mesh);
-  const parts: PlaneParts = { ...scope, ...mesh, ...authority };
+  const { authenticate } = authority;
+  const discovery = new DiscoveryServer({ store: mesh.store, authenticate, logger: logs.scope('discovery') });
+  const parts: PlaneParts = { ...scope, ...mesh, ...authority, discovery };
   await startServers(parts, quit);
   await mesh.source.start((change) => mesh.publisher.onChange(change));
   // Agents that come now must not take half a mesh for the whole.
@@ -102,25 +106,32 @@ async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<v
 function startMesh(scope: PlaneScope): MeshParts {
   const { config, logs, lifecycle } = scope;
   const translation = new MeshTranslation(meshNames(config));
+  const store = new ResourceStore();
   const publisher = new MeshPublisher({
     translation,
-    followers: [],
+    followers: [(change) => void store.apply(change)],
     logger: logs.scope('mesh'),
     quietMs: config.quietTime,
     longestMs: config.longestWait,
   });
   lifecycle.own('mesh publisher', publisher);
   const source = lifecycle.own('source', openSource(scope));
-  return { source, translation, publisher };
+  return { source, translation, publisher, store };
 }
 
-async function startPort({ config, lifecycle, logs, issuer, serverCertificate }: PlaneParts): Promise<void> {
+async function startPort(parts: PlaneParts): Promise<void> {
+  const { config, lifecycle, logs, issuer, serverCertificate, discovery } = parts;
   const port = await startAgentPort({
     listen: config.listen.text,
     certificate: serverCertificate,
-    services: [(server) => addCertificateService(server, issuer)],
+    services: [
+      (server) => server.addService(DiscoveryServer.definition, discovery.handlers),
+      (server) => addCertificateService(server, issuer),
+    ],
   });
   lifecycle.own('port for agents', port);
+  // Its streams never end by themselves.
+  lifecycle.own('discovery', discovery);
   logs
     .scope('control-plane')
     .info({ listen: config.listen.text, names: config.serverNames }, 'agents are served');

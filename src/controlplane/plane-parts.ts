@@ -4,6 +4,8 @@ import type { ControlPlaneConfiguration } from '../config/control-plane-config.t
 import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
 import type { Readiness } from '../runtime/readiness.ts';
 import type { ObjectSource } from '../source/object-source.ts';
+import type { ResourceStore } from '../xds/resource-store.ts';
+import type { DiscoveryServer } from '../xds/server.ts';
 import type { MeshPublisher } from './mesh-publisher.ts';
 import type { MeshTranslation } from './mesh-translation.ts';
 import type { AuthorityParts } from './plane-authority.ts';
@@ -23,7 +25,11 @@ export interface MeshParts {
   readonly source: ObjectSource;
   readonly translation: MeshTranslation;
   readonly publisher: MeshPublisher;
+  /** What agents are told. */
+  readonly store: ResourceStore;
 }
 
 /** A running control plane, for what only reads it: metrics, admin, status. */
-export interface PlaneParts extends PlaneScope, MeshParts, AuthorityParts {}
+export interface PlaneParts extends PlaneScope, MeshParts, AuthorityParts {
+  readonly discovery: DiscoveryServer;
+}

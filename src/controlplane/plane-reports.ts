@@ -3,6 +3,7 @@ import { ConfigDump } from '../runtime/config-dump.ts';
 import { dumpPolicies, dumpServices, dumpWorkloads } from '../runtime/mesh-dump.ts';
 import { enrolmentWish, isPublished } from '../source/translate/enrolment.ts';
 import { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts';
+import type { AgentConnection } from '../xds/server-status.ts';
 import type { PlaneParts } from './plane-parts.ts';
 
 /** What `GET /status` answers. Part of the interface: add, never rename. */
@@ -21,9 +22,27 @@ export interface ControlPlaneStatus {
   readonly rejected: number;
   readonly conflicts: number;
   readonly mesh: Readonly<Record<'workloads' | 'services' | 'policies', number>>;
+  readonly agents: readonly ConnectedAgent[];
 }
 
-export function planeStatus({ readiness, version, source, translation }: PlaneParts): ControlPlaneStatus {
+export interface ConnectedAgent {
+  readonly node: string;
+  readonly address: string;
+  /** ISO 8601. */
+  readonly connectedAt: string;
+  /** Resources that it has still to be told of. */
+  readonly pending: number;
+  /** Resources that it refuses, each with why. */
+  readonly refused: readonly string[];
+}
+
+export function planeStatus({
+  readiness,
+  version,
+  source,
+  translation,
+  discovery,
+}: PlaneParts): ControlPlaneStatus {
   const { name, isSynced, rejected, error } = source.status;
   return {
     role: 'control-plane',
@@ -37,18 +56,33 @@ export function planeStatus({ readiness, version, source, translation }: PlanePa
     rejected: rejected.length + translation.problems.length,
     conflicts: translation.objects.shared.size + translation.conflicts.length,
     mesh: translation.resourceCounts,
+    agents: discovery.agents().map(connectedAgent),
+  };
+}
+
+function connectedAgent({ node, address, connectedAt, subscriptions }: AgentConnection): ConnectedAgent {
+  return {
+    node,
+    address,
+    connectedAt: new Date(connectedAt).toISOString(),
+    pending: subscriptions.reduce((sum, { pending }) => sum + pending, 0),
+    refused: subscriptions.flatMap(({ refused }) => refused.map(({ name, reason }) => `${name}: ${reason}`)),
   };
 }
 
 /** `/config_dump`, in the names that the agent's has, with what only a control plane knows beside them. */
 export function planeDump(parts: PlaneParts): ConfigDump {
-  const { publisher, source, translation, version } = parts;
+  const { publisher, source, translation, version, discovery, store } = parts;
   return new ConfigDump()
     .section('workloads', () => dumpWorkloads(publisher.snapshot))
     .section('services', () => dumpServices(publisher.snapshot))
     .section('policies', () => dumpPolicies(publisher.snapshot))
     .section('source', () => source.status)
-    .section('rejected', () => ({ source: source.status.rejected, translation: translation.problems }))
+    .section('rejected', () => ({
+      source: source.status.rejected,
+      translation: translation.problems,
+      wire: store.problems,
+    }))
     .section('conflicts', () => [
       ...[...translation.objects.shared].map(([name, objects]) => ({
         kind: 'objects',
@@ -57,6 +91,7 @@ export function planeDump(parts: PlaneParts): ConfigDump {
       })),
       ...translation.conflicts,
     ])
+    .section('agents', () => discovery.agents())
     .section('enrolment', () => enrolment(parts))
     .section('authority', () => parts.authority.status())
     .section('config', () => dumpConfig(parts))
@@ -84,7 +119,7 @@ function dumpConfig({ config, sources }: PlaneParts): unknown {
 }
 
 export function planeMetrics(parts: PlaneParts): ControlPlaneMetrics {
-  const { version, source, translation, publisher, issuer } = parts;
+  const { version, source, translation, publisher, issuer, discovery } = parts;
   return new ControlPlaneMetrics({
     version,
     isSynced: () => source.status.isSynced && source.status.error === undefined,
@@ -97,7 +132,12 @@ export function planeMetrics(parts: PlaneParts): ControlPlaneMetrics {
     translations: () => translation.made,
     resources: () => ({ ...translation.resourceCounts }),
     pushes: () => publisher.pushes,
-    agents: () => ({ connected: 0, resourcesSent: 0, bytesSent: 0, nacks: 0, nackedNow: 0 }),
+    agents: () => {
+      const agents = discovery.agents();
+      const { refused, sentBytes } = discovery.counters;
+      const nackedNow = agents.flatMap(({ subscriptions }) => subscriptions.flatMap((each) => each.refused));
+      return { connected: agents.length, bytesSent: sentBytes, nacks: refused, nackedNow: nackedNow.length };
+    },
     certificates: () => {
       const { issued, refused } = issuer.counts();
       return { signed: issued, refused };

@@ -19,8 +19,7 @@ export const controlPlaneCatalogue = {
   ),
   hadal_push_last_seconds: gauge('The same time for the last change.'),
   hadal_agents_connected: gauge('Agents that hold a stream for configuration.'),
-  hadal_resources_sent_total: counter('Resources sent to agents, removals included.'),
-  hadal_sent_bytes_total: counter('Bytes of the responses with these resources.'),
+  hadal_sent_bytes_total: counter('Bytes of the responses sent to agents, removals included.'),
   hadal_nacks_total: counter('Resources that agents refused.'),
   hadal_nacked_resources: gauge('Resources that some connected agent refuses now.'),
   hadal_certificates_signed_total: counter('Certificates signed for workloads.'),
@@ -42,7 +41,6 @@ export interface ControlPlaneSources {
   readonly pushes: () => { readonly count: number; readonly totalMs: number; readonly lastMs: number };
   readonly agents: () => {
     readonly connected: number;
-    readonly resourcesSent: number;
     readonly bytesSent: number;
     readonly nacks: number;
     readonly nackedNow: number;
@@ -80,7 +78,6 @@ function* samples(sources: ControlPlaneSources): Generator<[ControlPlaneMetricNa
   yield ['hadal_push_last_seconds', one(pushes.lastMs / 1000)];
   const agents = sources.agents();
   yield ['hadal_agents_connected', one(agents.connected)];
-  yield ['hadal_resources_sent_total', one(agents.resourcesSent)];
   yield ['hadal_sent_bytes_total', one(agents.bytesSent)];
   yield ['hadal_nacks_total', one(agents.nacks)];
   yield ['hadal_nacked_resources', one(agents.nackedNow)];
