@@ -113,8 +113,7 @@ describe('a full push', () => {
     agent.subscribe(addressType);
     const names = new Set<string>();
     while (names.size < 11_000) for (const name of namesOf(await agent.take())) names.add(name);
-    const [{ sentBytes, subscriptions } = { sentBytes: 0, subscriptions: [] }] = plane.discovery.agents();
-    expect(subscriptions[0]?.sentResources).toBe(11_000);
+    expect(plane.discovery.agents()[0]?.subscriptions[0]?.sentResources).toBe(11_000);
     expect((user + system) / 1e3).toBeLessThan(2_000);
   });
 });
