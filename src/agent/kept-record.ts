@@ -4,7 +4,7 @@ import { type Authorization, createAuthorization, policyKey } from '../model/aut
 import { createService, type Service, serviceKey } from '../model/service.ts';
 import type { MeshResources } from '../model/snapshot.ts';
 import { createWorkload, type Workload } from '../model/workload.ts';
-import type { ResourceVersions, VersionedChange } from '../xds/versioned-change.ts';
+import type { KeptVersions, VersionedChange } from '../xds/versioned-change.ts';
 
 type Kind = keyof MeshResources;
 export const keptKinds = ['workloads', 'services', 'policies'] as const satisfies readonly Kind[];
@@ -15,13 +15,14 @@ export interface KeptRecord {
   readonly removals?: { readonly [K in Kind]?: readonly string[] };
   /** Names of policies that are gone while workloads still give them, after the change; none where it is left out. */
   readonly gone?: readonly string[];
+  /** How much the control plane had seen. */
+  readonly generation?: string;
   readonly last?: boolean;
 }
 
 /** What an agent starts with again. */
-export interface KeptMesh {
+export interface KeptMesh extends KeptVersions {
   readonly resources: MeshResources;
-  readonly versions: ResourceVersions;
   readonly gonePolicies: readonly string[];
 }
 
@@ -29,7 +30,7 @@ const recordSize = 500;
 
 /** The lines of one change. */
 export function* recordsOf(
-  { change, versions }: VersionedChange,
+  { change, versions, generation }: VersionedChange,
   gone: ReadonlySet<string>,
 ): Generator<KeptRecord> {
   for (const kind of keptKinds) {
@@ -44,7 +45,12 @@ export function* recordsOf(
   const removals = Object.fromEntries(
     keptKinds.map((kind) => [kind, change[kind].removals] as const).filter(([, names]) => names.length > 0),
   );
-  yield { removals, ...(gone.size > 0 && { gone: [...gone] }), last: true };
+  yield {
+    removals,
+    ...(gone.size > 0 && { gone: [...gone] }),
+    ...(generation !== '' && { generation }),
+    last: true,
+  };
 }
 
 export function encodeRecord(record: KeptRecord): string {
@@ -77,6 +83,7 @@ export class KeptMeshBuilder {
     policies: new Map(),
   };
   #gone: readonly string[] = [];
+  #generation = '';
   #parts: KeptRecord[] = [];
 
   /** True when the change that the record belongs to is complete, and counts. */
@@ -88,6 +95,7 @@ export class KeptMeshBuilder {
     }
     for (const part of this.#parts) this.#upsert(part);
     this.#gone = record.gone ?? [];
+    this.#generation = record.generation ?? '';
     this.#parts = [];
     return true;
   }
@@ -113,6 +121,7 @@ export class KeptMeshBuilder {
         policies: versions('policies'),
       },
       gonePolicies: this.#gone,
+      generation: this.#generation,
     };
   }
 

@@ -49,6 +49,7 @@ export class KeptState {
   #number = 0;
   #logBytes = 0;
   #baseBytes = 0;
+  #generation = '';
   /** What is in force as far as it was handed to the disk. */
   #snapshot: MeshSnapshot = emptySnapshot;
   /** The log cannot be gone on with: something of it failed, or nobody has read it. */
@@ -125,6 +126,7 @@ export class KeptState {
     if (last === undefined) return;
     this.#waiting = [];
     this.#snapshot = last.snapshot;
+    this.#generation = last.generation;
     for (const each of waiting) this.#follow(each);
     if (!this.#needsBase) {
       // Until all of it is there the log is not to be gone on with.
@@ -188,7 +190,7 @@ export class KeptState {
       services: [...services.values()],
       policies: [...policies.values()],
     });
-    return { change, versions: this.#versions };
+    return { change, versions: this.#versions, generation: this.#generation };
   }
 
   async #removeOlder(number: number): Promise<void> {

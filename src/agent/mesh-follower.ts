@@ -3,13 +3,16 @@ import { changeFrom, type KindChange, type MeshChange } from '../model/change.ts
 import { type Changes, diffSnapshots } from '../model/diff.ts';
 import { createSnapshot, type MeshResources, type MeshSnapshot } from '../model/snapshot.ts';
 import { updateSnapshot } from '../model/update.ts';
-import { noVersions, type ResourceVersions, type VersionedChange } from '../xds/versioned-change.ts';
+import { type KeptVersions, noVersions, type VersionedChange } from '../xds/versioned-change.ts';
 import { CapturedRanges, type ClusterRanges } from './capture-ranges.ts';
 import type { KeptMesh } from './kept-record.ts';
 import type { KeptState } from './kept-state.ts';
 import type { DataPath, PodParts } from './parts.ts';
 
 export type Followers = Pick<DataPath, 'kernel' | 'tunnel'> & Pick<PodParts, 'enrolment'>;
+
+/** What a file tells has no versions. */
+const unversioned: KeptVersions = { versions: noVersions, generation: '' };
 
 /**
  * Puts changes of the mesh in force: the decision tables, the kernel's ranges, the enrolment and what is kept on disk follow
@@ -40,10 +43,10 @@ export class MeshFollower {
 
   /**
    * In turn. Rejects when a part is not in force, while the rest is: an empty change tries it again.
-   * `versions` are those of a control plane.
+   * The versions are those of a control plane.
    */
-  apply(change: MeshChange, versions: ResourceVersions = noVersions): Promise<void> {
-    return this.#inTurn(() => this.#apply(change, { change, versions }));
+  apply(change: MeshChange, { versions, generation }: KeptVersions = unversioned): Promise<void> {
+    return this.#inTurn(() => this.#apply(change, { change, versions, generation }));
   }
 
   /** What an earlier agent kept comes in force again. */
@@ -57,7 +60,7 @@ export class MeshFollower {
   become(resources: MeshResources): Promise<void> {
     return this.#inTurn(() => {
       const change = changeBetween(this.snapshot, resources);
-      return this.#apply(change, { change, versions: noVersions });
+      return this.#apply(change, { change, ...unversioned });
     });
   }
 

@@ -51,7 +51,7 @@ export class XdsMesh implements MeshSource {
       },
       node: nodeIdentity(config, process.env, (problem) => this.#logger.warn(problem)),
       onDemand: config.xdsOnDemand,
-      kept: kept?.versions,
+      kept,
       convert: convertResource,
       onChange: (change) => this.#onChange(change),
       logger: this.#logger,
@@ -85,9 +85,9 @@ export class XdsMesh implements MeshSource {
     await this.#client.close();
   }
 
-  async #onChange({ change, versions }: VersionedChange): Promise<void> {
+  async #onChange(told: VersionedChange): Promise<void> {
     const { follower, onFirst } = this.#options;
-    await this.#enforce(() => follower.apply(change, versions));
+    await this.#enforce(() => follower.apply(told.change, told));
     onFirst();
   }
 

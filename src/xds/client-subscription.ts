@@ -4,9 +4,9 @@
  * A response is converted as a whole and applied once. A resource that is not understood is refused alone, by name; its last
  * good version stays in force, and stays named in `initial_resource_versions`, so that the server sends its own again.
  */
-import { createChange, type MeshChangeFields } from '../model/change.ts';
+import { createChange, type MeshChange, type MeshChangeFields } from '../model/change.ts';
 import { NamedValues } from '../model/named-values.ts';
-import type { ResourceKind, VersionedChange } from './versioned-change.ts';
+import type { ResourceKind, ResourceVersions } from './versioned-change.ts';
 
 /** A resource in force. */
 export interface Retained {
@@ -60,7 +60,8 @@ export interface Request {
 
 export interface Received {
   readonly subscription: Subscription;
-  readonly change: VersionedChange;
+  readonly change: MeshChange;
+  readonly versions: ResourceVersions;
   readonly reply: Request;
   /** Names that were asked for, and of which the server says that there is nothing. */
   readonly absent: readonly string[];
@@ -220,32 +221,29 @@ class Effect {
       nonce,
       refusal: refused.length === 0 ? undefined : refused.join('; '),
     };
-    return { subscription, change: this.#change(), reply, absent: this.#absent };
+    return { subscription, change: this.#change(), versions: this.#versions(), reply, absent: this.#absent };
   }
 
-  #change(): VersionedChange {
+  #change(): MeshChange {
     const of = (kind: ResourceKind) => ({
       upserts: [...this.#upserts[kind].values()],
       removals: [...this.#removals[kind]],
     });
-    const versions = (kind: ResourceKind) =>
-      new Map(Array.from(this.#upserts[kind].keys(), (name) => [name, this.#versionOf(name)] as const));
     const policies = {
       ...of('policies'),
       ...(this.#unknown.size === 0 ? {} : { unknown: [...this.#unknown] }),
     };
-    return {
-      change: createChange({
-        workloads: of('workloads'),
-        services: of('services'),
-        policies,
-      } as MeshChangeFields),
-      versions: {
-        workloads: versions('workloads'),
-        services: versions('services'),
-        policies: versions('policies'),
-      },
-    };
+    return createChange({
+      workloads: of('workloads'),
+      services: of('services'),
+      policies,
+    } as MeshChangeFields);
+  }
+
+  #versions(): ResourceVersions {
+    const of = (kind: ResourceKind) =>
+      new Map(Array.from(this.#upserts[kind].keys(), (name) => [name, this.#versionOf(name)] as const));
+    return { workloads: of('workloads'), services: of('services'), policies: of('policies') };
   }
 
   #versionOf(name: string): string {

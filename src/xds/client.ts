@@ -28,9 +28,17 @@ import {
   receive,
   type Subscription,
 } from './client-subscription.ts';
+import {
+  formatGeneration,
+  type Generation,
+  generationMetadata,
+  isBehind,
+  laterGeneration,
+  parseGeneration,
+} from './generation.ts';
 import type { NodeIdentity } from './node-identity.ts';
 import { addressType, authorizationType } from './type-urls.ts';
-import type { ResourceKind, ResourceVersions, VersionedChange } from './versioned-change.ts';
+import type { KeptVersions, ResourceKind, ResourceVersions, VersionedChange } from './versioned-change.ts';
 
 export interface ConvertedResource {
   readonly kind: ResourceKind;
@@ -49,7 +57,7 @@ export interface XdsClientOptions {
   /** Addresses are asked for by name, when somebody wants to know. */
   readonly onDemand: boolean;
   /** Versions of what is in force already; undefined: nothing ever was. */
-  readonly kept: ResourceVersions | undefined;
+  readonly kept: KeptVersions | undefined;
   /** Throws an error that says why it does not understand the resource. */
   readonly convert: (typeUrl: string, resource: RawResource) => ConvertedResource;
   /** In turn; the response is answered when it resolves. Must not reject. */
@@ -75,7 +83,9 @@ export class XdsClient implements Closeable {
   readonly #messages = new Map<string, number>();
   readonly #messageBytes = new Map<string, number>();
   /** Received before there was something of every type: none of it may be in force alone. */
-  #held: { readonly typeUrl: string; readonly change: VersionedChange }[] = [];
+  #held: Received[] = [];
+  /** The newest that is in force: what has seen less must not undo it. */
+  #generation: Generation | undefined;
   #state: ClientState = { name: 'idle' };
   #stream: XdsStream | undefined;
   #running: Promise<void> = Promise.resolve();
@@ -89,7 +99,7 @@ export class XdsClient implements Closeable {
     this.#backoff = options.backoff ?? new Backoff({ initialMs: 10, maxMs: 15_000, jitter: 0.5 });
     const { kept, onDemand } = options;
     const start = (typeUrl: string, kinds: readonly ResourceKind[], wildcard: boolean) => {
-      const retained = kept === undefined ? [] : kinds.flatMap((kind) => retainedOf(kept, kind));
+      const retained = kept === undefined ? [] : kinds.flatMap((kind) => retainedOf(kept.versions, kind));
       const subscription = createSubscription({
         typeUrl,
         wildcard,
@@ -98,6 +108,7 @@ export class XdsClient implements Closeable {
       });
       this.#subscriptions.set(typeUrl, subscription);
     };
+    this.#generation = parseGeneration(kept?.generation ?? '');
     start(authorizationType, ['policies'], true);
     start(addressType, ['workloads', 'services'], !onDemand);
   }
@@ -190,11 +201,18 @@ export class XdsClient implements Closeable {
   }
 
   #open(stream: XdsStream): void {
-    let node: NodeIdentity | undefined = this.#options.node;
+    let node: NodeIdentity | undefined = this.#node();
     for (const subscription of this.#subscriptions.values()) {
       stream.send(openingRequest(subscription), node);
       node = undefined;
     }
+  }
+
+  #node(): NodeIdentity {
+    const { node } = this.#options;
+    if (this.#generation === undefined) return node;
+    const metadata = { ...node.metadata, [generationMetadata]: formatGeneration(this.#generation) };
+    return { ...node, metadata };
   }
 
   #onConnected(): void {
@@ -221,6 +239,7 @@ export class XdsClient implements Closeable {
   }
 
   async #onResponse(stream: XdsStream, response: RawResponse): Promise<void> {
+    const generation = this.#checked(response.systemVersion);
     this.#lastResponseAt = Date.now();
     this.#error = undefined;
     this.#systemVersion = response.systemVersion;
@@ -237,21 +256,35 @@ export class XdsClient implements Closeable {
     this.#subscriptions.set(typeUrl, received.subscription);
     this.#rejected += resources.filter((each) => 'reason' in each).length;
     this.#tellRefusals(received.reply);
-    await this.#apply(received);
+    await this.#apply(received, generation);
     stream.send(received.reply);
   }
 
-  async #apply({ subscription, change, absent }: Received): Promise<void> {
+  /** Throws when the replica has not seen something that is in force here: another one is to be asked. */
+  #checked(text: string): Generation | undefined {
+    const generation = parseGeneration(text);
+    if (!isBehind(generation, this.#generation)) return generation;
+    const known = this.#generation === undefined ? '' : formatGeneration(this.#generation);
+    throw new HadalError(
+      'ERR_XDS_BEHIND',
+      `this replica is behind what is in force, ${text} there and ${known} here; it is asked again, or another one`,
+    );
+  }
+
+  async #apply(received: Received, generation: Generation | undefined): Promise<void> {
     const { onChange, onAbsent } = this.#options;
-    this.#held.push({ typeUrl: subscription.typeUrl, change });
+    if (generation !== undefined) this.#generation = laterGeneration(this.#generation, generation);
+    this.#held.push(received);
     if (this.isComplete) {
-      const held = this.#held;
-      this.#held = [];
       const order = [...this.#subscriptions.keys()];
-      held.sort((left, right) => order.indexOf(left.typeUrl) - order.indexOf(right.typeUrl));
-      for (const each of held) await onChange(each.change);
+      const held = this.#held.sort(
+        (left, right) => order.indexOf(left.reply.typeUrl) - order.indexOf(right.reply.typeUrl),
+      );
+      this.#held = [];
+      const text = this.#generation === undefined ? '' : formatGeneration(this.#generation);
+      for (const { change, versions } of held) await onChange({ change, versions, generation: text });
     }
-    if (absent.length > 0) onAbsent?.(absent);
+    if (received.absent.length > 0) onAbsent?.(received.absent);
   }
 
   async #convertAll({ typeUrl, resources }: RawResponse): Promise<Converted[]> {

@@ -10,7 +10,12 @@ export type ResourceVersions = { readonly [Kind in ResourceKind]: ReadonlyMap<st
 export interface VersionedChange {
   readonly change: MeshChange;
   readonly versions: ResourceVersions;
+  /** How much the control plane had seen (generation.ts), with the change in force; '' where it does not say. */
+  readonly generation: string;
 }
+
+/** What was in force before, and how much the control plane that told it had seen. */
+export type KeptVersions = Omit<VersionedChange, 'change'>;
 
 export const noVersions: ResourceVersions = Object.freeze({
   workloads: new Map(),

@@ -69,7 +69,7 @@ class Keeping {
       policies: new Map(change.policies.upserts.map((each) => [policyKey(each), version])),
     };
     this.snapshot = updateSnapshot(this.snapshot, change).snapshot;
-    this.state.keep({ change, versions }, this.snapshot);
+    this.state.keep({ change, versions, generation: `line;a=${version.slice(1)}` }, this.snapshot);
   }
 }
 
@@ -97,6 +97,7 @@ describe('the kept state', () => {
     await keeping.state.close();
     const again = await readAgain();
     expect(again?.resources).toEqual(resources);
+    expect(again?.generation).toBe('line;a=7');
     expect(again?.versions.policies).toEqual(new Map([['shop/deny', 'v7']]));
     expect(again?.versions.services).toEqual(new Map([['shop/catalog.shop.svc', 'v7']]));
     const difference = diffSnapshots(

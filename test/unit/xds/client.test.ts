@@ -229,7 +229,7 @@ describe('a client of delta discovery', () => {
 
   it('resumes with what an earlier process kept, and applies from the first response on', async () => {
     const workloads = new Map([['old', 'v1']]);
-    const client = start({ kept: { ...noVersions, workloads } });
+    const client = start({ kept: { versions: { ...noVersions, workloads }, generation: '' } });
     expect(client.isComplete).toBe(true);
     const stream = await server.stream();
     await stream.request();
@@ -237,6 +237,24 @@ describe('a client of delta discovery', () => {
     await stream.ask(addressType, [workload('new')], ['old']);
     expect(applied[0]?.change.workloads.removals).toEqual(['old']);
     expect(applied[0]?.versions.workloads).toEqual(new Map([['new', 'v1']]));
+  });
+
+  it('takes nothing from a replica that has seen less, and says what it has itself', async () => {
+    const client = start();
+    const stream = await opened();
+    await stream.ask(authorizationType, [], [], 'line;a=5;b=7');
+    await stream.ask(addressType, [workload('a')], [], 'line;a=6');
+    stream.say(addressType, [], ['a'], 'line;a=5;b=9');
+    await vi.waitFor(() => expect(client.status.error).toContain('a=5;b=9'));
+    expect([...mesh.workloads.keys()]).toEqual(['a']);
+    const next = await server.stream(1);
+    expect((await next.request()).node?.metadata).toMatchObject({ HADAL_GENERATION: 'line;a=6;b=7' });
+    await next.request();
+    // Of another line, or of nothing that can be compared: that is no reason.
+    await next.ask(addressType, [workload('b')], [], 'other;a=1');
+    await next.ask(addressType, [workload('c')], [], '2026-01-01T00:00:00Z/77');
+    expect([...mesh.workloads.keys()]).toEqual(['a', 'b', 'c']);
+    expect(applied.at(-1)?.generation).toBe('other;a=1');
   });
 
   it('acknowledges types that it never asked for', async () => {
