@@ -15,7 +15,7 @@ export function knownPods(objects: ObjectStore): PodView {
   const view = objects.view(() => {});
   const known = (pod: PodObject): KnownPod => {
     const { namespace, name, uid } = pod.metadata;
-    const { wanted } = enrolmentWish(pod, view.get('Namespace', '', namespace));
+    const { wanted } = enrolmentWish(pod, view.get('Namespace', '', namespace), view.names.enrolment);
     const { nodeName: node, serviceAccountName: serviceAccount } = pod.spec;
     return { namespace, name, uid, node, serviceAccount, terminal: isTerminal(pod), enrolled: wanted };
   };

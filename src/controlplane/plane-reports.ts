@@ -103,7 +103,7 @@ function enrolment({ translation }: PlaneParts): unknown[] {
   const view = translation.objects.view(() => {});
   return translation.objects.all('Pod').map((pod) => {
     const { name, namespace } = pod.metadata;
-    const { wanted, reason } = enrolmentWish(pod, view.get('Namespace', '', namespace));
+    const { wanted, reason } = enrolmentWish(pod, view.get('Namespace', '', namespace), view.names.enrolment);
     return { name, namespace, node: pod.spec.nodeName, wanted, reason, enrolled: isPublished(pod) };
   });
 }
