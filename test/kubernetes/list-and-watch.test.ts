@@ -1,82 +1,147 @@
 /** The Kubernetes source against a real API server: what it reads, what it tells, what it remembers. */
 import { afterEach, expect, it } from 'vitest';
-import {
-  type ApiServerSource,
-  type ApiServerSourceOptions,
-  createApiServerSource,
-} from '../../src/source/api-server/api-server-source.ts';
-import type { ObjectChange } from '../../src/source/object-source.ts';
-import { clientFor } from './machines.ts';
+import { installCustomResources, uninstallCustomResource } from './custom-resources.ts';
+import { type Follower, follow, followServices } from './follower.ts';
 import {
   create,
   describeWithApiServer,
   eventually,
   newNamespace,
   remove,
+  type Stored,
   service,
-  type World,
 } from './world.ts';
 
 describeWithApiServer('the Kubernetes source', (world) => {
-  const open: { close(): void | Promise<void> }[] = [];
+  const open: Follower[] = [];
 
   afterEach(async () => {
-    for (const one of open.splice(0).reverse()) await one.close();
+    for (const one of open.splice(0)) await one.close();
   });
 
-  /** A source of the services of one namespace, and all it told. */
-  async function follow(namespace: string, options: ApiServerSourceOptions = {}, token = '') {
-    return followServices(world, open, namespace, options, token);
+  async function services(namespace: string, options: Parameters<typeof followServices>[2] = {}) {
+    const follower = await followServices(world.machines, namespace, options);
+    open.push(follower);
+    return follower;
   }
 
   it('tells what is there as one change, then each difference', async () => {
     const namespace = await newNamespace(world.admin);
     await create(world.admin, service(namespace, 'one'));
     await create(world.admin, service(namespace, 'two'));
-    const { changes, names } = await follow(namespace);
+    const { changes, names } = await services(namespace);
     expect(changes).toHaveLength(1);
     expect(names()).toEqual(['one', 'two']);
 
     await create(world.admin, service(namespace, 'three'));
     await remove(world.admin, service(namespace, 'one'));
     await eventually(() => names().join() === 'three,two', 'the difference is told');
-    expect(changes.slice(1).flatMap(({ upserts }) => upserts.map(({ id }) => id))).toEqual([
+    const later = changes.slice(1);
+    expect(later.flatMap(({ upserts }) => upserts.map(({ id }) => id))).toEqual([
       `v1/Service/${namespace}/three`,
     ]);
-    expect(changes.slice(1).flatMap(({ removals }) => removals)).toEqual([`v1/Service/${namespace}/one`]);
+    expect(later.flatMap(({ removals }) => removals)).toEqual([`v1/Service/${namespace}/one`]);
+  });
+
+  it('waits with its first change until every kind was read', async () => {
+    const namespace = await newNamespace(world.admin);
+    await create(world.admin, service(namespace, 'one'));
+    const follower = follow(world.machines, {
+      kinds: ['Namespace', 'Service', 'ServiceAccount'],
+      selectors: { Service: { namespace }, ServiceAccount: { namespace } },
+    });
+    open.push(follower);
+    expect(follower.source.status).toMatchObject({ isSynced: false });
+    await follower.started;
+    expect(follower.source.status).toMatchObject({ isSynced: true, error: undefined });
+    expect(follower.changes).toHaveLength(1);
+    expect([...follower.known.keys()]).toEqual(
+      expect.arrayContaining([
+        `v1/Namespace/${namespace}`,
+        `v1/Service/${namespace}/one`,
+        `v1/ServiceAccount/${namespace}/default`,
+      ]),
+    );
   });
 
   it('reads a list in pages', async () => {
     const namespace = await newNamespace(world.admin);
     const all = Array.from({ length: 7 }, (_, index) => `s${index}`);
     for (const name of all) await create(world.admin, service(namespace, name));
-    const { changes, names, source } = await follow(namespace, { pageSize: 3 });
+    const { changes, names, source } = await services(namespace, { pageSize: 3 });
     expect(names()).toEqual(all);
     expect(changes).toHaveLength(1);
-    expect(source.lists('Service')).toBe(1);
+    expect(source.kinds.get('Service')).toMatchObject({ lists: 1, objects: 7 });
+  });
+
+  it('goes on where it was when a watch ends, without a new list', async () => {
+    const namespace = await newNamespace(world.admin);
+    // The server takes whole seconds: each watch ends after one.
+    const { names, source } = await services(namespace, { watchMs: 1 });
+    for (const name of ['one', 'two', 'three']) {
+      await create(world.admin, service(namespace, name));
+      await eventually(() => names().includes(name), `${name} is told`);
+      await new Promise((resolve) => setTimeout(resolve, 700));
+    }
+    expect(source.kinds.get('Service')).toMatchObject({ lists: 1, state: { name: 'watching' } });
+  });
+
+  it('is moved on by bookmarks where nothing happens to its own objects', async () => {
+    const namespace = await newNamespace(world.admin);
+    const { source } = await services(namespace, { watchMs: 4_000 });
+    const before = Number(source.kinds.get('Service')?.resourceVersion);
+    const elsewhere = await create<Stored>(
+      world.admin,
+      service(await newNamespace(world.admin), 'elsewhere'),
+    );
+    const place = () => Number(source.kinds.get('Service')?.resourceVersion);
+    await eventually(
+      () => place() >= Number(elsewhere.metadata.resourceVersion),
+      'a bookmark moves the place on',
+    );
+    expect(place()).toBeGreaterThan(before);
+    expect(source.kinds.get('Service')).toMatchObject({ lists: 1 });
+  });
+
+  it('hands over objects without what kubectl and the server wrote for themselves', async () => {
+    const namespace = await newNamespace(world.admin);
+    const manifest = service(namespace, 'one');
+    const applied = {
+      'kubectl.kubernetes.io/last-applied-configuration': '{"a":"b"}',
+      'own.example/kept': 'yes',
+    };
+    await create(world.admin, { ...manifest, metadata: { ...manifest.metadata, annotations: applied } });
+    const { known } = await services(namespace);
+    const [object] = known.values();
+    expect(object?.metadata.annotations).toEqual({ 'own.example/kept': 'yes' });
+    expect(object?.metadata).not.toHaveProperty('managedFields');
+  });
+
+  it('finds a custom resource that is installed later, and loses its objects with it', async () => {
+    const name = 'peerauthentications.security.istio.io';
+    const namespace = await newNamespace(world.admin);
+    const follower = follow(world.machines, {
+      kinds: ['PeerAuthentication', 'Service'],
+      selectors: { Service: { namespace } },
+    });
+    open.push(follower);
+    await follower.started;
+    expect(follower.source.kinds.get('PeerAuthentication')?.state).toEqual({ name: 'absent' });
+    expect(follower.source.status.error).toBeUndefined();
+
+    await installCustomResources(world, name);
+    await create(world.admin, {
+      apiVersion: 'security.istio.io/v1',
+      kind: 'PeerAuthentication',
+      metadata: { name: 'strict', namespace },
+      spec: { mtls: { mode: 'STRICT' } },
+    });
+    await eventually(() => follower.names().includes('strict'), 'the new kind is read');
+    await uninstallCustomResource(world, name);
+    await eventually(() => !follower.names().includes('strict'), 'its objects are gone with it');
+    await eventually(
+      () => follower.source.kinds.get('PeerAuthentication')?.state.name === 'absent',
+      'the kind is absent again',
+    );
   });
 });
-
-export async function followServices(
-  { machines }: World,
-  open: { close(): void | Promise<void> }[],
-  namespace: string,
-  options: ApiServerSourceOptions,
-  token: string,
-): Promise<{ source: ApiServerSource; changes: ObjectChange[]; names: () => string[] }> {
-  const api = clientFor(machines, token === '' ? 'the-admin-of-the-tests' : token);
-  const source = createApiServerSource(api, {
-    kinds: ['Service'],
-    selectors: { Service: { namespace } },
-    ...options,
-  });
-  open.push(api, source);
-  const changes: ObjectChange[] = [];
-  const known = new Set<string>();
-  await source.start((change) => {
-    changes.push(change);
-    for (const id of change.removals) known.delete(id);
-    for (const { id } of change.upserts) known.add(id);
-  });
-  return { source, changes, names: () => [...known].map((id) => id.split('/').at(-1) ?? '').sort() };
-}

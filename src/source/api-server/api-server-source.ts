@@ -7,7 +7,7 @@ import { type ObjectKind, readKinds } from '../kubernetes/objects.ts';
 import type { ObjectChange, ObjectSource, SourceStatus } from '../object-source.ts';
 import type { ApiClient } from './api-client.ts';
 import { ApiError } from './api-error.ts';
-import { type KindSelector, type KindState, KindWatch, type KindWatchSettings } from './kind-watch.ts';
+import { type KindReport, type KindSelector, KindWatch, type KindWatchSettings } from './kind-watch.ts';
 import { isEmptyChange, mergeChanges } from './object-ledger.ts';
 import { apiResources } from './resources.ts';
 
@@ -29,9 +29,7 @@ export interface ApiServerSourceOptions {
 
 export interface ApiServerSource extends ObjectSource {
   /** What each kind is doing. */
-  readonly kinds: ReadonlyMap<ObjectKind, KindState>;
-  /** How often a kind was read as a whole. */
-  lists(kind: ObjectKind): number;
+  readonly kinds: ReadonlyMap<ObjectKind, KindReport>;
 }
 
 export function createApiServerSource(api: ApiClient, options: ApiServerSourceOptions = {}): ApiServerSource {
@@ -91,12 +89,8 @@ class KubernetesSource implements ApiServerSource {
     };
   }
 
-  get kinds(): ReadonlyMap<ObjectKind, KindState> {
-    return new Map([...this.#watches].map(([kind, { state }]) => [kind, state]));
-  }
-
-  lists(kind: ObjectKind): number {
-    return this.#watches.get(kind)?.lists ?? 0;
+  get kinds(): ReadonlyMap<ObjectKind, KindReport> {
+    return new Map([...this.#watches].map(([kind, { report }]) => [kind, report]));
   }
 
   async close(): Promise<void> {
@@ -120,7 +114,7 @@ class KubernetesSource implements ApiServerSource {
   /** One sentence for one cause, however many kinds it holds up. */
   #error(): string | undefined {
     const kindsByCause = new Map<string, ObjectKind[]>();
-    for (const [kind, { state }] of this.#watches) {
+    for (const [kind, { state }] of this.kinds) {
       if (state.name !== 'waiting') continue;
       const cause = this.#causeOf(state.error);
       kindsByCause.set(cause, [...(kindsByCause.get(cause) ?? []), kind]);

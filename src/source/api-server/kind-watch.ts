@@ -42,6 +42,15 @@ export type KindState =
   | { readonly name: 'waiting'; readonly error: HadalError }
   | { readonly name: 'closed' };
 
+export interface KindReport {
+  readonly state: KindState;
+  readonly objects: number;
+  /** Everything up to here is known. */
+  readonly resourceVersion: string | undefined;
+  /** How often it was read as a whole. */
+  readonly lists: number;
+}
+
 export interface KindWatchOptions {
   readonly kind: ObjectKind;
   readonly resource: ApiResource;
@@ -78,8 +87,13 @@ export class KindWatch {
     this.#version = options.resource.versions[0];
   }
 
-  get state(): KindState {
-    return this.#state;
+  get report(): KindReport {
+    return {
+      state: this.#state,
+      objects: this.#ledger.size,
+      resourceVersion: this.#resourceVersion,
+      lists: this.#lists,
+    };
   }
 
   /** It was read once, or is not served. */
@@ -89,11 +103,6 @@ export class KindWatch {
 
   get rejected() {
     return this.#ledger.rejected;
-  }
-
-  /** Whole lists read so far. */
-  get lists(): number {
-    return this.#lists;
   }
 
   /** Until `signal` fires; never rejects. */
