@@ -144,4 +144,48 @@ describeWithApiServer('the Kubernetes source', (world) => {
       'the kind is absent again',
     );
   });
+
+  it('keeps the last good version of an object that becomes bad, and names what is wrong', async () => {
+    await installCustomResources(world, 'authorizationpolicies.security.istio.io');
+    const namespace = await newNamespace(world.admin);
+    const policy = (name: string, address: string) => ({
+      apiVersion: 'security.istio.io/v1',
+      kind: 'AuthorizationPolicy',
+      metadata: { name, namespace },
+      spec: { rules: [{ from: [{ source: { ipBlocks: [address] } }] }] },
+    });
+    const stored = await create<Stored>(world.admin, policy('turns-bad', '10.0.0.0/8'));
+    await create(world.admin, policy('was-bad', 'nowhere'));
+    const follower = follow(world.machines, {
+      kinds: ['AuthorizationPolicy'],
+      selectors: { AuthorizationPolicy: { namespace } },
+    });
+    open.push(follower);
+    await follower.started;
+    expect(follower.names()).toEqual(['turns-bad']);
+    const id = (name: string) => `security.istio.io/v1/AuthorizationPolicy/${namespace}/${name}`;
+    const good = follower.known.get(id('turns-bad'));
+
+    await world.admin.request({
+      method: 'PUT',
+      path: `/apis/security.istio.io/v1/namespaces/${namespace}/authorizationpolicies/turns-bad`,
+      body: { ...policy('turns-bad', 'elsewhere'), metadata: stored.metadata },
+    });
+    const rejected = () => follower.source.status.rejected.map((one) => one.id).sort();
+    await eventually(() => rejected().length === 2, 'the bad version is rejected');
+    expect(rejected()).toEqual([id('turns-bad'), id('was-bad')]);
+    expect(follower.source.status.rejected[0]).toMatchObject({
+      field: expect.stringContaining('ipBlocks'),
+      reason: expect.stringContaining('is no address or range'),
+      origin: expect.stringMatching(/^resource version \d+$/),
+    });
+    expect(follower.known.get(id('turns-bad'))).toBe(good);
+
+    // One that was never good was never told, so neither is its end.
+    await remove(world.admin, policy('was-bad', 'nowhere'));
+    await remove(world.admin, policy('turns-bad', 'nowhere'));
+    await eventually(() => follower.known.size === 0, 'the end of the good one is told');
+    expect(follower.changes.flatMap(({ removals }) => removals)).toEqual([id('turns-bad')]);
+    expect(follower.source.status.rejected).toEqual([]);
+  });
 });

@@ -72,12 +72,13 @@ export async function startMachines(assets: string): Promise<Machines & { stop()
 /** One more API server over the same etcd, as a highly available control plane has; tests stop and start this one. */
 export async function startSecondApiServer(
   machines: Machines,
+  ...more: readonly string[]
 ): Promise<RunningApiServer & { stop(): Promise<void> }> {
   const port = await freePort();
   const url = `https://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
   const start = async () => {
-    child = spawnApiServer(machines, port);
+    child = spawnApiServer(machines, port, more);
     await ready(adminClient({ ...machines, server: url }), machines.directory, `kube-apiserver-${port}`);
   };
   const kill = async () => {
@@ -152,6 +153,7 @@ async function startEtcd(assets: string, directory: string, children: ChildProce
 function spawnApiServer(
   { assets, directory, etcd }: Pick<Machines, 'assets' | 'directory' | 'etcd'>,
   port: number,
+  more: readonly string[] = [],
 ): ChildProcess {
   const args = [
     `--etcd-servers=${etcd}`,
@@ -166,6 +168,7 @@ function spawnApiServer(
     `--token-auth-file=${join(directory, 'tokens.csv')}`,
     // Each server would otherwise write itself into the endpoints of the service `kubernetes`, and wait for it when it ends.
     '--endpoint-reconciler-type=none',
+    ...more,
   ];
   return run(assets, 'kube-apiserver', args, directory, `kube-apiserver-${port}`);
 }
