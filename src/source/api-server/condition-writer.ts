@@ -1,0 +1,180 @@
+/**
+ * What became of an object, written into its `status.conditions`: read, compared, and patched only where something is different.
+ * Conditions of others stay as they are; somebody else's write in between (409) is followed by another look.
+ */
+import type { Logger } from '../../base/logger.ts';
+import type { ApiClient } from './api-client.ts';
+import { isApiError } from './api-error.ts';
+import { apiResourceOf, resourcePath } from './resources.ts';
+import { WriteQueue } from './write-queue.ts';
+
+export interface StatusCondition {
+  readonly type: string;
+  readonly isTrue: boolean;
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface StatusTarget {
+  readonly kind: ConditionKind;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface ConditionWriterOptions {
+  readonly logger: Logger;
+  readonly perSecond?: number;
+}
+
+interface StoredCondition {
+  readonly type: string;
+  readonly status?: string;
+  readonly reason?: string;
+  readonly message?: string;
+  readonly lastTransitionTime?: string;
+  readonly observedGeneration?: number | string;
+}
+
+interface StoredObject {
+  readonly metadata: { readonly resourceVersion: string; readonly generation?: number };
+  readonly status?: { readonly conditions?: readonly StoredCondition[] };
+}
+
+/** Ours on each kind, by the names that tools for ambient meshes look for; one that is not wished for is taken away. */
+export const ownedConditions = {
+  AuthorizationPolicy: ['ZtunnelAccepted', 'WaypointAccepted'],
+  PeerAuthentication: ['ZtunnelAccepted'],
+  Service: ['istio.io/WaypointBound'],
+  ServiceEntry: ['istio.io/WaypointBound'],
+  Gateway: ['Accepted', 'Programmed'],
+} as const satisfies Readonly<Record<string, readonly string[]>>;
+
+export type ConditionKind = keyof typeof ownedConditions;
+
+/** Looks at an object that others write too, before it has to wait. */
+const conflictAttempts = 5;
+
+interface Wish {
+  readonly target: StatusTarget;
+  readonly conditions: readonly StatusCondition[];
+}
+
+export class ConditionWriter {
+  readonly #api: ApiClient;
+  readonly #wishes = new Map<string, Wish>();
+  readonly #queue: WriteQueue;
+  #writes = 0;
+
+  constructor(api: ApiClient, { logger, perSecond = 20 }: ConditionWriterOptions) {
+    this.#api = api;
+    this.#queue = new WriteQueue({ write: (key, signal) => this.#write(key, signal), perSecond, logger });
+  }
+
+  /** Patches sent so far. */
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /** Objects whose status was not compared yet. */
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  set(target: StatusTarget, conditions: readonly StatusCondition[]): void {
+    const key = keyOf(target);
+    const known = this.#wishes.get(key);
+    if (known !== undefined && JSON.stringify(known.conditions) === JSON.stringify(conditions)) return;
+    this.#wishes.set(key, { target, conditions });
+    this.#queue.add(key);
+  }
+
+  /** The object is gone. */
+  forget(target: StatusTarget): void {
+    this.#wishes.delete(keyOf(target));
+    this.#queue.remove(keyOf(target));
+  }
+
+  /** Writes until `signal` fires: one term as a leader. Whoever led before may have left anything behind, so all are compared. */
+  async run(signal: AbortSignal): Promise<void> {
+    for (const key of this.#wishes.keys()) this.#queue.add(key);
+    await this.#queue.run(signal);
+  }
+
+  async #write(key: string, signal: AbortSignal): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      const wish = this.#wishes.get(key);
+      if (wish === undefined) return;
+      try {
+        return await this.#compare(wish, signal);
+      } catch (error) {
+        // Deleted meanwhile, or its kind is.
+        if (isApiError(error, 404)) return;
+        if (!isApiError(error, 409) || attempt === conflictAttempts) throw error;
+      }
+    }
+  }
+
+  async #compare(wish: Wish, signal: AbortSignal): Promise<void> {
+    const { kind, namespace, name } = wish.target;
+    const resource = apiResourceOf(kind);
+    const stored = await this.#api.request<StoredObject>({
+      path: resourcePath(resource, { namespace, name }),
+      signal,
+    });
+    const conditions = mergedConditions(stored, wish, new Date());
+    if (conditions === undefined) return;
+    this.#writes += 1;
+    await this.#api.request({
+      method: 'PATCH',
+      path: resourcePath(resource, { namespace, name, subresource: 'status' }),
+      // With its resource version: what somebody else wrote since the look is not written over.
+      body: { metadata: { resourceVersion: stored.metadata.resourceVersion }, status: { conditions } },
+      signal,
+    });
+  }
+}
+
+/** Undefined when what is stored says it already. */
+export function mergedConditions(
+  { metadata, status }: StoredObject,
+  { target, conditions }: Wish,
+  now: Date,
+): readonly StoredCondition[] | undefined {
+  const owned: readonly string[] = ownedConditions[target.kind];
+  const stored = status?.conditions ?? [];
+  const others = stored.filter(({ type }) => !owned.includes(type));
+  const next = conditions.map(({ type, isTrue, reason, message }): StoredCondition => {
+    const old = stored.find((one) => one.type === type);
+    const said = isTrue ? 'True' : 'False';
+    const same = old?.status === said;
+    return {
+      type,
+      status: said,
+      reason,
+      message,
+      lastTransitionTime:
+        same && old.lastTransitionTime !== undefined ? old.lastTransitionTime : seconds(now),
+      ...(metadata.generation === undefined ? {} : { observedGeneration: metadata.generation }),
+    };
+  });
+  const before = stored.filter(({ type }) => owned.includes(type));
+  return sameConditions(before, next) ? undefined : [...others, ...next];
+}
+
+function sameConditions(before: readonly StoredCondition[], after: readonly StoredCondition[]): boolean {
+  if (before.length !== after.length) return false;
+  const text = ({ type, status, reason, message, observedGeneration }: StoredCondition) =>
+    // Istio writes the generation as text.
+    JSON.stringify([type, status, reason, message, String(observedGeneration ?? '')]);
+  const known = new Set(before.map(text));
+  return after.every((one) => known.has(text(one)));
+}
+
+/** As Kubernetes writes times. */
+function seconds(now: Date): string {
+  return now.toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+function keyOf({ kind, namespace, name }: StatusTarget): string {
+  return `${kind} ${namespace}/${name}`;
+}

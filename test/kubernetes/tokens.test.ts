@@ -1,0 +1,156 @@
+/** Tokens of service accounts, made by TokenRequest and judged by TokenReview, as the certificate authority does. */
+import { createPrivateKey, sign } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, expect, it } from 'vitest';
+import type { PodView } from '../../src/identity/pod-view.ts';
+import { ServiceAccountCallers } from '../../src/identity/service-account-caller.ts';
+import { createLivePods } from '../../src/source/api-server/live-pods.ts';
+import { createTokenReviewer } from '../../src/source/api-server/token-review.ts';
+import { requestToken, type TokenWish } from './accounts.ts';
+import {
+  create,
+  describeWithApiServer,
+  eventually,
+  newNamespace,
+  pod,
+  remove,
+  type Stored,
+  uniqueName,
+} from './world.ts';
+
+const audiences = ['istio-ca'];
+
+describeWithApiServer('a service account token', (world) => {
+  const node = 'node-a';
+  let namespace = '';
+  let agent: Stored | undefined;
+  const signal = () => AbortSignal.timeout(10_000);
+
+  beforeAll(async () => {
+    namespace = await newNamespace(world.admin, { 'istio.io/dataplane-mode': 'ambient' });
+    agent = await newPod(node);
+  });
+
+  function newPod(nodeName: string): Promise<Stored> {
+    return create<Stored>(world.admin, pod(namespace, uniqueName('pod'), { node: nodeName }));
+  }
+
+  function boundTo({ metadata: { name, uid } }: Stored): TokenWish {
+    return { audiences, boundObjectRef: { kind: 'Pod', apiVersion: 'v1', name, uid } };
+  }
+
+  function callers(pods: Partial<PodView> = {}): ServiceAccountCallers {
+    return new ServiceAccountCallers({
+      reviewer: createTokenReviewer(world.admin),
+      pods: { pod: () => undefined, podsOf: () => [], live: createLivePods(world.admin), ...pods },
+      nodeAccounts: [`${namespace}/default`],
+    });
+  }
+
+  function agentPod(): Stored {
+    if (agent === undefined) throw new Error('there is no pod');
+    return agent;
+  }
+
+  it('of a pod says who it is, and on which node', async () => {
+    const token = await requestToken(world.admin, namespace, 'default', boundTo(agentPod()));
+    const { name, uid } = agentPod().metadata;
+    expect(await callers().authenticate(token, signal())).toMatchObject({
+      node,
+      impersonates: true,
+      account: { namespace, serviceAccount: 'default', pod: name, podUid: uid },
+    });
+  });
+
+  it('for another audience is refused', async () => {
+    const token = await requestToken(world.admin, namespace, 'default', {
+      ...boundTo(agentPod()),
+      audiences: ['vault'],
+    });
+    await expect(callers().authenticate(token, signal())).rejects.toThrow(/does not know the token/);
+  });
+
+  it('that has ended is refused, by the API server too', async () => {
+    const token = expired(await requestToken(world.admin, namespace, 'default', boundTo(agentPod())));
+    const review = await createTokenReviewer(world.admin).review(token, audiences, signal());
+    expect(review).toMatchObject({ authenticated: false, error: expect.stringContaining('expired') });
+    await expect(callers().authenticate(token, signal())).rejects.toThrow(/the token ended at/);
+  });
+
+  it('with a wrong signature is refused', async () => {
+    const token = await requestToken(world.admin, namespace, 'default', boundTo(agentPod()));
+    const wrong = `${token.slice(0, -8)}AAAAAAAA`;
+    await expect(callers().authenticate(wrong, signal())).rejects.toThrow(/does not know the token/);
+  });
+
+  it('that is bound to no pod is refused', async () => {
+    const token = await requestToken(world.admin, namespace, 'default', { audiences });
+    await expect(callers().authenticate(token, signal())).rejects.toThrow(/is bound to no pod/);
+  });
+
+  it('of a pod that is gone is refused: a stolen one does not outlive its pod', async () => {
+    const gone = await newPod(node);
+    const token = await requestToken(world.admin, namespace, 'default', boundTo(gone));
+    await callers().authenticate(token, signal());
+    await remove(world.admin, gone);
+    // The API server itself believes in the pod for some seconds more; the live read does not.
+    await expect(callers().authenticate(token, signal())).rejects.toThrow(
+      /there is no such pod|does not know the token/,
+    );
+  });
+
+  it('is no reason to refuse anybody when the API server cannot be asked: that is another error', async () => {
+    const token = await requestToken(world.admin, namespace, 'default', boundTo(agentPod()));
+    const aborted = callers().authenticate(token, AbortSignal.abort(new Error('too late')));
+    await expect(aborted).rejects.toMatchObject({ code: 'ERR_KUBERNETES_UNREACHABLE' });
+  });
+
+  it('of a pod that no watch has told of is good at once, by a live read', async () => {
+    const fresh = await newPod('node-b');
+    const live = createLivePods(world.admin);
+    expect(await live.pod(namespace, fresh.metadata.name, signal())).toMatchObject({
+      uid: fresh.metadata.uid,
+      node: 'node-b',
+      serviceAccount: 'default',
+      terminal: false,
+      enrolled: true,
+    });
+    const found = [...(await live.podsOf(namespace, 'default', signal()))];
+    expect(found.map(({ name }) => name)).toContain(fresh.metadata.name);
+    expect([...(await live.podsOf(namespace, 'nobody', signal()))]).toEqual([]);
+    expect(await live.pod(namespace, 'absent', signal())).toBeUndefined();
+  });
+
+  it('is not asked about again while the answer is fresh', async () => {
+    const token = await requestToken(world.admin, namespace, 'default', boundTo(agentPod()));
+    const reviewer = createTokenReviewer(world.admin);
+    let reviews = 0;
+    const counted = new ServiceAccountCallers({
+      reviewer: {
+        review: (...args) => {
+          reviews += 1;
+          return reviewer.review(...args);
+        },
+      },
+      pods: { pod: () => undefined, podsOf: () => [], live: createLivePods(world.admin) },
+      nodeAccounts: [],
+    });
+    await counted.authenticate(token, signal());
+    await counted.authenticate(token, signal());
+    expect(reviews).toBe(1);
+    await eventually(() => reviews === 1, 'it stays so');
+  });
+
+  /** The same token, an hour ago: the API server makes none that last less than ten minutes. */
+  function expired(token: string): string {
+    const [head = '', body = ''] = token.split('.');
+    const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as Record<string, number>;
+    const past = Object.fromEntries(
+      ['exp', 'iat', 'nbf'].map((claim) => [claim, (claims[claim] ?? 0) - 86_400]),
+    );
+    const payload = `${head}.${Buffer.from(JSON.stringify({ ...claims, ...past })).toString('base64url')}`;
+    const key = createPrivateKey(readFileSync(join(world.machines.directory, 'tokens.key')));
+    return `${payload}.${sign('sha256', Buffer.from(payload), key).toString('base64url')}`;
+  }
+});
