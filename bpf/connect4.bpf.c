@@ -5,7 +5,10 @@
 SEC("cgroup/connect4")
 int hadal_connect4(struct bpf_sock_addr* ctx) {
   struct hadal_address destination = address_from_ipv4(ctx->user_ip4);
-  return decide_outbound(ctx, &destination);
+  __u16 resolver = 0;
+  int verdict = decide_outbound(ctx, &destination, &resolver);
+  if (resolver) steer_ipv4(ctx, resolver);
+  return verdict;
 }
 
 char LICENSE[] SEC("license") = "GPL";

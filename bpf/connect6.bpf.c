@@ -6,11 +6,16 @@
 SEC("cgroup/connect6")
 int hadal_connect6(struct bpf_sock_addr* ctx) {
   struct hadal_address destination;
+  __u16 resolver = 0;
+  int verdict;
+
   destination.words[0] = ctx->user_ip6[0];
   destination.words[1] = ctx->user_ip6[1];
   destination.words[2] = ctx->user_ip6[2];
   destination.words[3] = ctx->user_ip6[3];
-  return decide_outbound(ctx, &destination);
+  verdict = decide_outbound(ctx, &destination, &resolver);
+  if (resolver) steer_ipv6(ctx, resolver, address_is_ipv4(&destination));
+  return verdict;
 }
 
 char LICENSE[] SEC("license") = "GPL";

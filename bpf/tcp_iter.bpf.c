@@ -6,6 +6,7 @@
 HADAL_KEEP_TYPE(struct, hadal_socket_record);
 /* The kernel keeps no BTF of sock maps. */
 HADAL_KEEP_TYPE(struct, hadal_listener_key);
+HADAL_KEEP_TYPE(struct, hadal_resolver_key);
 
 static __always_inline void read_local(const struct sock_common* skc, struct hadal_address* local,
                                        struct hadal_address* remote) {

@@ -17,6 +17,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   hadal::napi::register_bpf(env, exports);
   hadal::napi::register_net(env, exports);
   hadal::napi::register_tunnel(env, exports);
+  hadal::napi::register_pod_files(env, exports);
   hadal::napi::register_process(env, exports);
   return exports;
 }

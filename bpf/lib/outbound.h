@@ -8,6 +8,7 @@
 
 #include "lib/address.h"
 #include "lib/counters.h"
+#include "lib/dns.h"
 #include "lib/kernel.h"
 #include "lib/listeners.h"
 #include "lib/pods.h"
@@ -116,14 +117,24 @@ static __always_inline int refuse_by_row(__u32 pod_index, const struct hadal_row
   return refuse(pod_index, reason, row->error);
 }
 
-static __always_inline int decide_outbound(struct bpf_sock_addr* ctx,
-                                           const struct hadal_address* destination) {
+/* The loopback port to which this connect() goes instead, 0: none. TCP is decided below, by the same socket.
+ */
+static __always_inline __u16 redirect_datagram(struct bpf_sock_addr* ctx,
+                                               const struct hadal_address* destination) {
+  return ctx->protocol == IPPROTO_UDP && is_query(ctx) ? steer_datagram(ctx, destination) : 0;
+}
+
+/* `resolver`: set to the loopback port that the connection goes to instead, when it is a query. */
+static __always_inline int decide_outbound(struct bpf_sock_addr* ctx, const struct hadal_address* destination,
+                                           __u16* resolver) {
   struct bpf_sock* sk = ctx->sk;
   const struct hadal_row* row;
   const struct hadal_pod* pod;
   __u32 pod_index;
   __u64 cookie;
 
+  *resolver = redirect_datagram(ctx, destination);
+  if (*resolver) return ALLOW;
   /* glibc connects UDP sockets too while it sorts addresses: they must never get the mark. */
   if (!sk || (ctx->protocol != IPPROTO_TCP && ctx->protocol != IPPROTO_MPTCP)) {
     count_reason(HADAL_REASON_NOT_TCP);
@@ -145,6 +156,15 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx,
     return leave_alone(ctx, sk, pod_index, HADAL_REASON_NOT_ENROLLED);
   if (address_is_local_only(destination)) return leave_alone(ctx, sk, pod_index, HADAL_REASON_LOOPBACK);
   if (pod_owns(pod_index, destination)) return leave_alone(ctx, sk, pod_index, HADAL_REASON_OWN_ADDRESS);
+
+  if (is_query(ctx)) {
+    struct query query;
+    find_resolver(sk, pod, IPPROTO_TCP, destination, &query);
+    *resolver = query.port;
+    if (query.port) return leave_alone(ctx, sk, pod_index, HADAL_REASON_DNS_STEERED);
+    if (query.slot != NO_SLOT && is_configured(pod_index, query.slot))
+      return leave_alone(ctx, sk, pod_index, HADAL_REASON_DNS_RESOLVER_AWAY);
+  }
 
   row = find_row(pod_index, destination, bpf_ntohs((__u16)ctx->user_port));
   if (row) {

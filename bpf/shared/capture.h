@@ -18,6 +18,7 @@ HADAL_LAYOUT(struct hadal_address, 16);
 /* pods: the socket cookie of a network namespace -> the pod that owns it. */
 #define HADAL_POD_CAPTURE_OUTBOUND 1 /* off: the pod's own connections are left alone */
 #define HADAL_POD_TRACK_FLOWS 2      /* report connections that the capture leaves alone */
+#define HADAL_POD_CAPTURE_DNS 4      /* the pod's queries to port 53 go to the agent's resolver */
 
 struct hadal_pod {
   __u32 pod_index;
@@ -149,6 +150,44 @@ struct hadal_untouched_counters {
   __u64 bytes_received;
 };
 HADAL_LAYOUT(struct hadal_untouched_counters, 40);
+
+/*
+ * nameservers: those that a pod has asked or will ask. Each has a slot, and the agent a resolver of its own
+ * per slot, so that it knows whom the pod meant. Slots 0 to HADAL_DNS_SLOTS - 1 are IPv4, the rest IPv6; both
+ * are filled from their start.
+ */
+struct hadal_nameserver_key {
+  __u32 pod_index;
+  __u16 slot;
+  __u16 reserved;
+};
+HADAL_LAYOUT(struct hadal_nameserver_key, 8);
+
+#define HADAL_NAMESERVER_CONFIGURED 1 /* the pod's resolv.conf or the cluster names it, not a query alone */
+
+struct hadal_nameserver {
+  struct hadal_address address;
+  __u32 flags;
+};
+HADAL_LAYOUT(struct hadal_nameserver, 20);
+
+/* resolvers: the agent's sockets on the pod's loopback, by slot. One that is closed takes its entry with it.
+ */
+struct hadal_resolver_key {
+  __u32 pod_index;
+  __u16 slot;
+  __u16 protocol; /* IPPROTO_UDP or IPPROTO_TCP */
+};
+HADAL_LAYOUT(struct hadal_resolver_key, 8);
+
+/* resolver_ports: the way back, so that an answer shows the nameserver's address; the value is the slot. */
+struct hadal_resolver_port_key {
+  __u32 pod_index;
+  __u16 port;
+  __u8 protocol;
+  __u8 family; /* 4 or 6 */
+};
+HADAL_LAYOUT(struct hadal_resolver_port_key, 8);
 
 /* What is wrong with the capture's own bookkeeping; index of the capture_faults array. */
 enum hadal_fault {

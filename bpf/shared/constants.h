@@ -22,4 +22,10 @@
 #define HADAL_LISTENER_PLAINTEXT 2
 #define HADAL_MAX_WORKERS 64
 
+/* Nameservers of each family that one pod may ask through the agent; further ones are asked directly. */
+#define HADAL_DNS_PORT 53
+#define HADAL_DNS_SLOTS 4
+/* An agent that has not written its heartbeat for this long gets no queries. */
+#define HADAL_HEARTBEAT_STALE_MS 3000
+
 #endif

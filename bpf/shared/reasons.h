@@ -22,11 +22,16 @@
   X(8, AGENT_DELIVERY, "agent_delivery", "the agent delivers to the application over lo")                 \
   X(9, KUBELET, "kubelet", "made by the kubelet, which probes the application directly")                  \
   X(10, AUTHORIZED, "authorized", "the kernel already let this connection in")                            \
+  X(11, DNS_RESOLVER_AWAY, "dns_resolver_away",                                                           \
+    "a query left to its nameserver: the agent that would answer does not run")                           \
+  X(12, DNS_NOT_STEERED, "dns_not_steered",                                                               \
+    "a query left to its nameserver: bound to an interface, or the pod asks too many nameservers")        \
   /* 40..79: the kernel steered it */                                                                     \
   X(40, CAPTURED_OUTBOUND, "captured_outbound", "steered to the agent's outbound listener")               \
   X(41, CAPTURED_HBONE, "captured_hbone", "steered to the agent's HBONE listener")                        \
   X(42, CAPTURED_PLAINTEXT, "captured_plaintext", "steered to the agent's plaintext listener")            \
   X(43, MARKED, "marked", "connect() was marked for capture")                                             \
+  X(44, DNS_STEERED, "dns_steered", "a query was steered to the agent's resolver")                        \
   /* 80..119: the kernel refused it */                                                                    \
   X(80, ROW_REFUSED, "row_refused", "a decision row refuses this destination at connect()")               \
   X(81, NO_LISTENER, "no_listener", "the agent that would carry the connection is not running")           \

@@ -9,6 +9,7 @@ namespace hadal::napi {
 void register_bpf(Napi::Env env, Napi::Object exports);
 void register_net(Napi::Env env, Napi::Object exports);
 void register_tunnel(Napi::Env env, Napi::Object exports);
+void register_pod_files(Napi::Env env, Napi::Object exports);
 void register_process(Napi::Env env, Napi::Object exports);
 
 }  // namespace hadal::napi

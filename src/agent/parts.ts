@@ -2,6 +2,7 @@ import type { Lifecycle } from '../base/lifecycle.ts';
 import type { LogRoot } from '../base/logger.ts';
 import type { AgentConfiguration } from '../config/agent-config.ts';
 import type { AgentConfig } from '../config/agent-options.ts';
+import type { Resolvers } from '../dns/resolvers.ts';
 import type { Enrolment } from '../enrolment/enrolment.ts';
 import type { OlderConnections } from '../enrolment/older-connections.ts';
 import type { WorkloadCertificates } from '../identity/workload-certificates.ts';
@@ -41,6 +42,7 @@ export interface DataPath {
 
 export interface PodParts {
   readonly enrolment: Enrolment;
+  readonly resolvers: Resolvers;
   /** Undefined when connections older than the enrolment are kept. */
   readonly olderConnections: OlderConnections | undefined;
 }

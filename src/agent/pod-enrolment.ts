@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { Resolvers } from '../dns/resolvers.ts';
 import { Enrolment } from '../enrolment/enrolment.ts';
 import { OlderConnections } from '../enrolment/older-connections.ts';
 import { PodStore } from '../enrolment/pod-store.ts';
@@ -9,7 +10,7 @@ import type { AgentScope, DataPath, PodParts } from './parts.ts';
 const routing = { mark: MARK, mask: MARK_MASK, table: ROUTE_TABLE, priority: RULE_PRIORITY };
 
 /** Knows the pods on disk; carries none yet. */
-export function startEnrolment({ config, logs }: AgentScope, path: DataPath): PodParts {
+export function startEnrolment({ config, logs, lifecycle }: AgentScope, path: DataPath): PodParts {
   const { native, kernel, tunnel, certificates, flows, pods, judge } = path;
   const logger = logs.scope('enrolment');
   const { store, problem } = PodStore.open(join(config.dataDirectory, 'pods.json'));
@@ -30,6 +31,17 @@ export function startEnrolment({ config, logs }: AgentScope, path: DataPath): Po
           network: config.network,
           logger,
         });
+  const resolvers = new Resolvers({
+    native,
+    capture: capture.dns,
+    snapshot: () => tunnel.snapshot,
+    settings: { clusterDomain: config.clusterDomain, preferredNamespace: config.dnsPreferredNamespace },
+    captureByDefault: config.dnsCapture,
+    clusterDnsService: config.clusterDnsService,
+    upstreamTimeoutMs: config.dnsUpstreamTimeoutMs,
+    logger: logs.scope('dns'),
+  });
+  lifecycle.own('resolvers of names', resolvers);
   const enrolment = new Enrolment({
     native,
     capture,
@@ -42,11 +54,15 @@ export function startEnrolment({ config, logs }: AgentScope, path: DataPath): Po
     trustDomain: config.trustDomain,
     certificateWaitMs: config.enrolTimeoutMs,
     onRestored: () => flows.flush(),
-    onCarried: (pod) => flows.onCarried(pod),
+    onCarried: (pod) => {
+      flows.onCarried(pod);
+      resolvers.add(pod);
+    },
+    onGone: (pod) => resolvers.remove(pod.podIndex),
     logger,
   });
   pods.enrolment = enrolment;
-  return { enrolment, olderConnections };
+  return { enrolment, olderConnections, resolvers };
 }
 
 export async function serveEnrolmentSocket(

@@ -25,6 +25,7 @@ export const optionGroups = [
   'Authority',
   'Control plane',
   'Capture',
+  'Names',
   'Tunnel',
   'Limits',
   'Ports',

@@ -30,6 +30,21 @@ export const optionalServer: Parser<string> = (given) => {
   return server;
 };
 
+/** Below which names stand; lower case, without the dot at the end. */
+export const domain: Parser<string> = (given) => {
+  if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(given)) {
+    throw new Error('expected a domain in lower case, such as cluster.local');
+  }
+  return given;
+};
+
+export const namespacedName: Parser<string> = (given) => {
+  if (!/^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/.test(given)) {
+    throw new Error('expected namespace/name, such as kube-system/kube-dns');
+  }
+  return given;
+};
+
 /** A path of a unix socket, which the kernel cuts at 108 bytes. */
 export const socketPath: Parser<string> = (given) => {
   const parsed = path(given);

@@ -120,6 +120,19 @@ export class CarriedPod {
     this.#parts.logger.info({ pod: this.enrolled.uid, addresses: next }, 'the addresses of the pod changed');
   }
 
+  get cgroup(): string {
+    return this.stored.cgroup;
+  }
+
+  get dnsCapture(): boolean | undefined {
+    return this.stored.dnsCapture;
+  }
+
+  /** Whether its queries go to the agent's resolver. */
+  captureDns(wanted: boolean): void {
+    if (this.#state === 'carried') this.#capture.captureDns(wanted);
+  }
+
   /** New connections are as if there were no mesh; open ones go on, over listeners that are closed and routes that stay. */
   leave(): void {
     if (this.#state !== 'carried') return;

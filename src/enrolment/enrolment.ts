@@ -20,6 +20,8 @@ export interface EnrolmentParts extends CarryingParts {
   readonly logger: Logger;
   /** Its connections are carried from now on. */
   readonly onCarried: (pod: CarriedPod) => void;
+  /** They are not any more; called before anything of it is closed. */
+  readonly onGone: (pod: CarriedPod) => void;
 }
 
 export interface EnrolmentCounts {
@@ -258,6 +260,7 @@ export class Enrolment implements EnrolmentService {
       return { removed: stored !== undefined };
     }
     this.#carried.delete(uid);
+    this.#parts.onGone(pod);
     this.#reviews.forget(pod);
     this.#counts.removed++;
     if (reason === 'left') {

@@ -202,7 +202,8 @@ function isStoredPod(value: unknown): value is StoredPod {
     isIndex(pod.podIndex) &&
     Array.isArray(pod.addresses) &&
     pod.addresses.every((address) => typeof address === 'string') &&
-    (pod.leftAt === undefined || typeof pod.leftAt === 'string')
+    (pod.leftAt === undefined || typeof pod.leftAt === 'string') &&
+    (pod.dnsCapture === undefined || typeof pod.dnsCapture === 'boolean')
   );
 }
 

@@ -14,6 +14,8 @@ export interface AddRequest {
   readonly addresses: readonly string[];
   /** Path of the pod's cgroup, '' when not told. */
   readonly cgroup: string;
+  /** The pod's annotation `ambient.istio.io/dns-capture`; undefined when it has none. */
+  readonly dnsCapture?: boolean;
 }
 
 /** `deleted`: the pod ends and everything of it is closed. `left`: it runs on outside the mesh and keeps its open connections. */
@@ -29,7 +31,16 @@ export interface RemoveRequest {
 }
 
 /** Names in the JSON are case-sensitive and these, no others: a misspelt field must not be ignored. */
-const addFields = ['Netns', 'PodName', 'PodNamespace', 'PodUID', 'ServiceAccount', 'Cgroup', 'IPs'] as const;
+const addFields = [
+  'Netns',
+  'PodName',
+  'PodNamespace',
+  'PodUID',
+  'ServiceAccount',
+  'Cgroup',
+  'IPs',
+  'DnsCapture',
+] as const;
 const removeFields = [
   'PodName',
   'PodNamespace',
@@ -56,6 +67,7 @@ export function parseAddRequest(body: unknown): AddRequest {
     netns: absolutePath(fields, 'Netns'),
     addresses: addresses(fields.IPs),
     cgroup: fields.Cgroup === undefined || fields.Cgroup === '' ? '' : absolutePath(fields, 'Cgroup'),
+    ...(fields.DnsCapture === undefined ? {} : { dnsCapture: flag(fields, 'DnsCapture') }),
   };
 }
 
@@ -108,6 +120,12 @@ function text(fields: Fields, field: string): string {
   const value = fields[field];
   if (typeof value !== 'string' || value === '')
     throw invalid(field, `is ${shown(value)}; a text is required`);
+  return value;
+}
+
+function flag(fields: Fields, field: string): boolean {
+  const value = fields[field];
+  if (typeof value !== 'boolean') throw invalid(field, `is ${shown(value)}; true or false is required`);
   return value;
 }
 

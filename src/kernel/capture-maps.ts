@@ -76,6 +76,7 @@ export interface UntouchedCounters {
 
 export class CaptureMaps {
   readonly #maps: ReadonlyMap<string, BpfMap>;
+  readonly #object: BpfObject;
   readonly podAddresses: TypedMap<PodAddressKey, { value: number }>;
   readonly rows: TypedMap<RowKey, RowEntry>;
   readonly ranges: TypedMap<RangeKey, RangeEntry>;
@@ -90,6 +91,7 @@ export class CaptureMaps {
   /** `object` tells the types that no map tells. */
   constructor(maps: ReadonlyMap<string, BpfMap>, object: BpfObject) {
     this.#maps = maps;
+    this.#object = object;
     const addresses = this.map('pod_addresses');
     this.podAddresses = new TypedMap(
       addresses,
@@ -146,6 +148,19 @@ export class CaptureMaps {
       'bytesSent',
       'bytesReceived',
     ]);
+  }
+
+  keyType(name: string): BtfType {
+    return keyType(this.map(name));
+  }
+
+  valueType(name: string): BtfType {
+    return valueType(this.map(name));
+  }
+
+  /** A type that no map tells. */
+  type(name: string): BtfType {
+    return this.#object.type(name);
   }
 
   map(name: string): BpfMap {

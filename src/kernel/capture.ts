@@ -10,6 +10,7 @@ import type { BpfObject, NativeBpf, NativeNet } from '../native/types.ts';
 import { CaptureMaps, type RangeKey, type RowEntry, type RowKey, type UntouchedKey } from './capture-maps.ts';
 import { HBONE_PORT, RANGE_MESH, RANGE_PODS, RANGE_SERVICES } from './constants.gen.ts';
 import { type CaptureCounters, readCounters } from './counters.ts';
+import { DnsCapture } from './dns-capture.ts';
 import { ensureBpffs, readCgroup } from './file-systems.ts';
 import { FlowReader, type FlowReaderOptions } from './flows.ts';
 import { KubeletRegistration, type KubeletSettings } from './kubelet.ts';
@@ -45,6 +46,7 @@ export const packagedObjects = fileURLToPath(new URL('../../build/bpf', import.m
 export class BpfCapture {
   readonly maps: CaptureMaps;
   readonly sockets: PodSockets;
+  readonly dns: DnsCapture;
   readonly #options: CaptureOptions;
   readonly #objectDirectory: string;
   readonly #pins: Pins;
@@ -75,6 +77,7 @@ export class BpfCapture {
     this.#pins = pins;
     this.#programs = programs;
     this.maps = new CaptureMaps(programs.maps, programs.iterators);
+    this.dns = new DnsCapture(this.maps);
     this.sockets = new PodSockets(options.native, programs.iterators, programs.destroyer);
   }
 

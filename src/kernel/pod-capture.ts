@@ -10,9 +10,11 @@ import {
   LISTENER_OUTBOUND,
   LISTENER_PLAINTEXT,
   MAX_WORKERS,
+  POD_CAPTURE_DNS,
   POD_CAPTURE_OUTBOUND,
   POD_TRACK_FLOWS,
 } from './constants.gen.ts';
+import { DnsCapture } from './dns-capture.ts';
 import { type EgressGuard, updatePinned } from './egress-guard.ts';
 import { createDirectory, type PinnedPod, type Pins, removeDirectory } from './pins.ts';
 
@@ -51,6 +53,7 @@ export class PodCapture {
   #guard: BpfLink | undefined;
   #isLeaving = false;
   #isCapturing: boolean;
+  #entry: { readonly flags: number; readonly flowLimit: number };
 
   /**
    * Steers what arrives in the pod to its listeners. A pod that an earlier agent had attached is taken over: its program is
@@ -90,8 +93,8 @@ export class PodCapture {
     this.pod = pod;
     this.#link = link;
     const entry = parts.maps.map('pods').get(integerBytes(pod.netnsCookie, 8));
-    this.#isCapturing =
-      entry !== undefined && (parts.maps.pod.decode(entry).flags & POD_CAPTURE_OUTBOUND) !== 0;
+    this.#entry = entry === undefined ? { flags: 0, flowLimit: 0 } : parts.maps.pod.decode(entry);
+    this.#isCapturing = (this.#entry.flags & POD_CAPTURE_OUTBOUND) !== 0;
   }
 
   get isCapturingOutbound(): boolean {
@@ -109,12 +112,22 @@ export class PodCapture {
 
   /** From now on the pod's connections are decided by rows and ranges. */
   captureOutbound({ trackFlows = true, flowLimit = 20_000 }: OutboundOptions = {}): void {
-    this.#setEntry(POD_CAPTURE_OUTBOUND | (trackFlows ? POD_TRACK_FLOWS : 0), flowLimit);
+    const dns = this.#entry.flags & POD_CAPTURE_DNS;
+    this.#setEntry(POD_CAPTURE_OUTBOUND | (trackFlows ? POD_TRACK_FLOWS : 0) | dns, flowLimit);
     this.#isCapturing = true;
+  }
+
+  /** Whether the pod's queries go to the agent's resolver. Only of a pod whose connections are captured. */
+  captureDns(wanted: boolean): void {
+    if (!this.#isCapturing || this.#isLeaving) return;
+    const { flags, flowLimit } = this.#entry;
+    const next = wanted ? flags | POD_CAPTURE_DNS : flags & ~POD_CAPTURE_DNS;
+    if (next !== flags) this.#setEntry(next, flowLimit);
   }
 
   /** New connections of the pod are left alone; what is captured goes on. */
   releaseOutbound(): void {
+    this.#entry = { flags: 0, flowLimit: 0 };
     this.#parts.maps.map('pods').delete(integerBytes(this.pod.netnsCookie, 8));
     this.#isCapturing = false;
   }
@@ -147,6 +160,7 @@ export class PodCapture {
   }
 
   #setEntry(flags: number, flowLimit: number): void {
+    this.#entry = { flags, flowLimit };
     const { podIndex, netnsCookie } = this.pod;
     const value = this.#parts.maps.pod.encode({
       podIndex,
@@ -176,6 +190,7 @@ export function forgetPod(
     if (maps.listener.decode(key).podIndex === pod.podIndex) listeners.delete(key);
   }
   maps.rows.replace([], ({ podIndex }) => podIndex === pod.podIndex);
+  new DnsCapture(maps).forget(pod.podIndex);
   maps.map('pod_budgets').delete(integerBytes(pod.podIndex, 4));
   for (const name of ['pod_counts', 'untouched_counts'] as const) {
     const map = maps.map(name);

@@ -72,6 +72,15 @@ async function runProbe({ probe, remedy = '', ...need }: Probe): Promise<Require
   }
 }
 
+const dnsHooks = [
+  { name: 'sendmsg4', since: '4.18' },
+  { name: 'sendmsg6', since: '4.18' },
+  { name: 'recvmsg4', since: '5.2' },
+  { name: 'recvmsg6', since: '5.2' },
+  { name: 'getpeername4', since: '5.8' },
+  { name: 'getpeername6', since: '5.8' },
+] as const;
+
 function programProbes({
   native,
   cgroupPath = findCgroupRoot(),
@@ -90,6 +99,15 @@ function programProbes({
           : name === 'egress'
             ? 'captured connections could leave a pod in clear while somebody has flushed its rules'
             : 'outbound connections cannot be captured',
+      remedy: 'the message above has the verifier’s words; npm run build rebuilds the programs',
+      probe: () => probeCgroupAttach(native, object(name), cgroupPath),
+    })),
+    ...dnsHooks.map(({ name, since }) => ({
+      id: `attach-${name}`,
+      need: `${name} loads and attaches to a cgroup`,
+      since,
+      essential: true,
+      lost: 'queries of pods cannot be steered to the agent’s resolver',
       remedy: 'the message above has the verifier’s words; npm run build rebuilds the programs',
       probe: () => probeCgroupAttach(native, object(name), cgroupPath),
     })),

@@ -11,7 +11,18 @@ import type { CgroupIdentity } from './file-systems.ts';
 import { createDirectory, type Pins, removeDirectory } from './pins.ts';
 
 /** Objects whose program hangs on the cgroup, in the order of attaching: flows are seen before connections are captured. */
-const cgroupObjects = ['sockops', 'connect4', 'connect6'] as const;
+const cgroupObjects = [
+  'sockops',
+  'connect4',
+  'connect6',
+  // Answers find their way back before the first query is steered; see `HADAL_POD_CAPTURE_DNS`.
+  'recvmsg4',
+  'recvmsg6',
+  'getpeername4',
+  'getpeername6',
+  'sendmsg4',
+  'sendmsg6',
+] as const;
 
 export interface SharedPrograms {
   readonly maps: ReadonlyMap<string, BpfMap>;

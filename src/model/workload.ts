@@ -21,6 +21,8 @@ export interface Port {
   /** 0: not given, the service's own target port counts. */
   readonly targetPort: number;
   readonly appProtocol: ApplicationProtocol;
+  /** What DNS calls it (`_http._tcp`); only a control plane that tells it knows. */
+  readonly name?: string;
 }
 
 /** That a workload is an endpoint of a service, and on which ports. */

@@ -239,6 +239,19 @@ export interface TcpSocketEntry {
   readonly cookie: bigint;
 }
 
+/** A socket of the agent's in a pod's network namespace, which Node serves. */
+export interface PodSocketOptions {
+  readonly udp: boolean;
+  readonly family: 4 | 6;
+  /** Bound to it; port 0 lets the kernel choose. */
+  readonly local?: { readonly address: string; readonly port: number };
+  /** TCP: connects without waiting; errors are told when the socket is read or written. */
+  readonly remote?: { readonly address: string; readonly port: number };
+  readonly listen?: boolean;
+  /** See `TunnelSettings.exemptMapFd`. */
+  readonly exemptMapFd: number;
+}
+
 export interface NativeNet {
   /** Opens `/proc/<pid>/ns/net`, `/run/netns/<name>` or any other path to a network namespace. The caller closes with `closeFd`. */
   openNetns(path: string): number;
@@ -262,6 +275,13 @@ export interface NativeNet {
   tcpSockets(netnsFd: number): TcpSocketEntry[];
   /** SOCK_DESTROY (4.5, CONFIG_INET_DIAG_DESTROY). False when the socket is gone already. */
   destroyTcpSocket(netnsFd: number, socket: TcpSocketEntry): boolean;
+  /** `port` is 0 for a socket that was not bound. The caller owns the descriptor. */
+  openPodSocket(netnsFd: number, options: PodSocketOptions): { readonly fd: number; readonly port: number };
+  /**
+   * The first 64 KiB of a regular file as a process whose root is `root` (`/proc/<pid>/root`) would open it: symbolic links
+   * lead nowhere else (openat2, 5.6).
+   */
+  readFileBelow(root: string, path: string): string;
 }
 
 // ------------------------------------------------------------------------------------------------ tunnel
