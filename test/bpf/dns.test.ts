@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { reasons } from '../../src/model/reasons.gen.ts';
 import { DnsWorld, digMissing } from '../helpers/dns-world.ts';
 import { podWorldUnavailable } from '../helpers/pod-world.ts';
 
