@@ -57,6 +57,12 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./explain.ts'),
   },
   {
+    name: 'analyze',
+    group: 'Look:',
+    summary: 'what is wrong with manifests, without a cluster',
+    load: () => import('./analyze.ts'),
+  },
+  {
     name: 'check',
     group: 'Look:',
     summary: 'whether this machine can run an agent, requirement by requirement',

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { HadalError } from '../../base/errors.ts';
 import { readDocuments } from '../directory/documents.ts';
 import {
+  describeOrigin,
   type KnownObject,
   type Origin,
   objectId,
@@ -18,6 +19,8 @@ export interface WrittenObject {
   readonly id: ObjectId;
   readonly object: KnownObject;
   readonly origin: Origin;
+  /** As people find it in the file: `Deployment shop/front` for the pod of its template. */
+  readonly title: string;
 }
 
 export interface ManifestSet {
@@ -37,17 +40,29 @@ export function readManifestSet(directory: string): ManifestSet {
   const objects = new Map<ObjectId, WrittenObject>();
   const rejections: Rejection[] = [];
   let others = 0;
+  const add = (object: KnownObject, kind: string, { origin }: RawDocument) => {
+    const id = objectId(object);
+    const { name, namespace } = object.metadata;
+    const title = `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`;
+    const first = objects.get(id)?.origin;
+    if (first === undefined) {
+      objects.set(id, { id, object, origin, title });
+      return;
+    }
+    const reason = `is already written in ${describeOrigin(first)}, which counts`;
+    rejections.push({ origin, object: title, field: 'metadata.name', reason });
+  };
   for (const file of files) {
     const read = readDocuments(file, readFileSync(join(directory, file), 'utf8'));
     rejections.push(...read.rejections);
     for (const document of read.documents) {
       const parsed = parseDocument(document);
       if (parsed.kind === 'rejected') rejections.push(...parsed.rejections);
-      else if (parsed.kind === 'object') add(parsed.object, document, objects, rejections);
+      else if (parsed.kind === 'object') add(parsed.object, parsed.object.kind, document);
       else {
         const pods = podsOfTemplate(document);
         if (pods === undefined) others += 1;
-        for (const pod of pods?.objects ?? []) add(pod, document, objects, rejections);
+        for (const pod of pods?.objects ?? []) add(pod, kindOf(document), document);
         rejections.push(...(pods?.rejections ?? []));
       }
     }
@@ -55,25 +70,8 @@ export function readManifestSet(directory: string): ManifestSet {
   return { objects: [...objects.values()], rejections, others, files };
 }
 
-function add(
-  object: KnownObject,
-  { origin }: RawDocument,
-  objects: Map<ObjectId, WrittenObject>,
-  rejections: Rejection[],
-): void {
-  const id = objectId(object);
-  const first = objects.get(id);
-  if (first === undefined) {
-    objects.set(id, { id, object, origin });
-    return;
-  }
-  const { file, document } = first.origin;
-  rejections.push({
-    origin,
-    object: `${object.kind} ${object.metadata.name}`,
-    field: 'metadata.name',
-    reason: `is already written in ${file}, document ${document}, which counts`,
-  });
+function kindOf({ value }: RawDocument): string {
+  return String((value as Record<string, unknown>).kind);
 }
 
 function manifestFiles(directory: string): string[] {

@@ -1,9 +1,8 @@
 /** What became of a policy, for its status: whether agents and waypoints enforce it, and what they enforce differently. */
 import type { AuthorizationPolicyObject } from '../kubernetes/authorization-policy.ts';
-import type { TargetReference } from '../kubernetes/policy-parts.ts';
 import { httpAttributes } from './http-attributes.ts';
+import { type TargetVerdict, targetVerdict } from './policy-targets.ts';
 import type { ClusterView } from './view.ts';
-import { bindWaypoint } from './waypoint.ts';
 
 /** As `status.conditions` has it; the times and the generation are the writer's. */
 export interface PolicyCondition {
@@ -22,7 +21,9 @@ export function policyConditions(
   view: ClusterView,
 ): readonly PolicyCondition[] {
   const { action, targetRefs } = policy.spec;
-  if (targetRefs.length > 0) return targetRefs.map((target, index) => boundTo(policy, target, index, view));
+  if (targetRefs.length > 0) {
+    return targetRefs.map((target, index) => bound(targetVerdict(policy, target, view), index));
+  }
   if (action === 'AUDIT' || action === 'CUSTOM') return [unsupportedAction(action)];
   const weighed = policy.spec.rules.flatMap((rule, index) => {
     const found = httpAttributes(rule);
@@ -56,40 +57,11 @@ function withoutHttp(action: 'ALLOW' | 'DENY', index: number, found: readonly st
   };
 }
 
-function boundTo(
-  policy: AuthorizationPolicyObject,
-  target: TargetReference,
-  index: number,
-  view: ClusterView,
-): PolicyCondition {
-  const namespace = target.namespace === '' ? policy.metadata.namespace : target.namespace;
-  const place = `${target.kind} ${namespace}/${target.name}`;
-  const field = `spec.targetRefs[${index}]`;
-  const unbound = (reason: PolicyCondition['reason'], message: string): PolicyCondition => ({
-    type: 'WaypointAccepted',
-    isTrue: false,
-    reason,
-    message: `${message}, so the policy is not enforced there`,
-    field,
-  });
-  if (namespace !== policy.metadata.namespace)
-    return unbound('TargetNotFound', `${place} is in another namespace, which targetRefs cannot name`);
-  if (target.kind === 'Service') {
-    const service = view.get('Service', namespace, target.name);
-    if (service === undefined) return unbound('TargetNotFound', `there is no ${place}`);
-    const { waypoint, warnings } = bindWaypoint(view, {
-      object: service,
-      traffic: 'service',
-      ...service.metadata,
-    });
-    const [obstacle] = warnings;
-    if (waypoint !== undefined && obstacle !== undefined)
-      return unbound('AncestorNotBound', `${place} ${obstacle.reason}`);
-    if (waypoint === undefined)
-      return unbound('AncestorNotBound', `${place} has no waypoint (label istio.io/use-waypoint)`);
-    return accepted('WaypointAccepted', `bound to the waypoint of ${place}`, field);
-  }
-  return unbound('TargetNotFound', `targets of kind ${target.kind} are not supported`);
+/** What is bound is the waypoint's to enforce. */
+function bound({ reason, message }: TargetVerdict, index: number): PolicyCondition {
+  const isTrue = reason === 'Accepted';
+  const full = isTrue ? message : `${message}, so the policy is not enforced there`;
+  return { type: 'WaypointAccepted', isTrue, reason, message: full, field: `spec.targetRefs[${index}]` };
 }
 
 function accepted(type: PolicyCondition['type'], message: string, field: string): PolicyCondition {
