@@ -39,6 +39,7 @@ std::vector<napi_property_descriptor> TunnelHandle::properties() {
       H::method<&TunnelHandle::remove_pod>("removePod"),
       H::method<&TunnelHandle::set_identity>("setIdentity"),
       H::method<&TunnelHandle::remove_identity>("removeIdentity"),
+      H::method<&TunnelHandle::set_revocations>("setRevocations"),
       H::method<&TunnelHandle::put_outbound_rows>("putOutboundRows"),
       H::method<&TunnelHandle::remove_outbound_rows>("removeOutboundRows"),
       H::method<&TunnelHandle::put_inbound_rows>("putInboundRows"),
@@ -114,6 +115,12 @@ Napi::Value TunnelHandle::set_identity(const Napi::CallbackInfo& info) {
 Napi::Value TunnelHandle::remove_identity(const Napi::CallbackInfo& info) {
   HADAL_ARG_STRING(0, identity);
   core().remove_identity(identity);
+  return info.Env().Undefined();
+}
+
+Napi::Value TunnelHandle::set_revocations(const Napi::CallbackInfo& info) {
+  HADAL_ARG_STRING(0, pem);
+  value_or_throw(info.Env(), core().set_revocations(pem));
   return info.Env().Undefined();
 }
 

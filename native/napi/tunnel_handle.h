@@ -45,6 +45,7 @@ class TunnelHandle {
   Napi::Value remove_pod(const Napi::CallbackInfo& info);
   Napi::Value set_identity(const Napi::CallbackInfo& info);
   Napi::Value remove_identity(const Napi::CallbackInfo& info);
+  Napi::Value set_revocations(const Napi::CallbackInfo& info);
   Napi::Value put_outbound_rows(const Napi::CallbackInfo& info);
   Napi::Value remove_outbound_rows(const Napi::CallbackInfo& info);
   Napi::Value put_inbound_rows(const Napi::CallbackInfo& info);

@@ -4,6 +4,7 @@
 
 #include <climits>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,6 +12,7 @@
 #include "native/net/output_buffer.h"
 #include "native/net/socket_input.h"
 #include "native/tls/peer_verification.h"
+#include "native/tls/revocation_list.h"
 
 namespace hadal::tls {
 
@@ -53,6 +55,12 @@ class Channel {
   [[nodiscard]] virtual Agreement agreement() const = 0;
   /// How long the peer's certificate is still valid; nothing where there is none.
   [[nodiscard]] virtual std::optional<int64_t> peer_valid_seconds() const { return std::nullopt; }
+  /// What holds from now on, for a handshake that is under way and for the peer that is verified already: in
+  /// words if that one is revoked.
+  [[nodiscard]] virtual std::optional<std::string> set_revocations(
+      std::shared_ptr<const RevocationList> /*revocations*/) {
+    return std::nullopt;
+  }
 
   [[nodiscard]] const PeerVerification& peer() const { return peer_; }
   [[nodiscard]] const std::string& failure_detail() const { return failure_detail_; }

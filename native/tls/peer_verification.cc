@@ -7,6 +7,7 @@
 
 #include "bpf/shared/reasons.h"
 #include "native/tls/credentials.h"
+#include "native/tls/revocation_list.h"
 #include "native/tls/spiffe_id.h"
 
 namespace hadal::tls {
@@ -94,6 +95,12 @@ int verify_peer(int chain_ok, X509_STORE_CTX* store) {
     return 1;
   }
   const std::vector<std::string> uris = uri_names(X509_STORE_CTX_get0_cert(store));
+  if (peer.revocations != nullptr) {
+    if (const auto revoked = peer.revocations->find_revoked(X509_STORE_CTX_get0_chain(store))) {
+      X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REVOKED);
+      return refuse(peer, HADAL_REASON_CERT_REVOKED, "the peer " + joined(uris) + ": " + *revoked);
+    }
+  }
   const int ok = peer.expected_identities != nullptr ? verify_server(peer, uris) : verify_client(peer, uris);
   if (ok != 1) {
     X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);

@@ -12,12 +12,15 @@
 namespace hadal::tls {
 
 class Credentials;
+class RevocationList;
 
 struct PeerVerification {
   /// Client: SPIFFE ids, any of which the peer's certificate must name. Null on a server.
   std::shared_ptr<const std::vector<std::string>> expected_identities;
   /// Server: the trust domains it accepts.
   const Credentials* credentials = nullptr;
+  /// Both: may be null.
+  std::shared_ptr<const RevocationList> revocations;
 
   /// Outcome: the peer's SPIFFE id, or why not (bpf/shared/reasons.h) in words.
   std::string identity;

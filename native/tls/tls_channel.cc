@@ -136,6 +136,15 @@ std::optional<int64_t> TlsChannel::peer_valid_seconds() const {
   return int64_t{days} * 86'400 + seconds;
 }
 
+std::optional<std::string> TlsChannel::set_revocations(std::shared_ptr<const RevocationList> revocations) {
+  peer_.revocations = std::move(revocations);
+  if (peer_.revocations == nullptr || peer_.identity.empty()) {
+    return std::nullopt;
+  }
+  const auto revoked = peer_.revocations->find_revoked(SSL_get0_verified_chain(ssl_.get()));
+  return revoked ? std::optional("the peer " + peer_.identity + ": " + *revoked) : std::nullopt;
+}
+
 Channel::Agreement TlsChannel::agreement() const {
   SSL* ssl = ssl_.get();
   const char* group = SSL_group_to_name(ssl, static_cast<int>(SSL_get_negotiated_group(ssl)));

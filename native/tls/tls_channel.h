@@ -23,6 +23,8 @@ class TlsChannel final : public Channel {
   void end() override;
   [[nodiscard]] Agreement agreement() const override;
   [[nodiscard]] std::optional<int64_t> peer_valid_seconds() const override;
+  [[nodiscard]] std::optional<std::string> set_revocations(
+      std::shared_ptr<const RevocationList> revocations) override;
 
  private:
   struct SslFree {

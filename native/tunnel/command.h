@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "native/tls/credentials.h"
+#include "native/tls/revocation_list.h"
 #include "native/tunnel/pod.h"
 #include "native/tunnel/rows.h"
 
@@ -36,6 +37,10 @@ struct SetIdentity {
 
 struct RemoveIdentity {
   std::string identity;
+};
+
+struct SetRevocations {
+  std::shared_ptr<const tls::RevocationList> revocations;
 };
 
 struct PutOutboundRows {
@@ -70,8 +75,8 @@ struct StartDrain {};
 struct ForceDrain {};
 struct Stop {};
 
-using Command = std::variant<AddPod, SetPodAddresses, RemovePod, SetIdentity, RemoveIdentity, PutOutboundRows,
-                             RemoveOutboundRow, PutInboundRows, RemoveInboundRow, RemoveEdges, Inspect,
-                             StartDrain, ForceDrain, Stop>;
+using Command = std::variant<AddPod, SetPodAddresses, RemovePod, SetIdentity, RemoveIdentity, SetRevocations,
+                             PutOutboundRows, RemoveOutboundRow, PutInboundRows, RemoveInboundRow, RemoveEdges,
+                             Inspect, StartDrain, ForceDrain, Stop>;
 
 }  // namespace hadal::tunnel

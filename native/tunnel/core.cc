@@ -132,6 +132,15 @@ void TunnelCore::remove_identity(const std::string& identity) {
   post_to_all([&] { return RemoveIdentity{.identity = identity}; });
 }
 
+Result<void> TunnelCore::set_revocations(const std::string& pem) {
+  auto revocations = tls::RevocationList::parse(pem);
+  if (!revocations) {
+    return std::unexpected(revocations.error());
+  }
+  post_to_all([&] { return SetRevocations{.revocations = *revocations}; });
+  return {};
+}
+
 void TunnelCore::put_outbound_rows(std::vector<OutboundRow> rows) {
   std::vector<std::shared_ptr<const OutboundRow>> shared;
   shared.reserve(rows.size());

@@ -63,6 +63,8 @@ class TunnelCore {
 
   [[nodiscard]] Result<void> set_identity(tls::IdentityMaterial material);
   void remove_identity(const std::string& identity);
+  /// PEM. Handshakes of revoked peers are refused, their tunnels ended.
+  [[nodiscard]] Result<void> set_revocations(const std::string& pem);
 
   void put_outbound_rows(std::vector<OutboundRow> rows);
   void remove_outbound_row(uint32_t pod_index, const net::SocketAddress& destination);

@@ -36,6 +36,13 @@ Tunnel::~Tunnel() {
   pod_.leave(*this);
 }
 
+void Tunnel::set_channel(std::unique_ptr<tls::Channel> channel) {
+  channel_ = std::move(channel);
+  if (channel_ != nullptr) {
+    (void)channel_->set_revocations(worker_.revocations());
+  }
+}
+
 void Tunnel::start(State state) {
   state_ = state;
   (state == State::connecting ? worker_.connect_deadlines() : worker_.handshake_deadlines())

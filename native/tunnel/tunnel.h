@@ -62,6 +62,8 @@ class Tunnel : public net::Disposable,
   virtual void maintain(int64_t now_ns);
   /// No new streams; it ends soon after its last one.
   void announce_shutdown();
+  /// Ends it if its peer is revoked.
+  void check(const std::shared_ptr<const tls::RevocationList>& revocations);
   /// Ends it at once; every stream on it fails with `reason`.
   void fail(uint16_t reason, const std::string& detail);
 
@@ -75,7 +77,7 @@ class Tunnel : public net::Disposable,
  protected:
   Tunnel(Worker& worker, Pod& pod, h2::Role role, UniqueFd fd, const net::SocketAddress& peer);
 
-  void set_channel(std::unique_ptr<tls::Channel> channel) { channel_ = std::move(channel); }
+  void set_channel(std::unique_ptr<tls::Channel> channel);
   void start(State state);
   [[nodiscard]] tls::Wire& wire() { return wire_; }
   /// The socket takes less than we have.

@@ -70,6 +70,15 @@ void Tunnel::maintain(int64_t now_ns) {
   }
 }
 
+void Tunnel::check(const std::shared_ptr<const tls::RevocationList>& revocations) {
+  if (state_ == State::dead || channel_ == nullptr) {
+    return;
+  }
+  if (const auto revoked = channel_->set_revocations(revocations)) {
+    fail(HADAL_REASON_CERT_REVOKED, *revoked);
+  }
+}
+
 void Tunnel::fail(uint16_t reason, const std::string& detail) {
   if (state_ == State::dead) {
     return;

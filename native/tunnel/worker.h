@@ -69,6 +69,8 @@ class Worker final : public net::EventHandler {
   [[nodiscard]] const Settings& settings() const { return *settings_; }
   [[nodiscard]] EdgeTable& edges() { return edges_; }
   [[nodiscard]] std::shared_ptr<const tls::Credentials> credentials(const std::string& identity) const;
+  /// Null where nobody gave a list.
+  [[nodiscard]] const std::shared_ptr<const tls::RevocationList>& revocations() const { return revocations_; }
   /// How many RST_STREAM this peer may send, whatever number of tunnels it opens.
   [[nodiscard]] std::shared_ptr<h2::TokenBucket> reset_budget(const std::string& identity,
                                                               const net::IpAddress& address);
@@ -153,6 +155,7 @@ class Worker final : public net::EventHandler {
   void apply(RemovePod&& command);
   void apply(SetIdentity&& command);
   void apply(RemoveIdentity&& command);
+  void apply(SetRevocations&& command);
   void apply(PutOutboundRows&& command);
   void apply(RemoveOutboundRow&& command);
   void apply(PutInboundRows&& command);
@@ -195,6 +198,7 @@ class Worker final : public net::EventHandler {
   UniqueFd spare_descriptor_;
 
   std::unordered_map<std::string, std::shared_ptr<const tls::Credentials>> credentials_;
+  std::shared_ptr<const tls::RevocationList> revocations_;
   std::map<std::pair<std::string, net::IpAddress>, std::weak_ptr<h2::TokenBucket>> reset_budgets_;
   std::unordered_map<uint32_t, std::unique_ptr<Pod>> pods_;
   std::vector<std::unique_ptr<Pod>> retired_pods_;

@@ -64,6 +64,12 @@ void Worker::apply(RemoveIdentity&& command) {
   });
 }
 
+void Worker::apply(SetRevocations&& command) {
+  revocations_ = std::move(command.revocations);
+  for_each_pod(
+      [this](Pod& pod) { pod.for_each_tunnel([this](Tunnel& tunnel) { tunnel.check(revocations_); }); });
+}
+
 void Worker::apply(PutOutboundRows&& command) {
   for (const auto& row : command.rows) {
     if (Pod* pod = find_pod(row->pod_index)) {

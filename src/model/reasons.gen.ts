@@ -65,6 +65,7 @@ export const reasons = Object.freeze({
   POLICY_CHANGED: 177,
   INTERNAL: 178,
   OUT_OF_RESOURCES: 179,
+  CERT_REVOKED: 180,
 } as const);
 
 export type ReasonName = keyof typeof reasons;
@@ -141,4 +142,5 @@ export const reasonDetails: ReadonlyMap<number, ReasonDetails> = new Map<number,
   [177, { name: 'POLICY_CHANGED', metric: 'policy_changed', text: 'closed because the policy changed' }],
   [178, { name: 'INTERNAL', metric: 'internal', text: 'an internal error of the agent; please report it' }],
   [179, { name: 'OUT_OF_RESOURCES', metric: 'out_of_resources', text: 'file descriptors, ports or memory ran out' }],
+  [180, { name: 'CERT_REVOKED', metric: 'cert_revoked', text: 'a certificate of the peer was revoked' }],
 ]);

@@ -501,6 +501,11 @@ export interface TunnelHandle {
   /** New or renewed certificate; open tunnels keep theirs, new handshakes take this one. */
   setIdentity(identity: TlsIdentity): void;
   removeIdentity(identity: string): void;
+  /**
+   * Revocation lists, PEM; empty for none. Peers whose certificate, or one above it, is on a list of its issuer are refused, and
+   * their open tunnels end, as `CERT_REVOKED`. Throws `ERR_TUNNEL_REVOCATION` for text that is no list; then the ones before hold.
+   */
+  setRevocations(pem: string): void;
   putOutboundRows(rows: readonly OutboundRow[]): void;
   removeOutboundRows(keys: readonly OutboundKey[]): void;
   putInboundRows(rows: readonly InboundRow[]): void;

@@ -36,6 +36,7 @@ const flagsOf = new Map<number, ResponseFlags>([
   [reasons.H2_FLOOD, 'H2_HANDSHAKE_FAILURE'],
   [reasons.PING_TIMEOUT, 'H2_HANDSHAKE_FAILURE'],
   [reasons.IDENTITY_UNAVAILABLE, 'IDENTITY_ERROR'],
+  [reasons.CERT_REVOKED, 'CERT_REVOKED'],
 ]);
 
 export function responseFlags(reason: number): ResponseFlags {

@@ -100,6 +100,11 @@ export class Tunnel {
     this.#handle.removeIdentity(identity);
   }
 
+  /** Revocation lists, PEM. Throws ERR_TUNNEL_REVOCATION for what is none. */
+  setRevocations(pem: string): void {
+    this.#handle.setRevocations(pem);
+  }
+
   /** Creates the pod's listeners. The tables know it first: nothing that arrives may meet a pod that nobody knows. */
   addPod(pod: CarriedPod): PodListeners {
     const { podIndex, netnsFd, addresses, identity } = pod;
