@@ -18,6 +18,7 @@ import { authorizationDocument, serviceDocument, workloadDocument } from './code
 import { authorizationToMessage, serviceToMessage, workloadToMessage } from './codec-message.ts';
 import { addressType, authorizationType, workloadType } from './type-urls.ts';
 import { tellUnknownFields } from './unknown-fields.ts';
+import { messageBytes } from './wire-writer.ts';
 
 /** A resource in the model's terms, under the name that its own fields give. */
 export type DecodedResource = {
@@ -35,16 +36,16 @@ export interface Undecodable {
 
 export function encodeWorkloadAddress(workload: Workload): Uint8Array {
   const type = { $case: 'workload', value: workloadToMessage(workload) } as const;
-  return mesh.Address.encode({ type }).finish();
+  return messageBytes(mesh.Address, { type });
 }
 
 export function encodeServiceAddress(service: Service): Uint8Array {
   const type = { $case: 'service', value: serviceToMessage(service) } as const;
-  return mesh.Address.encode({ type }).finish();
+  return messageBytes(mesh.Address, { type });
 }
 
 export function encodeAuthorization(policy: Authorization): Uint8Array {
-  return policies.Authorization.encode(authorizationToMessage(policy)).finish();
+  return messageBytes(policies.Authorization, authorizationToMessage(policy));
 }
 
 /** Never throws. */

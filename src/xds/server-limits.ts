@@ -24,7 +24,7 @@ export const defaultLimits: DiscoveryLimits = Object.freeze({
   requestBurst: 10_000,
   requestsPerSecond: 1_000,
   responseBytes: 1024 ** 2,
-  unanswered: 16,
+  unanswered: 4,
   openingMs: 30_000,
 });
 

@@ -27,6 +27,8 @@ export interface DiscoveryServerOptions {
 export const discoveryChannelOptions = Object.freeze({
   /** A resuming agent names all that it has: some 100 bytes for each resource. */
   'grpc.max_receive_message_length': 64 * 1024 ** 2,
+  /** Of one connection; an agent has one for discovery, and some for certificates. */
+  'grpc.max_concurrent_streams': 128,
   /** Ends connections whose other end is gone without a word. */
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,

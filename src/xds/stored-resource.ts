@@ -11,6 +11,7 @@ import { Workload as WorkloadMessage } from '../proto/workload.gen.ts';
 import { encodeAuthorization, encodeServiceAddress, encodeWorkloadAddress } from './codec.ts';
 import { workloadToMessage } from './codec-message.ts';
 import { addressType, authorizationType, workloadType } from './type-urls.ts';
+import { messageBytes } from './wire-writer.ts';
 
 export type ResourceKind = keyof MeshResources;
 
@@ -91,20 +92,17 @@ export class StoredResource {
   /** The field `resources` of a response, tag and length included: responses are put together of these. */
   entry(typeUrl: string): Uint8Array {
     if (typeUrl !== workloadType || this.#workload === undefined) return this.#entry;
-    const bytes = () => WorkloadMessage.encode(workloadToMessage(this.#workload as Workload)).finish();
-    this.#workloadEntry ??= this.#encodeEntry(workloadType, bytes());
+    this.#workloadEntry ??= this.#encodeEntry(
+      workloadType,
+      messageBytes(WorkloadMessage, workloadToMessage(this.#workload)),
+    );
     return this.#workloadEntry;
   }
 
   #encodeEntry(typeUrl: string, value: Uint8Array): Uint8Array {
     const { name, version, aliases } = this;
     const resources = [{ name, version, aliases: [...aliases], resource: { typeUrl, value } }];
-    return DeltaDiscoveryResponse.encode({
-      systemVersionInfo: '',
-      resources,
-      typeUrl: '',
-      nonce: '',
-      removedResources: [],
-    }).finish();
+    const empty = { systemVersionInfo: '', typeUrl: '', nonce: '', removedResources: [] };
+    return messageBytes(DeltaDiscoveryResponse, { ...empty, resources });
   }
 }
