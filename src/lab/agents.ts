@@ -124,6 +124,7 @@ async function controlPlaneEnvironment(
   return {
     HADAL_XDS_ADDRESS: controlPlane.address,
     HADAL_XDS_ROOT_FILE: controlPlane.rootFile,
+    HADAL_XDS_SERVER_NAME: controlPlane.serverName,
     HADAL_CA_ADDRESS: controlPlane.address,
     HADAL_CA_ROOT_FILE: controlPlane.rootFile,
     HADAL_TOKEN_FILE: await controlPlane.giveToken(node),

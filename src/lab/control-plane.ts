@@ -40,6 +40,8 @@ export class LabControlPlane extends LabProcess {
   /** `10.192.0.250:15012`, for the agents. */
   readonly address: string;
   readonly rootFile: string;
+  /** In its certificate. */
+  readonly serverName = 'hadal-control-plane';
   readonly #directory: string;
   readonly #joinKeys: JoinKeys;
   readonly #place: { readonly netns: string; readonly cgroup: string };
