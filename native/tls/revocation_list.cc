@@ -66,8 +66,8 @@ std::optional<std::string> RevocationList::find_revoked(const STACK_OF(X509) * c
   return std::nullopt;
 }
 
-// A signature is checked only where it matters, since most handshakes find nothing. A list that the issuer did
-// not sign takes nobody off the net.
+// A signature is checked only where it matters, since most handshakes find nothing. A list that the issuer
+// did not sign takes nobody off the net.
 bool RevocationList::revokes(X509* certificate, X509* issuer) const {
   return std::ranges::any_of(lists_, [&](const auto& list) {
     X509_REVOKED* entry = nullptr;

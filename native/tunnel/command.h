@@ -76,7 +76,7 @@ struct ForceDrain {};
 struct Stop {};
 
 using Command = std::variant<AddPod, SetPodAddresses, RemovePod, SetIdentity, RemoveIdentity, SetRevocations,
-                             PutOutboundRows, RemoveOutboundRow, PutInboundRows, RemoveInboundRow, RemoveEdges,
-                             Inspect, StartDrain, ForceDrain, Stop>;
+                             PutOutboundRows, RemoveOutboundRow, PutInboundRows, RemoveInboundRow,
+                             RemoveEdges, Inspect, StartDrain, ForceDrain, Stop>;
 
 }  // namespace hadal::tunnel
