@@ -1,8 +1,4 @@
-import { join } from 'node:path';
 import type { AgentConfig } from '../config/agent-options.ts';
-import { KeptCertificates } from '../identity/kept-certificates.ts';
-import { SocketSigner } from '../identity/signing-client.ts';
-import { WorkloadCertificates } from '../identity/workload-certificates.ts';
 import { HBONE_PORT, MARK } from '../kernel/constants.gen.ts';
 import type { NativeAddon } from '../native/types.ts';
 import { judgeInbound } from '../routing/inbound.ts';
@@ -13,6 +9,7 @@ import type { Judge } from '../tunnel/decision-tables.ts';
 import { type DrainOutcome, Tunnel } from '../tunnel/tunnel.ts';
 import { tunnelSettings } from '../tunnel/tunnel-settings.ts';
 import { AgentFlows } from './agent-flows.ts';
+import { KnownRevocations, startCertificates, startRevocations, trustDomains } from './agent-identity.ts';
 import { startCapture } from './kernel-capture.ts';
 import { KernelRefusals } from './kernel-refusals.ts';
 import type { AgentScope, DataPath } from './parts.ts';
@@ -34,16 +31,8 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   lifecycle.own('flows', flows);
   lifecycle.own('enrolled pods', pods);
 
-  const certificates = new WorkloadCertificates({
-    signer: new SocketSigner(config.authoritySocket),
-    trustDomains: trustDomains(config),
-    kept: await KeptCertificates.open(join(config.runtimeDirectory, 'certificates'), logs.scope('identity')),
-    lifetimeMs: config.certificateLifetimeMs,
-    onIdentity: (identity) => tunnel.setIdentity(identity),
-    onGone: (identity) => tunnel.removeIdentity(identity),
-    logger: logs.scope('identity'),
-  });
-  lifecycle.own('certificates', certificates);
+  const revocations = new KnownRevocations();
+  const certificates = await startCertificates(scope, revocations, () => tunnel);
 
   const judge = createJudge(config);
   const refusals = new KernelRefusals(kernel.capture, logs.scope('capture'));
@@ -63,6 +52,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
     onDrained: (podIndex) => pods.enrolment?.onDrained(podIndex),
     logger: logs.scope('tunnel'),
   });
+  await startRevocations(scope, revocations, { tunnel, certificates });
   flows.connect(tunnel);
   lifecycle.onClose('tunnel', async (force) => {
     // For an agent that is ended while it starts; a running one has drained by now.
@@ -78,10 +68,6 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   sweep.unref();
   lifecycle.onClose('edge sweep', () => clearInterval(sweep));
   return { native, kernel, edges, flows, pods, certificates, refusals, tunnel, judge };
-}
-
-export function trustDomains(config: AgentConfig): string[] {
-  return [config.trustDomain, ...config.trustDomainAliases];
 }
 
 function createJudge(config: AgentConfig): Judge {

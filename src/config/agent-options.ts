@@ -53,6 +53,14 @@ export const agentOptions = {
     unit: 'list',
     doc: 'Further trust domains whose identities are accepted, for instance during a change of name.',
   }),
+  crlFile: option({
+    env: 'HADAL_CRL_FILE',
+    group: 'Mesh',
+    parse: parse.optionalPath,
+    default: '',
+    unit: 'path',
+    doc: 'Revocation lists (X509 CRL in PEM, any number), watched. Peers whose certificate is on a list of its issuer are refused and their connections ended. Where no list of an issuer is known, its certificates pass.',
+  }),
   podRanges: option({
     env: 'HADAL_POD_RANGES',
     group: 'Mesh',

@@ -9,6 +9,7 @@ import { HadalError } from '../base/errors.ts';
 export type Asn1 = ReturnType<typeof asn1.create>;
 
 const { Class, Type } = asn1;
+export const asn1Types = Type;
 /** Certificates nest less than 20 deep; what nests deeper is an attack on the parser. */
 const maxDepth = 32;
 

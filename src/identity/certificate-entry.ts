@@ -91,6 +91,11 @@ export class CertificateEntry {
     this.#queued?.raise(priority);
   }
 
+  /** Fetches another before its time, when this one is of no use to anybody who knows what we know. */
+  renewNow(): void {
+    if (this.#state.kind === 'valid' || this.#state.kind === 'overdue') this.#renew(this.#state.certificate);
+  }
+
   close(): void {
     this.#closing.abort(new HadalError('ERR_DRAINING', `nobody uses ${this.identity} any more`));
     this.#queued?.cancel();

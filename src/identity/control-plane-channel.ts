@@ -2,13 +2,18 @@
  * How an agent reaches its control plane: TLS whose roots are read again from their file, so that a rotation needs no restart, and a
  * token that is read again for every call, since Kubernetes replaces it. Shared by the certificate client and the mesh client.
  */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { checkServerIdentity, type DetailedPeerCertificate, type PeerCertificate } from 'node:tls';
 import { type ChannelCredentials, experimental, Metadata } from '@grpc/grpc-js';
 import { HadalError } from '../base/errors.ts';
 import { readCertificates } from './chain.ts';
+import { RevocationLists } from './revocation-lists.ts';
 
 export interface ControlPlaneAccess {
+  /** Certificates that were taken back, as far as is known now. */
+  readonly revocations?: () => RevocationLists;
   /** PEM bundle of the authorities that may have signed the control plane's certificate. */
   readonly rootFile: string;
   readonly tokenFile: string;
@@ -61,8 +66,31 @@ class RootFile implements experimental.CertificateProvider {
 }
 
 /** Throws ERR_IDENTITY_ROOT_FILE when there is no root in the file. Connections that stand are not made anew. */
-export function controlPlaneCredentials(rootFile: string): ChannelCredentials {
-  return experimental.createCertificateProviderChannelCredentials(new RootFile(rootFile), null);
+export function controlPlaneCredentials({
+  rootFile,
+  revocations = () => RevocationLists.none,
+}: Omit<ControlPlaneAccess, 'tokenFile'>): ChannelCredentials {
+  return experimental.createCertificateProviderChannelCredentials(new RootFile(rootFile), null, {
+    checkServerIdentity: (host, certificate) =>
+      checkServerIdentity(host, certificate) ?? whyRevoked(certificate, revocations()),
+  });
+}
+
+/** Called once the chain was found to be good; what Node gives is the leaf with its issuers behind it. */
+function whyRevoked(leaf: PeerCertificate, lists: RevocationLists): Error | undefined {
+  const path: X509Certificate[] = [];
+  for (
+    let link: Partial<DetailedPeerCertificate> | undefined = leaf;
+    link?.raw !== undefined;
+    link = link.issuerCertificate
+  ) {
+    const certificate = new X509Certificate(link.raw);
+    // A root is its own issuer, without end.
+    if (path.at(-1)?.fingerprint256 === certificate.fingerprint256) break;
+    path.push(certificate);
+  }
+  const why = lists.findRevoked(path);
+  return why === undefined ? undefined : new HadalError('ERR_IDENTITY_REVOKED', why);
 }
 
 /** What goes with each call. Rejects with ERR_IDENTITY_TOKEN_FILE, which never holds what the file does. */

@@ -91,8 +91,8 @@ export class GrpcSigner implements CertificateSigner, Closeable {
   }
 
   #connect(): IstioCertificateServiceClient {
-    const { address, rootFile, serverName } = this.#options;
-    this.#client ??= new IstioCertificateServiceClient(address, controlPlaneCredentials(rootFile), {
+    const { address, serverName } = this.#options;
+    this.#client ??= new IstioCertificateServiceClient(address, controlPlaneCredentials(this.#options), {
       ...channelOptions,
       ...(serverName === undefined ? {} : { 'grpc.ssl_target_name_override': serverName }),
     });

@@ -8,9 +8,11 @@ import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
 import { parseSpiffeId } from '../model/spiffe-id.ts';
 import { CertificateEntry, type CertificateState, certificateOf } from './certificate-entry.ts';
+import { findPath } from './chain.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type FetchPriority, FetchQueue } from './fetch-queue.ts';
 import type { KeptCertificates } from './kept-certificates.ts';
+import type { RevocationLists } from './revocation-lists.ts';
 import type { CertificateSigner } from './signer.ts';
 import {
   type CertificateDescription,
@@ -128,6 +130,21 @@ export class WorkloadCertificates {
       if (kind !== 'closed') counts[kind] += 1;
     }
     return counts;
+  }
+
+  /** Certificates that peers will refuse are replaced at once, not at half their life. */
+  renewRevoked(lists: RevocationLists): void {
+    const now = new Date((this.#options.clock ?? systemClock).now());
+    for (const { entry } of this.#held.values()) {
+      const { identity, certificate } = entry;
+      if (certificate === undefined) continue;
+      const [leaf, ...intermediates] = certificate.chain;
+      const path = leaf === undefined ? undefined : findPath(leaf, intermediates, certificate.roots, now);
+      const why = path === undefined ? undefined : lists.findRevoked(path);
+      if (why === undefined) continue;
+      this.#options.logger.warn({ identity, why }, 'our own certificate was revoked; fetching another');
+      entry.renewNow();
+    }
   }
 
   /** Stops fetching and renewing. Certificates stay kept, and `onGone` is not called: the next agent goes on with them. */

@@ -57,6 +57,29 @@ std::string CertificateAuthority::root_pem() const {
   return pem_of([&](BIO* bio) { PEM_write_bio_X509(bio, certificate_.get()); });
 }
 
+std::string CertificateAuthority::revoke(const tls::IdentityMaterial& material, int valid_seconds) const {
+  BIO* bio = BIO_new_mem_buf(material.certificate_chain.data(), -1);
+  const std::unique_ptr<X509, CertificateFree> leaf(PEM_read_bio_X509(bio, nullptr, nullptr, nullptr));
+  BIO_free(bio);
+  X509_CRL* list = X509_CRL_new();
+  X509_CRL_set_version(list, X509_CRL_VERSION_2);
+  X509_CRL_set_issuer_name(list, X509_get_subject_name(certificate_.get()));
+  ASN1_TIME* time = X509_gmtime_adj(nullptr, -7200);
+  X509_CRL_set1_lastUpdate(list, time);
+  X509_REVOKED* entry = X509_REVOKED_new();
+  X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(leaf.get()));
+  X509_REVOKED_set_revocationDate(entry, time);
+  X509_CRL_add0_revoked(list, entry);
+  X509_gmtime_adj(time, valid_seconds);
+  X509_CRL_set1_nextUpdate(list, time);
+  ASN1_TIME_free(time);
+  X509_CRL_sort(list);
+  X509_CRL_sign(list, key_.get(), EVP_sha256());
+  std::string text = pem_of([&](BIO* out) { PEM_write_bio_X509_CRL(out, list); });
+  X509_CRL_free(list);
+  return text;
+}
+
 tls::IdentityMaterial CertificateAuthority::issue(const std::string& identity,
                                                   std::vector<std::string> trust_domains) const {
   return issue(Wish{.uris = {identity}}, identity, std::move(trust_domains));

@@ -29,6 +29,8 @@ class CertificateAuthority {
   [[nodiscard]] tls::IdentityMaterial issue(const Wish& wish, const std::string& identity,
                                             std::vector<std::string> trust_domains) const;
   [[nodiscard]] std::string root_pem() const;
+  /// A revocation list with the leaf of `material`, whoever signed that.
+  [[nodiscard]] std::string revoke(const tls::IdentityMaterial& material, int valid_seconds = 3600) const;
 
  private:
   struct KeyFree {

@@ -136,7 +136,10 @@ describe('a certificate over gRPC', () => {
     const second = opensslAuthority('root of next year');
     const rootPath = join(authorityDirectory, 'root-cert.pem');
     writeFileSync(rootPath, readFileSync(rootPath, 'utf8') + second.certificate);
-    const client = new IstioCertificateServiceClient(`127.0.0.1:${port}`, controlPlaneCredentials(rootFile));
+    const client = new IstioCertificateServiceClient(
+      `127.0.0.1:${port}`,
+      controlPlaneCredentials({ rootFile }),
+    );
     onTestFinished(() => client.close());
     const metadata = new Metadata();
     metadata.set('authorization', `Bearer ${readFileSync(tokenFile, 'utf8').trim()}`);
