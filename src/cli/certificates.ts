@@ -1,5 +1,7 @@
+import { X509Certificate } from 'node:crypto';
 import type { Command } from 'commander';
 import { HadalError } from '../base/errors.ts';
+import type { CertificateDescription } from '../identity/workload-certificate.ts';
 import type { CertificateStatus } from '../identity/workload-certificates.ts';
 import type { AgentStatus } from '../runtime/agent-status.ts';
 import { askAgent } from './admin-client.ts';
@@ -12,6 +14,7 @@ import { exitStatus } from './terminal.ts';
 
 const examples = `
 Private keys are never shown: they do not leave the agent. -o json holds the certificates in PEM.
+The roots follow: while they are rotated, how many certificates came with each, and how many are signed below it.
 
 Examples:
   $ hadal certificates
@@ -23,6 +26,14 @@ interface Options extends AgentChoice {
 }
 
 type Row = CertificateStatus & { readonly node: string };
+
+/** A root that some certificate came with. A rotation goes on when all have the new one, and ends when none is below the old one. */
+interface RootRow {
+  readonly root: CertificateDescription;
+  readonly trustedBy: number;
+  readonly signed: number;
+  readonly of: number;
+}
 
 export function define(command: Command, { terminal, finish }: CommandContext): void {
   addAgentOptions(command)
@@ -38,6 +49,8 @@ export function define(command: Command, { terminal, finish }: CommandContext): 
         terminal.out(jsonText({ certificates: rows, errors: failures.map((error) => error.toJSON()) }));
       } else {
         terminal.out(rows.length === 0 ? 'no certificates\n' : renderTable(columns(terminal.now()), rows));
+        const roots = rootsOf(rows);
+        if (roots.length > 0) terminal.out(`\n${renderTable(rootColumns(terminal.now()), roots)}`);
         for (const { message, code } of failures) terminal.err(`hadal: ${message} (${code})\n`);
       }
       if (failures.length > 0) finish(exitStatus.failed);
@@ -58,15 +71,50 @@ async function ask(
   }
 }
 
+function rootsOf(rows: readonly Row[]): RootRow[] {
+  const served = rows.filter(({ certChain }) => certChain.length > 0);
+  const all = new Map(served.flatMap(({ rootCerts }) => rootCerts.map((root) => [root.pem, root] as const)));
+  return [...all.values()].map((root) => ({
+    root,
+    trustedBy: served.filter(({ rootCerts }) => rootCerts.some(({ pem }) => pem === root.pem)).length,
+    signed: served.filter(({ certChain }) => isBelow(certChain.at(-1), root)).length,
+    of: served.length,
+  }));
+}
+
+/** Old and new root often have one name; their keys tell them apart. */
+function isBelow(last: CertificateDescription | undefined, root: CertificateDescription): boolean {
+  try {
+    return (
+      last !== undefined && new X509Certificate(last.pem).verify(new X509Certificate(root.pem).publicKey)
+    );
+  } catch {
+    return false;
+  }
+}
+
+function rootColumns(now: number): Column<RootRow>[] {
+  return [
+    { title: 'ROOT', cell: ({ root }) => root.subject },
+    { title: 'SERIAL NUMBER', cell: ({ root }) => root.serialNumber },
+    { title: 'EXPIRES', cell: ({ root }) => until(root.expirationTime, now) },
+    { title: 'TRUSTED BY', cell: ({ trustedBy, of }) => `${trustedBy} of ${of}` },
+    { title: 'SIGNED', cell: ({ signed, of }) => `${signed} of ${of}` },
+  ];
+}
+
+function until(time: string | undefined, now: number): string {
+  if (time === undefined) return '';
+  return Date.parse(time) > now ? `in ${formatDuration(Date.parse(time) - now)}` : 'due';
+}
+
 function columns(now: number): Column<Row>[] {
-  const until = (time: string | undefined) =>
-    time === undefined ? '' : Date.parse(time) > now ? `in ${formatDuration(Date.parse(time) - now)}` : 'due';
   return [
     { title: 'NODE', cell: ({ node }) => node },
     { title: 'IDENTITY', cell: ({ identity }) => identity },
     { title: 'STATE', cell: ({ phase }) => phase },
-    { title: 'EXPIRES', cell: ({ certChain }) => until(certChain[0]?.expirationTime) },
-    { title: 'RENEWAL', cell: ({ renewAt, retryAt }) => until(renewAt ?? retryAt) },
+    { title: 'EXPIRES', cell: ({ certChain }) => until(certChain[0]?.expirationTime, now) },
+    { title: 'RENEWAL', cell: ({ renewAt, retryAt }) => until(renewAt ?? retryAt, now) },
     { title: 'PODS', cell: ({ users }) => String(users), align: 'right' },
     { title: 'ROOTS', cell: ({ rootCerts }) => String(rootCerts.length), align: 'right' },
     { title: 'PROBLEM', cell: ({ error = '' }) => error },

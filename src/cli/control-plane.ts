@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { readControlPlaneConfig } from '../config/control-plane-config.ts';
 import { type ControlPlaneConfig, controlPlaneOptions } from '../config/control-plane-options.ts';
-import type { CommandContext } from './command-module.ts';
+import { type CommandContext, configure } from './command-module.ts';
+import { defineToken } from './control-plane-token.ts';
 import { addOptionTable } from './option-table.ts';
 
 const examples = `
@@ -13,7 +14,10 @@ Examples:
   $ hadal control-plane --directory /etc/mesh --authority-directory /etc/cacerts --listen 0.0.0.0:15012
 `;
 
-export function define(command: Command, { terminal, finish }: CommandContext): void {
+export function define(command: Command, context: CommandContext): void {
+  command.enablePositionalOptions();
+  defineToken(configure(command.command('token'), context.terminal), context);
+  const { terminal, finish } = context;
   addOptionTable(command, controlPlaneOptions)
     .addHelpText('after', examples)
     .action(async (overrides: Partial<Record<keyof ControlPlaneConfig, string>>) => {

@@ -1,5 +1,5 @@
 /** The one port that agents talk to: gRPC over TLS, with the certificate of the mesh's own authority. */
-import { experimental, Server } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import { deadline, waitOrAbort } from '../base/abort.ts';
 import { HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
@@ -25,10 +25,8 @@ export async function startAgentPort({
 }: AgentPortOptions): Promise<AgentPort> {
   const server = new Server({ ...discoveryChannelOptions, 'grpc.max_send_message_length': -1 });
   for (const add of services) add(server);
-  // The first one is that of the server's own certificate, whatever its name says; clients show a token, no certificate.
-  const credentials = experimental.createCertificateProviderServerCredentials(certificate, null, false);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(listen, credentials, (error, bound) => {
+    server.bindAsync(listen, certificate.credentials, (error, bound) => {
       if (error === null) resolve(bound);
       else reject(HadalError.from(error, 'ERR_LISTEN', `the port for agents cannot listen on ${listen}`));
     });

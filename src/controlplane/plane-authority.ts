@@ -6,7 +6,7 @@ import type { Logger } from '../base/logger.ts';
 import { createAuthenticate } from '../identity/authenticate.ts';
 import type { Authenticate } from '../identity/caller.ts';
 import { CertificateIssuer } from '../identity/certificate-issuer.ts';
-import { JoinKeys } from '../identity/join-keys.ts';
+import { JoinKeys, joinKeyDirectory } from '../identity/join-keys.ts';
 import { LiveAuthority } from '../identity/live-authority.ts';
 import { NodeAuthorizer } from '../identity/node-authorizer.ts';
 import { ServerCertificate } from '../identity/server-certificate.ts';
@@ -45,11 +45,6 @@ export async function openPlaneAuthority(scope: PlaneScope, mesh: MeshParts): Pr
   const authorizer = new NodeAuthorizer({ pods, trustDomains, logger });
   const issuer = new CertificateIssuer({ authority, authenticate, authorizer, trustDomains, logger });
   return { authority, authenticate, issuer, serverCertificate };
-}
-
-/** One file for each token of a node; `hadal control-plane token` adds to it. */
-export function joinKeyDirectory(dataDirectory: string): string {
-  return join(dataDirectory, 'join-keys');
 }
 
 function serverNames(names: readonly string[]) {

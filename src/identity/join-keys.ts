@@ -9,6 +9,11 @@ import { HadalError } from '../base/errors.ts';
 import type { JoinKey } from './join-token.ts';
 import { parseObject } from './signing-wire.ts';
 
+/** Where a control plane keeps them. */
+export function joinKeyDirectory(dataDirectory: string): string {
+  return join(dataDirectory, 'join-keys');
+}
+
 /** What a token says becomes the name of a file. */
 const idPattern = /^[0-9a-f]{24}$/;
 const suffix = '.json';

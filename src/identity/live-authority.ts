@@ -49,6 +49,8 @@ export class LiveAuthority implements CertificateSigner, Closeable {
   readonly #watch: Closeable;
   #current: Authority;
   #error: HadalError | undefined;
+  /** Longest life that was signed for. */
+  #longestMs = 0;
   /** When this process began to give the root out, by fingerprint. */
   readonly #rootSince = new Map<string, number>();
 
@@ -92,6 +94,8 @@ export class LiveAuthority implements CertificateSigner, Closeable {
   }
 
   sign(request: SigningRequest): Promise<SignedCertificate> {
+    const { maxLifetimeMs = Number.POSITIVE_INFINITY } = this.#options;
+    this.#longestMs = Math.max(this.#longestMs, Math.min(request.lifetimeMs, maxLifetimeMs));
     return this.#current.sign(request);
   }
 
@@ -154,12 +158,8 @@ export class LiveAuthority implements CertificateSigner, Closeable {
       'the authority has changed',
     );
     const since = this.#rootSince.get(next.root.fingerprint256) ?? now;
-    const halfLifeMs =
-      this.#options.maxLifetimeMs === undefined ? undefined : this.#options.maxLifetimeMs / 2;
-    if (
-      before.root.fingerprint256 !== next.root.fingerprint256 &&
-      now - since < (halfLifeMs ?? 12 * 3_600_000)
-    ) {
+    // Agents renew at half a life, so by then all of them have what was given out.
+    if (before.root.fingerprint256 !== next.root.fingerprint256 && now - since < this.#longestMs / 2) {
       this.#logger.warn(
         { root: shown(next.root), givenOutForMs: now - since },
         'signs below a root that agents get with their next renewal only; until all have renewed, some connections may fail. ' +

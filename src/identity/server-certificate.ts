@@ -2,7 +2,7 @@
  * The certificate of a control plane's own port: signed by its own authority, renewed at half life and when the authority changes.
  * Its key is in memory alone. It is what @grpc/grpc-js takes as a provider, so new connections get the new one without a restart.
  */
-import type { experimental } from '@grpc/grpc-js';
+import { experimental, type ServerCredentials } from '@grpc/grpc-js';
 import { HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
@@ -49,6 +49,13 @@ export class ServerCertificate implements experimental.CertificateProvider, Clos
   /** PEM: the chain, and the key. */
   get latest(): { readonly certificate: Buffer; readonly privateKey: Buffer } {
     return this.#latest;
+  }
+
+  /** What a gRPC server binds with; clients show tokens and no certificate. */
+  get credentials(): ServerCredentials {
+    // The first argument is the server's own certificate, whatever it is called in the types; the second would be the roots of
+    // clients, without which a server that was given any waits for ever.
+    return experimental.createCertificateProviderServerCredentials(this, null, false);
   }
 
   addIdentityCertificateListener(listener: Listener): void {

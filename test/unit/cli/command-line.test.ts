@@ -17,6 +17,7 @@ const helps = [
   ['lab', 'down', '--help'],
   ['agent', '--help'],
   ['control-plane', '--help'],
+  ['control-plane', 'token', '--help'],
 ];
 
 describe.each(

@@ -2,7 +2,7 @@
 import { copyFileSync, cpSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { experimental, Metadata, Server } from '@grpc/grpc-js';
+import { Metadata, Server } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { createAuthenticate } from '../../../src/identity/authenticate.ts';
@@ -24,14 +24,9 @@ import { opensslAuthority, opensslVerify, temporaryDirectory } from './openssl.t
 const identity = 'spiffe://cluster.local/ns/shop/sa/front';
 const trustDomains = ['cluster.local'];
 
-function credentialsOf(certificate: ServerCertificate) {
-  // The first argument is the server's own certificate, whatever it is called in the types.
-  return experimental.createCertificateProviderServerCredentials(certificate, null, false);
-}
-
 async function serve(server: Server, certificate: ServerCertificate, port = 0): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(`127.0.0.1:${port}`, credentialsOf(certificate), (error, bound) =>
+    server.bindAsync(`127.0.0.1:${port}`, certificate.credentials, (error, bound) =>
       error ? reject(error) : resolve(bound),
     );
   });
