@@ -3,21 +3,15 @@ import { join } from 'node:path';
 import type { AgentConfig } from '../config/agent-options.ts';
 import { KeptCertificates } from '../identity/kept-certificates.ts';
 import { followRevocationFile } from '../identity/revocation-file.ts';
-import { RevocationLists } from '../identity/revocation-lists.ts';
+import type { KnownRevocations } from '../identity/revocation-lists.ts';
 import type { CertificateSigner } from '../identity/signer.ts';
 import { SocketSigner } from '../identity/signing-client.ts';
 import { WorkloadCertificates } from '../identity/workload-certificates.ts';
 import type { Tunnel } from '../tunnel/tunnel.ts';
 import type { AgentScope } from './parts.ts';
 
-/** What the agent knows of revoked certificates; one for all that connects. */
-export class KnownRevocations {
-  lists: RevocationLists = RevocationLists.none;
-}
-
 export async function startCertificates(
-  { config, logs, lifecycle }: AgentScope,
-  revocations: KnownRevocations,
+  { config, logs, lifecycle, revocations }: AgentScope,
   tunnel: () => Pick<Tunnel, 'setIdentity' | 'removeIdentity'>,
 ): Promise<WorkloadCertificates> {
   const logger = logs.scope('identity');
@@ -38,8 +32,7 @@ export async function startCertificates(
 
 /** Before the first connection: nobody who is revoked is let in for the sake of a quick start. */
 export async function startRevocations(
-  { config, logs, lifecycle }: AgentScope,
-  revocations: KnownRevocations,
+  { config, logs, lifecycle, revocations }: AgentScope,
   { tunnel, certificates }: { readonly tunnel: Tunnel; readonly certificates: WorkloadCertificates },
 ): Promise<void> {
   if (config.crlFile === '') return;
@@ -71,6 +64,7 @@ async function openSigner(
     address: config.caAddress,
     rootFile: config.caRootFile,
     tokenFile: config.tokenFile,
+    ...(config.caServerName === '' ? {} : { serverName: config.caServerName }),
     revocations: () => revocations.lists,
   });
   own(signer);

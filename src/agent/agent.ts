@@ -8,6 +8,7 @@ import { Lifecycle } from '../base/lifecycle.ts';
 import { LogRoot } from '../base/logger.ts';
 import type { AgentConfiguration } from '../config/agent-config.ts';
 import type { AgentConfig } from '../config/agent-options.ts';
+import { KnownRevocations } from '../identity/revocation-lists.ts';
 import { nativeAddon } from '../native/addon.ts';
 import { explainConnection } from '../routing/explain.ts';
 import { startAdminServer } from '../runtime/admin-server.ts';
@@ -43,7 +44,8 @@ export async function runAgent({ values: config, sources, warnings }: AgentConfi
   const stop = stopSignals(logger);
   let status = 0;
   try {
-    const scope = { config, sources, version, logs, lifecycle, readiness };
+    const revocations = new KnownRevocations();
+    const scope = { config, sources, version, logs, lifecycle, readiness, revocations };
     const started = startAgent(scope, () => stop.request('POST /quitquitquit'));
     // A signal during the start ends it: what is started by then is closed.
     const reason = await Promise.race([started.then(() => stop.requested), stop.requested]);

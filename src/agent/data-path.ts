@@ -9,7 +9,7 @@ import type { Judge } from '../tunnel/decision-tables.ts';
 import { type DrainOutcome, Tunnel } from '../tunnel/tunnel.ts';
 import { tunnelSettings } from '../tunnel/tunnel-settings.ts';
 import { AgentFlows } from './agent-flows.ts';
-import { KnownRevocations, startCertificates, startRevocations, trustDomains } from './agent-identity.ts';
+import { startCertificates, startRevocations, trustDomains } from './agent-identity.ts';
 import { startCapture } from './kernel-capture.ts';
 import { KernelRefusals } from './kernel-refusals.ts';
 import type { AgentScope, DataPath } from './parts.ts';
@@ -31,8 +31,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   lifecycle.own('flows', flows);
   lifecycle.own('enrolled pods', pods);
 
-  const revocations = new KnownRevocations();
-  const certificates = await startCertificates(scope, revocations, () => tunnel);
+  const certificates = await startCertificates(scope, () => tunnel);
 
   const judge = createJudge(config);
   const refusals = new KernelRefusals(kernel.capture, logs.scope('capture'));
@@ -52,7 +51,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
     onDrained: (podIndex) => pods.enrolment?.onDrained(podIndex),
     logger: logs.scope('tunnel'),
   });
-  await startRevocations(scope, revocations, { tunnel, certificates });
+  await startRevocations(scope, { tunnel, certificates });
   flows.connect(tunnel);
   lifecycle.onClose('tunnel', async (force) => {
     // For an agent that is ended while it starts; a running one has drained by now.

@@ -5,6 +5,7 @@ import type { AgentConfig } from '../config/agent-options.ts';
 import type { Resolvers } from '../dns/resolvers.ts';
 import type { Enrolment } from '../enrolment/enrolment.ts';
 import type { OlderConnections } from '../enrolment/older-connections.ts';
+import type { KnownRevocations } from '../identity/revocation-lists.ts';
 import type { WorkloadCertificates } from '../identity/workload-certificates.ts';
 import type { NativeAddon } from '../native/types.ts';
 import type { Readiness } from '../runtime/readiness.ts';
@@ -25,6 +26,7 @@ export interface AgentScope {
   readonly logs: LogRoot;
   readonly lifecycle: Lifecycle;
   readonly readiness: Readiness;
+  readonly revocations: KnownRevocations;
 }
 
 /** What connections pass through. */

@@ -36,11 +36,13 @@ export class XdsMesh implements MeshSource {
 
   constructor(options: XdsMeshOptions) {
     const { scope, kept } = options;
-    const { config } = scope;
+    const { config, revocations } = scope;
     this.#options = options;
     this.#logger = scope.logs.scope('xds');
     const address = config.xdsAddress;
-    const credentials = onceItWorks(() => controlPlaneCredentials(config.xdsRootFile));
+    const credentials = onceItWorks(() =>
+      controlPlaneCredentials({ rootFile: config.xdsRootFile, revocations: () => revocations.lists }),
+    );
     this.#client = new XdsClient({
       address,
       transport: new GrpcTransport({ address, credentials, serverName: config.xdsServerName }),

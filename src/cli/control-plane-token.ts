@@ -58,7 +58,9 @@ export function defineToken(command: Command, { terminal, finish }: CommandConte
       }
       const { JoinKeys, joinKeyDirectory } = await import('../identity/join-keys.ts');
       const { env, default: usual } = controlPlaneOptions.dataDirectory;
-      const keys = new JoinKeys(joinKeyDirectory(options.dataDir ?? terminal.environment[env] ?? String(usual)));
+      const keys = new JoinKeys(
+        joinKeyDirectory(options.dataDir ?? terminal.environment[env] ?? String(usual)),
+      );
       if (options.node !== undefined) {
         await make(options.node, options, keys);
       } else if (options.revoke !== undefined) {

@@ -218,6 +218,15 @@ export const agentOptions = {
     unit: 'path',
     doc: "Roots that may have signed the authority's own certificate, as PEM. Read again while the agent runs.",
   }),
+  caServerName: option({
+    env: 'HADAL_CA_SERVER_NAME',
+    group: 'Control plane',
+    parse: parse.text,
+    default: '',
+    defaultDoc: 'the host of HADAL_CA_ADDRESS',
+    unit: 'name',
+    doc: "Name in the certificate of the authority's port, where it is not the host of its address.",
+  }),
   tokenFile: option({
     env: 'HADAL_TOKEN_FILE',
     group: 'Control plane',

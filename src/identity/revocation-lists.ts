@@ -72,6 +72,11 @@ export class RevocationLists {
   }
 }
 
+/** What is known now; one for all that connects. */
+export class KnownRevocations {
+  lists: RevocationLists = RevocationLists.none;
+}
+
 /** RFC 5280, 5.1. */
 function readList(der: Buffer): RevocationList {
   const [info, algorithm, signature] = new Asn1Reader(decode(der), 'revocation list').members('sequence');
