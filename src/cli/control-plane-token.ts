@@ -25,7 +25,7 @@ Examples:
 
 interface Options {
   readonly node?: string;
-  readonly lifetime: number;
+  readonly lifetime?: number;
   readonly file?: string;
   readonly list?: true;
   readonly revoke?: string;
@@ -41,7 +41,6 @@ export function defineToken(command: Command, { terminal, finish }: CommandConte
       '--lifetime <duration>',
       'how long it is valid (default: 90d)',
       argument(duration(1_000, longestMs)),
-      90 * day,
     )
     .option('--file <path>', 'write it there, mode 0600, instead of printing it')
     .option('--list', 'print the tokens that are valid, and for which nodes; never the tokens themselves')
@@ -76,7 +75,7 @@ export function defineToken(command: Command, { terminal, finish }: CommandConte
 
   type Keys = InstanceType<typeof import('../identity/join-keys.ts').JoinKeys>;
 
-  async function make(node: string, { lifetime, file }: Options, keys: Keys): Promise<void> {
+  async function make(node: string, { lifetime = 90 * day, file }: Options, keys: Keys): Promise<void> {
     const { makeJoinToken } = await import('../identity/join-token.ts');
     const { token, key } = makeJoinToken(node, lifetime, terminal.now());
     await keys.removeExpired(terminal.now());
