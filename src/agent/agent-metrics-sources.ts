@@ -89,5 +89,13 @@ export function agentMetrics(parts: AgentParts): AgentMetrics {
       return { workloads: workloads.size, services: services.size, policies: policies.size };
     },
     stateRejected: () => meshState.status.rejected,
+    controlPlane: () => {
+      const { controlPlane } = meshState;
+      if (controlPlane === undefined) return undefined;
+      const { status, counters } = controlPlane;
+      const { terminations, messages, messageBytes } = counters;
+      const isConnected = status.state === 'streaming';
+      return { isConnected, rejected: status.rejected.length, terminations, messages, messageBytes };
+    },
   });
 }

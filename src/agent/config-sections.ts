@@ -21,7 +21,7 @@ export function configDump(parts: AgentParts): ConfigDump {
       totals: dumpTotals(tunnel.readTotals()),
     }))
     .section('capture', () => dumpCapture(parts))
-    .section('meshState', () => meshState.status)
+    .section('meshState', () => ({ ...meshState.status, controlPlane: meshState.controlPlane?.status }))
     .section('config', () => dumpConfig(parts))
     .section('version', () => ({
       version: parts.version,

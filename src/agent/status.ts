@@ -1,7 +1,8 @@
 import type { CarriedPod } from '../enrolment/carried-pod.ts';
 import type { WaitingPod } from '../enrolment/restoration.ts';
 import { spiffeText } from '../model/spiffe-id.ts';
-import type { AgentStatus, PodStatus } from '../runtime/agent-status.ts';
+import type { AgentStatus, ControlPlaneStatus, PodStatus } from '../runtime/agent-status.ts';
+import type { XdsStatus } from '../xds/client-state.ts';
 import type { AgentParts } from './parts.ts';
 
 /** The few things that tell whether an agent does its work. */
@@ -10,7 +11,10 @@ export function agentStatus(parts: AgentParts): AgentStatus {
   const { workloads, services, policies } = tunnel.snapshot;
   const { connectionsOpen, tunnelsOpen } = tunnel.readTotals();
   const { error, problems } = meshState.status;
-  const stateError = error ?? (problems.length > 0 ? problems.join('\n') : undefined);
+  const { controlPlane } = meshState;
+  // What a control plane's resources have against them is told with it, one by one.
+  const stateError =
+    error ?? (controlPlane === undefined && problems.length > 0 ? problems.join('\n') : undefined);
   return {
     node: config.nodeName,
     version: parts.version,
@@ -21,9 +25,23 @@ export function agentStatus(parts: AgentParts): AgentStatus {
     pods: [...enrolment.pods().map(podStatus), ...enrolment.waiting().map(waitingStatus(config.trustDomain))],
     mesh: { workloads: workloads.size, services: services.size, policies: policies.size },
     ...(stateError === undefined ? {} : { stateError }),
+    ...(controlPlane === undefined ? {} : { controlPlane: controlPlaneStatus(controlPlane.status) }),
     connectionsOpen,
     tunnelsOpen,
     certificates: certificates.counts(),
+  };
+}
+
+function controlPlaneStatus(status: XdsStatus): ControlPlaneStatus {
+  const { address, state, connectedAt, lastResponseAt, error, rejected } = status;
+  const time = (unixMs: number) => new Date(unixMs).toISOString();
+  return {
+    address,
+    state,
+    ...(connectedAt === undefined ? {} : { connectedAt: time(connectedAt) }),
+    ...(lastResponseAt === undefined ? {} : { heardAt: time(lastResponseAt) }),
+    ...(error === undefined ? {} : { error }),
+    rejected: rejected.map(({ name, reason }) => ({ name, reason })),
   };
 }
 

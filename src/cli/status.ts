@@ -56,12 +56,22 @@ function describe(answer: AgentAnswer<AgentStatus>, now: number): string {
   const lines = [
     `agent of ${node}: ${status.ready ? 'ready' : 'not ready'} (version ${version}, process ${pid}, up ${formatDuration(now - Date.parse(startedAt))})`,
     `  mesh          ${formatCount(mesh.workloads, 'workload')}, ${formatCount(mesh.services, 'service')}, ${formatCount(mesh.policies, 'policy', 'policies')}`,
+    ...controlPlaneLines(status, now),
     `  connections   ${status.connectionsOpen} open, ${formatCount(status.tunnelsOpen, 'tunnel')}`,
     `  certificates  ${certificates.join(', ') || 'none'}`,
     ...wrong.map((problem) => `  problem       ${problem}`),
   ];
   const table = pods.length === 0 ? '  no pods\n' : indent(renderTable(podColumns, pods));
   return `${lines.join('\n')}\n${table}`;
+}
+
+function controlPlaneLines({ controlPlane }: AgentStatus, now: number): string[] {
+  if (controlPlane === undefined) return [];
+  const { address, connectedAt, heardAt } = controlPlane;
+  const ago = (time: string) => formatDuration(now - Date.parse(time));
+  const connected = connectedAt === undefined ? 'not connected' : `connected for ${ago(connectedAt)}`;
+  const heard = heardAt === undefined ? 'nothing heard yet' : `last heard ${ago(heardAt)} ago`;
+  return [`  control plane ${address}, ${connected}, ${heard}`];
 }
 
 const podColumns: readonly Column<PodStatus>[] = [
@@ -71,13 +81,20 @@ const podColumns: readonly Column<PodStatus>[] = [
   { title: 'IDENTITY', cell: ({ identity }) => identity },
 ];
 
-function problems({ pending, stateError, pods, certificates }: AgentStatus): string[] {
+function problems({ pending, stateError, controlPlane, pods, certificates }: AgentStatus): string[] {
   const bad = (certificates.failed ?? 0) + (certificates.overdue ?? 0);
   return [
     ...pending.map((name) => `waits for: ${name}`),
     ...(stateError === undefined
       ? []
       : [`the mesh state was refused, the one before is in force: ${stateError}`]),
+    ...(controlPlane?.error === undefined
+      ? []
+      : [`the control plane is not heard, what it said last is in force: ${controlPlane.error}`]),
+    ...(controlPlane?.rejected ?? []).map(
+      ({ name, reason }) =>
+        `${name} as the control plane has it is refused, its last good version stays: ${reason}`,
+    ),
     ...(bad === 0
       ? []
       : [`${formatCount(bad, 'certificate')} could not be fetched or renewed: hadal certificates`]),

@@ -13,10 +13,27 @@ export interface AgentStatus {
   readonly mesh: { readonly workloads: number; readonly services: number; readonly policies: number };
   /** Why the last mesh state was refused, while the one before is in force. */
   readonly stateError?: string;
+  /** Where the mesh state comes from; absent where a file tells it. */
+  readonly controlPlane?: ControlPlaneStatus;
   readonly connectionsOpen: number;
   readonly tunnelsOpen: number;
   /** Identities by the state of their certificate. */
   readonly certificates: Readonly<Record<string, number>>;
+}
+
+/** The agent's connection to its control plane. Times are ISO 8601. */
+export interface ControlPlaneStatus {
+  readonly address: string;
+  /** `streaming` where all is well; else `connecting` or `waiting` to dial again. */
+  readonly state: string;
+  /** Since when the stream is open. */
+  readonly connectedAt?: string;
+  /** When something was heard for the last time, also from an earlier stream. */
+  readonly heardAt?: string;
+  /** Why there is no stream. */
+  readonly error?: string;
+  /** Resources whose newest version is not in force, and why. */
+  readonly rejected: readonly { readonly name: string; readonly reason: string }[];
 }
 
 export interface PodStatus {

@@ -31,6 +31,18 @@ export interface MetricSources {
   readonly firstExpiry?: () => number | undefined;
   readonly meshResources?: () => Readonly<Record<string, number>>;
   readonly stateRejected?: () => number;
+  /** Undefined where a file tells the mesh state. */
+  readonly controlPlane?: () => ControlPlaneCounters | undefined;
+}
+
+export interface ControlPlaneCounters {
+  readonly isConnected: boolean;
+  /** Resources whose newest version is not in force. */
+  readonly rejected: number;
+  readonly terminations: ReadonlyMap<string, number>;
+  /** By type URL. */
+  readonly messages: ReadonlyMap<string, number>;
+  readonly messageBytes: ReadonlyMap<string, number>;
 }
 
 const noFlags = Object.freeze({ response_flags: '-' });
@@ -102,6 +114,7 @@ export class AgentMetrics {
     ];
     yield ['hadal_mesh_resources', byLabel('kind', this.#sources.meshResources?.())];
     yield ['hadal_state_rejected_total', one(stateRejected?.())];
+    yield* controlPlaneSamples(this.#sources.controlPlane?.());
   }
 
   *#tunnelSamples(): Generator<[MetricName, Sample[]]> {
@@ -119,6 +132,18 @@ export class AgentMetrics {
     const cpu = totals.workerCpuMicroseconds.map((us, worker) => ({ labels: { worker }, value: us / 1e6 }));
     yield ['hadal_worker_cpu_seconds_total', cpu];
   }
+}
+
+function* controlPlaneSamples(counters: ControlPlaneCounters | undefined): Generator<[MetricName, Sample[]]> {
+  if (counters === undefined) return;
+  const { isConnected, rejected, terminations, messages, messageBytes } = counters;
+  const of = (label: string, counts: ReadonlyMap<string, number>) =>
+    byLabel(label, Object.fromEntries(counts));
+  yield ['istio_xds_connection_terminations_total', of('reason', terminations)];
+  yield ['istio_xds_message_total', of('url', messages)];
+  yield ['istio_xds_message_bytes_total', of('url', messageBytes)];
+  yield ['hadal_control_plane_connected', one(Number(isConnected))];
+  yield ['hadal_control_plane_resources_rejected', one(rejected)];
 }
 
 /** `flowsLost` is `flows_lost`: label values are written as the reasons are. */

@@ -50,6 +50,12 @@ export const metricCatalogue = {
     'Connections refused or never established, by reason.',
     ...failureLabels,
   ),
+  istio_xds_connection_terminations_total: counter(
+    'Streams from the control plane that ended, by why.',
+    'reason',
+  ),
+  istio_xds_message_total: counter('Messages from the control plane, by type.', 'url'),
+  istio_xds_message_bytes_total: counter('Their bytes.', 'url'),
   istio_build: gauge('1, with what runs.', 'component', 'tag'),
   workload_manager_active_proxy_count: gauge('Pods that are captured.'),
   workload_manager_pending_proxy_count: gauge('Pods whose enrolment is not complete.'),
@@ -92,6 +98,8 @@ export const metricCatalogue = {
   hadal_certificate_expiry_timestamp_seconds: gauge('When the certificate that expires first does.'),
   hadal_mesh_resources: gauge('What the mesh state holds.', 'kind'),
   hadal_state_rejected_total: counter('Mesh states that were refused as a whole or in part.'),
+  hadal_control_plane_connected: gauge('1 while there is a stream from the control plane.'),
+  hadal_control_plane_resources_rejected: gauge('Resources whose newest version is not in force.'),
   ...processMetrics,
 } as const satisfies Record<string, MetricDescription>;
 

@@ -33,6 +33,30 @@ it('names what is not in order and leaves with 1', async () => {
   expect(status).toBe(1);
 });
 
+it('tells of the control plane whether it is heard, and what of it is refused', async () => {
+  const address = 'hadal-control-plane.hadal-system.svc:15012';
+  const heardAt = '2030-01-01T11:58:00.000Z';
+  const controlPlane = {
+    address,
+    state: 'streaming',
+    connectedAt: '2030-01-01T09:00:00.000Z',
+    heardAt,
+    rejected: [],
+  };
+  const good = await startTestAgent({ status: { ...usualStatus, controlPlane } });
+  const heard = await good.run(['status']);
+  expect(heard.out).toContain(`control plane ${address}, connected for 3h00m, last heard 2m00s ago`);
+  expect(heard.status).toBe(0);
+  const rejected = [{ name: 'shop/deny', reason: 'rules[0]: field number 99 is not understood' }];
+  const away = { address, state: 'waiting', heardAt, error: 'it is gone', rejected };
+  const bad = await startTestAgent({ status: { ...usualStatus, controlPlane: away } });
+  const { out, status } = await bad.run(['status']);
+  expect(out).toContain(`control plane ${address}, not connected, last heard 2m00s ago`);
+  expect(out).toContain('the control plane is not heard, what it said last is in force: it is gone');
+  expect(out).toMatch(/shop\/deny as the control plane has it is refused.*field number 99/);
+  expect(status).toBe(1);
+});
+
 const certificate = (days: number) => ({
   subject: 'spiffe://cluster.local/ns/shop/sa/front',
   serialNumber: '123',

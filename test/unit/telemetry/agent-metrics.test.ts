@@ -129,6 +129,13 @@ it('every metric has its help, its type and its labels; names and values are esc
     firstExpiry: () => 1_900_000_000_000,
     meshResources: () => ({ workloads: 17 }),
     stateRejected: () => 18,
+    controlPlane: () => ({
+      isConnected: true,
+      rejected: 19,
+      terminations: new Map([['Reconnect', 20]]),
+      messages: new Map([['type.googleapis.com/istio.workload.Address', 21]]),
+      messageBytes: new Map([['type.googleapis.com/istio.workload.Address', 22]]),
+    }),
   });
   edges.allot(odd);
   const { body, contentType } = await metrics.render();
