@@ -90,7 +90,7 @@ export class Kubelet {
   #obstacle(pod: PodObject): string | undefined {
     const known = [...this.#options.nodes.keys()];
     if (pod.spec.hostNetwork) return 'hostNetwork is not something that the lab offers';
-    if (pod.spec.securityContext?.runAsUser === 0)
+    if (pod.spec.securityContext.runAsUser === 0)
       return 'securityContext.runAsUser is 0; pods of the lab run unprivileged';
     if (pod.spec.nodeName === '')
       return `spec.nodeName is missing; the lab has no scheduler (nodes: ${known.join(', ')})`;

@@ -41,7 +41,7 @@ export function podPlan(
     removeNetwork: () => deletePodNetns(link),
     // Different pods are different users, so none can signal another or share its ports by SO_REUSEPORT.
     uid:
-      object.spec.securityContext?.runAsUser ?? 20_000 + slot * 50_000 + node.number * maxPodsPerNode + index,
+      object.spec.securityContext.runAsUser ?? 20_000 + slot * 50_000 + node.number * maxPodsPerNode + index,
     mounts,
   };
 }

@@ -49,7 +49,7 @@ export const podObject = z.object({
     runtimeClassName: z.string().optional(),
     hostNetwork: z.boolean().default(false),
     restartPolicy: z.enum(['Always', 'OnFailure', 'Never']).default('Always'),
-    securityContext: z.object({ runAsUser: z.int().min(0).optional() }).optional(),
+    securityContext: z.object({ runAsUser: z.int().min(0).optional() }).default({}),
     containers: z.array(container).min(1, 'a pod needs at least one container'),
   }),
   status: z
