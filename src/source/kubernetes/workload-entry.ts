@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { metadata, portNumber } from './metadata.ts';
+import { metadata, objectName, portNumber } from './metadata.ts';
 
 /** The versions say the same; the newest name stands for all. */
 export const istioNetworking = z
@@ -17,7 +17,7 @@ export const workloadEntrySpec = z.object({
   /** `region/zone/subzone`. */
   locality: z.string().default(''),
   weight: z.int().min(0).max(4_294_967_295).default(0),
-  serviceAccount: z.string().default(''),
+  serviceAccount: z.union([z.literal(''), objectName]).default(''),
 });
 
 const condition = z.object({ type: z.string(), status: z.string() });

@@ -1,0 +1,82 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseAddress } from '../../../../src/model/address.ts';
+import { cidrContains, parseCidr } from '../../../../src/model/cidr.ts';
+import { createMeshSettings } from '../../../../src/model/mesh-settings.ts';
+import { meshSettings } from '../../../../src/source/translate/mesh-settings.ts';
+import { viewOf } from '../../../../src/source/translate/object-view.ts';
+import { node, typed } from './objects.ts';
+
+const serviceCidr = (name: string, cidrs: string[]) =>
+  typed<'ServiceCIDR'>({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'ServiceCIDR',
+    metadata: { name },
+    spec: { cidrs },
+  });
+
+describe('the ranges of a cluster', () => {
+  it('come from nodes, service ranges and options', () => {
+    const view = viewOf([
+      node({}, { podCIDR: '10.0.0.0/24', podCIDRs: ['10.0.0.0/24', 'fd00:0::/64'] }, 'a'),
+      node({}, { podCIDR: '10.0.4.0/24' }, 'b'),
+      node({}, {}, 'c'),
+      serviceCidr('kubernetes', ['10.96.0.0/12', 'fd01::/108']),
+      serviceCidr('more', ['10.200.0.0/16']),
+    ]);
+    expect(meshSettings(view, { podRanges: ['192.168.0.0/16'], serviceRanges: [] })).toMatchObject({
+      podRanges: ['10.0.0.0/24', '10.0.4.0/24', '192.168.0.0/16', 'fd00::/64'],
+      serviceRanges: ['10.96.0.0/12', '10.200.0.0/16', 'fd01::/108'],
+    });
+    expect(meshSettings(viewOf([])).podRanges).toEqual([]);
+  });
+
+  it('of many nodes are joined to few', () => {
+    const nodes = Array.from({ length: 256 }, (_, index) =>
+      node({}, { podCIDRs: [`10.7.${index}.0/24`] }, `n${index}`),
+    );
+    expect(meshSettings(viewOf(nodes)).podRanges).toEqual(['10.7.0.0/16']);
+    expect(meshSettings(viewOf(nodes.slice(0, 3))).podRanges).toEqual(['10.7.0.0/23', '10.7.2.0/24']);
+  });
+});
+
+describe('joined ranges', () => {
+  it.each([
+    [['10.0.0.0/8', '10.1.0.0/16'], ['10.0.0.0/8']],
+    [
+      ['10.0.1.0/24', '10.0.2.0/24'],
+      ['10.0.1.0/24', '10.0.2.0/24'],
+    ],
+    [['10.0.0.5/24', '10.0.0.0/24'], ['10.0.0.0/24']],
+    [['0.0.0.0/1', '128.0.0.0/1'], ['0.0.0.0/0']],
+    [['x', '10.0.0.0/33', ''], []],
+    [['10.0.0.1'], ['10.0.0.1/32']],
+  ])('%j are %j', (given, expected) => {
+    expect(createMeshSettings({ podRanges: given }).podRanges).toEqual(expected);
+  });
+
+  it('hold what they held before, and nothing else', () => {
+    const octet = fc.nat(7);
+    const cidr = fc
+      .tuple(octet, octet, fc.integer({ min: 14, max: 32 }))
+      .map(([a, b, length]) => `10.${a}.${b}.0/${length}`);
+    const address = fc.tuple(octet, octet, octet).map((parts) => `10.${parts.join('.')}`);
+    const holds = (ranges: readonly string[], text: string) => {
+      const parsed = parseAddress(text);
+      return ranges
+        .map(parseCidr)
+        .some((range) => range !== undefined && parsed !== undefined && cidrContains(range, parsed));
+    };
+    fc.assert(
+      fc.property(
+        fc.array(cidr, { maxLength: 12 }),
+        fc.array(address, { minLength: 5 }),
+        (given, addresses) => {
+          const joined = createMeshSettings({ podRanges: given }).podRanges;
+          for (const each of addresses) expect(holds(joined, each)).toBe(holds(given, each));
+          expect(joined.length).toBeLessThanOrEqual(given.length);
+        },
+      ),
+    );
+  });
+});
