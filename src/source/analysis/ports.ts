@@ -39,8 +39,8 @@ function ofPolicies(analysed: Analysed): Finding[] {
     if (!isForAgents(written.object)) return [];
     const { spec } = written.object;
     const check = portCheck(analysed, written.object);
-    return spec.rules.flatMap(({ to, when }, rule) => [
-      ...to.flatMap(({ ports, notPorts }, index) =>
+    return spec.rules.flatMap(({ to = [], when }, rule) => [
+      ...to.flatMap(({ operation: { ports, notPorts } }, index) =>
         [...check(ports, 'ports'), ...check(notPorts, 'notPorts')].map(([name, message]) =>
           finding(
             'warning',
@@ -79,7 +79,7 @@ function ofPeerAuthentications(analysed: Analysed): Finding[] {
 
 interface Selecting {
   readonly metadata: { readonly namespace: string };
-  readonly spec: { readonly selector: Readonly<Record<string, string>> };
+  readonly spec: { readonly selector: { readonly matchLabels: Readonly<Record<string, string>> } };
 }
 
 /** Field with index, and what is wrong with that port, for the pods that the object selects. */
@@ -92,7 +92,7 @@ function portCheck(
     analysed,
     metadata.namespace === names.rootNamespace ? undefined : metadata.namespace,
   );
-  const chosen = selected(reach, spec.selector);
+  const chosen = selected(reach, spec.selector.matchLabels);
   const said = new Set(chosen.flatMap(({ pod }) => (pod === undefined ? [] : containerPorts(pod))));
   // A container need not say its ports; one that says none may have any.
   const isOpen =

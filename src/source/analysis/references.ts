@@ -109,8 +109,8 @@ type Rules = Extract<
 >['spec']['rules'];
 
 function mentions(rules: Rules): Mention[] {
-  return rules.flatMap(({ from, when }, rule) => [
-    ...from.flatMap((source, index) =>
+  return rules.flatMap(({ from = [], when }, rule) => [
+    ...from.flatMap(({ source }, index) =>
       (
         [
           'principals',

@@ -20,9 +20,9 @@ function policies(analysed: Analysed): Finding[] {
       analysed,
       metadata.namespace === view.names.rootNamespace ? undefined : metadata.namespace,
     );
-    const found = selected(reach, spec.selector);
+    const found = selected(reach, spec.selector.matchLabels);
     if (hasSelector(written.object) && found.length === 0) {
-      const message = `selects nothing: ${describeMiss(reach, spec.selector)}`;
+      const message = `selects nothing: ${describeMiss(reach, spec.selector.matchLabels)}`;
       return [finding('warning', 'selects-nothing', written, 'spec.selector.matchLabels', message)];
     }
     const pods = found.flatMap(({ pod }) => pod ?? []);
@@ -53,7 +53,7 @@ function shadowed({ set }: Analysed): Finding[] {
   });
   return byAge.flatMap((written) => {
     const { metadata, spec } = written.object;
-    const key = `${metadata.namespace} ${JSON.stringify(Object.entries(spec.selector).sort())}`;
+    const key = `${metadata.namespace} ${JSON.stringify(Object.entries(spec.selector.matchLabels).sort())}`;
     const winner = first.get(key);
     if (winner === undefined) {
       first.set(key, written.title);

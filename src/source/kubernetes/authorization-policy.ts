@@ -80,19 +80,18 @@ const condition = z
 const isAddressKey = (key: string) => key === 'source.ip' || key === 'destination.ip' || key === 'remote.ip';
 
 const alternatives = <T extends z.ZodType>(item: T) =>
-  z.array(item).min(1, 'is an empty list: give an alternative, or leave it out for any').nullish();
+  z
+    .array(item)
+    .min(1, 'is an empty list: give an alternative, or leave it out for any')
+    .nullish()
+    .transform((items) => items ?? undefined);
 
-const rule = z
-  .strictObject({
-    from: alternatives(z.strictObject({ source })),
-    to: alternatives(z.strictObject({ operation })),
-    when: list(condition),
-  })
-  .transform(({ from, to, when }) => ({
-    from: from?.map((each) => each.source) ?? [],
-    to: to?.map((each) => each.operation) ?? [],
-    when,
-  }));
+const rule = z.strictObject({
+  /** Undefined for anybody. */
+  from: alternatives(z.strictObject({ source })),
+  to: alternatives(z.strictObject({ operation })),
+  when: list(condition),
+});
 
 const spec = z
   .strictObject({
@@ -105,7 +104,7 @@ const spec = z
   })
   .refine(
     ({ selector, targetRef, targetRefs }) =>
-      Object.keys(selector).length === 0 || (!targetRef && targetRefs.length === 0),
+      Object.keys(selector.matchLabels).length === 0 || (!targetRef && targetRefs.length === 0),
     'has a selector and targetRefs: only one of the two',
   )
   .transform(({ targetRef, targetRefs, ...rest }) => ({

@@ -6,9 +6,7 @@ import { securityVersion, workloadSelector } from './policy-parts.ts';
 const mutualTls = z
   .strictObject({ mode: z.enum(['UNSET', 'DISABLE', 'PERMISSIVE', 'STRICT']).default('UNSET') })
   .nullish()
-  .transform((mtls) => mtls?.mode ?? 'UNSET');
-
-export type MutualTlsMode = z.infer<typeof mutualTls>;
+  .transform((mtls) => mtls ?? { mode: 'UNSET' as const });
 
 const spec = z
   .strictObject({
@@ -25,7 +23,7 @@ const spec = z
       .nullish()
       .transform((ports) => ports ?? {}),
   })
-  .refine(({ selector, portLevelMtls }) => isEmpty(portLevelMtls) || !isEmpty(selector), {
+  .refine(({ selector, portLevelMtls }) => isEmpty(portLevelMtls) || !isEmpty(selector.matchLabels), {
     path: ['portLevelMtls'],
     message: 'needs a selector with labels: ports belong to workloads',
   });

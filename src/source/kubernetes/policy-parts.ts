@@ -1,4 +1,7 @@
-/** What AuthorizationPolicy and PeerAuthentication have in common. Unknown fields are refused: one may be a condition. */
+/**
+ * What AuthorizationPolicy and PeerAuthentication have in common. Unknown fields are refused: one may be a condition. What was
+ * parsed has the form of what was written, so it can be written and parsed again.
+ */
 import { z } from 'zod';
 
 /** A list that may be left out or null, as the API server takes it. */
@@ -23,10 +26,7 @@ export const workloadSelector = z
       .transform((labels) => labels ?? {}),
   })
   .nullish()
-  .transform((selector) => selector?.matchLabels ?? {});
-
-/** Empty for a policy of its whole namespace. */
-export type SelectorLabels = z.infer<typeof workloadSelector>;
+  .transform((selector) => selector ?? { matchLabels: {} });
 
 /** What a policy is attached to instead of workloads. */
 export const targetReference = z.strictObject({

@@ -63,10 +63,10 @@ function scopeOf(
   return policy.metadata.namespace === names.rootNamespace ? 'GLOBAL' : 'NAMESPACE';
 }
 
-function translateRule({ from, to, when }: PolicyRule, namespace: string): Rule {
+function translateRule({ from = [], to = [], when }: PolicyRule, namespace: string): Rule {
   const clauses = [
-    clauseOf(to.map(operationMatch)),
-    clauseOf(from.map((source) => sourceMatch(source, namespace))),
+    clauseOf(to.map(({ operation }) => operationMatch(operation))),
+    clauseOf(from.map(({ source }) => sourceMatch(source, namespace))),
     ...when.map((condition) => clauseOf([conditionMatch(condition)])),
   ];
   return Object.freeze({ clauses: Object.freeze(clauses.filter((clause) => clause !== undefined)) });

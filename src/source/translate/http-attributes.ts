@@ -34,10 +34,10 @@ export function isConnectionKey(key: string): key is ConnectionKey {
 }
 
 /** The names of all that a rule asks of HTTP, each once, sorted. */
-export function httpAttributes({ from, to, when }: PolicyRule): string[] {
+export function httpAttributes({ from = [], to = [], when }: PolicyRule): string[] {
   const found = [
-    ...from.flatMap((source) => sourceAttributes.filter((name) => source[name].length > 0)),
-    ...to.flatMap((operation) => operationAttributes.filter((name) => operation[name].length > 0)),
+    ...from.flatMap(({ source }) => sourceAttributes.filter((name) => source[name].length > 0)),
+    ...to.flatMap(({ operation }) => operationAttributes.filter((name) => operation[name].length > 0)),
     ...when.map(({ key }) => key).filter((key) => !isConnectionKey(key)),
   ];
   return [...new Set(found)].sort();

@@ -36,7 +36,7 @@ export const servicesBySelector: ClusterIndex<'Service'> = {
 export const policiesBySelector: ClusterIndex<'AuthorizationPolicy'> = {
   name: 'policies by selector',
   kind: 'AuthorizationPolicy',
-  keysOf: ({ metadata, spec }) => selectorKeys(metadata.namespace, spec.selector),
+  keysOf: ({ metadata, spec }) => selectorKeys(metadata.namespace, spec.selector.matchLabels),
 };
 
 /** All of them, under one key: there are few, and what the mesh has one of must know the first. */

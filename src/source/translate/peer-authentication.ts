@@ -62,7 +62,7 @@ function ownPolicy(
   return oldest(
     view
       .list('PeerAuthentication', namespace)
-      .filter((object) => hasSelector(object) && matchesLabels(object.spec.selector, labels)),
+      .filter((object) => hasSelector(object) && matchesLabels(object.spec.selector.matchLabels, labels)),
   );
 }
 
@@ -85,7 +85,7 @@ function portPolicy(object: PeerAuthenticationObject, view: ClusterView): Author
   const mode = modeOf(object);
   const isStrict = mode === undefined ? isStrictAround(namespace, view) : mode === 'STRICT';
   const differing = Object.entries(portLevelMtls)
-    .filter(([, own]) => own !== 'UNSET' && (own === 'STRICT') !== isStrict)
+    .filter(([, { mode: own }]) => own !== 'UNSET' && (own === 'STRICT') !== isStrict)
     .map(([port]) => Number(port))
     .sort((left, right) => left - right);
   if (differing.length === 0) return undefined;
@@ -110,8 +110,8 @@ function denyWithoutIdentity(namespace: string, name: string, ports: Partial<Mat
 
 /** Undefined: the wider one counts. */
 function modeOf({ spec }: PeerAuthenticationObject): 'STRICT' | 'PERMISSIVE' | undefined {
-  if (spec.mtls === 'UNSET') return undefined;
-  return spec.mtls === 'STRICT' ? 'STRICT' : 'PERMISSIVE';
+  if (spec.mtls.mode === 'UNSET') return undefined;
+  return spec.mtls.mode === 'STRICT' ? 'STRICT' : 'PERMISSIVE';
 }
 
 /** The first by time of creation, then by name; one without a time gives way to those that have one. */

@@ -18,8 +18,8 @@ export function peerAuthenticationWarnings(
 ): TranslationWarning[] {
   const { mtls, portLevelMtls } = object.spec;
   const disabled = [
-    ...(mtls === 'DISABLE' ? ['spec.mtls.mode'] : []),
-    ...Object.entries(portLevelMtls).flatMap(([port, mode]) =>
+    ...(mtls.mode === 'DISABLE' ? ['spec.mtls.mode'] : []),
+    ...Object.entries(portLevelMtls).flatMap(([port, { mode }]) =>
       mode === 'DISABLE' ? [`spec.portLevelMtls["${port}"].mode`] : [],
     ),
   ];

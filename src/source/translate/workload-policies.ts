@@ -15,7 +15,7 @@ export function policiesOf(view: ClusterView, workload: SelectedWorkload): reado
   const selecting = [...new Set([namespace, view.names.rootNamespace])]
     .flatMap((within) => labelKeys(within, labels))
     .flatMap((key) => view.indexed(policiesBySelector, key))
-    .filter((policy) => isForAgents(policy) && matchesLabels(policy.spec.selector, labels))
+    .filter((policy) => isForAgents(policy) && matchesLabels(policy.spec.selector.matchLabels, labels))
     .map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
   const peers = peerAuthenticationOf(workload, view);
   return [...new Set(peers === undefined ? selecting : [...selecting, peers])].sort();

@@ -187,3 +187,30 @@ describe('a PeerAuthentication', () => {
     expect(fieldsOf(document('PeerAuthentication', spec))).toEqual([field]);
   });
 });
+
+describe('what was parsed has the form of what was written', () => {
+  const labels = { selector: { matchLabels: { app: 'front' } } };
+  const full = {
+    from: [{ source: { principals: ['a'], notIpBlocks: ['10.0.0.0/8'] } }],
+    to: [{ operation: { ports: ['80'] } }],
+    when: [{ key: 'source.ip', values: ['::1'] }],
+  };
+  it.each<[string, Json]>([
+    ['AuthorizationPolicy', document('AuthorizationPolicy', undefined)],
+    [
+      'AuthorizationPolicy with everything',
+      document('AuthorizationPolicy', { ...labels, rules: [full, {}] }),
+    ],
+    ['one of a target', document('AuthorizationPolicy', { targetRef: { kind: 'Gateway', name: 'w' } })],
+    ['one of its older version', document('AuthorizationPolicy', {}, {}, 'v1beta1')],
+    ['PeerAuthentication', document('PeerAuthentication', { mtls: null })],
+    [
+      'PeerAuthentication of ports',
+      document('PeerAuthentication', { ...labels, mtls: { mode: 'STRICT' }, portLevelMtls: { '80': {} } }),
+    ],
+  ])('%s', (_, written) => {
+    const parsed = parse(written);
+    if (parsed.kind !== 'object') throw new Error('it is refused');
+    expect(parse(JSON.parse(JSON.stringify(parsed.object)))).toEqual(parsed);
+  });
+});
