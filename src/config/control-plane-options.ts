@@ -129,7 +129,7 @@ export const controlPlaneOptions = {
   certificateLifetime: option({
     env: 'HADAL_MAX_CERTIFICATE_LIFETIME',
     group: 'Authority',
-    parse: parse.duration(10_000, 90 * 86_400_000),
+    parse: parse.duration(2_000, 90 * 86_400_000),
     default: '90d',
     unit: 'duration',
     doc: 'Certificates of workloads live no longer, whatever agents ask for.',

@@ -109,6 +109,44 @@ export function opensslAuthority(
   }
 }
 
+/** The revocation list of an authority, made by OpenSSL; serial numbers in hexadecimal. */
+export function opensslRevocationList(
+  { key, certificate }: OpensslAuthority,
+  serialNumbers: readonly string[],
+  { expired = false } = {},
+): string {
+  const directory = mkdtempSync(join(tmpdir(), 'hadal-crl-'));
+  try {
+    const path = (file: string) => join(directory, file);
+    writeFileSync(path('ca.key'), key, { mode: 0o600 });
+    writeFileSync(path('ca.pem'), certificate);
+    const lines = serialNumbers.map(
+      (serial) => `R\t491231235959Z\t250101000000Z\t${serial}\tunknown\t/CN=x\n`,
+    );
+    writeFileSync(path('index.txt'), lines.join(''));
+    writeFileSync(path('index.txt.attr'), 'unique_subject = no\n');
+    writeFileSync(path('crlnumber'), '01\n');
+    const section = [`database=${path('index.txt')}`, `crlnumber=${path('crlnumber')}`, 'default_md=sha256'];
+    writeFileSync(path('ca.cnf'), `[ca]\ndefault_ca=d\n[d]\n${section.join('\n')}\n`);
+    const dates = expired
+      ? ['-crl_lastupdate', '20200101000000Z', '-crl_nextupdate', '20200102000000Z']
+      : ['-crldays', '7'];
+    return openssl([
+      'ca',
+      '-gencrl',
+      '-config',
+      path('ca.cnf'),
+      '-keyfile',
+      path('ca.key'),
+      '-cert',
+      path('ca.pem'),
+      ...dates,
+    ]);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
 export const ecP256 = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'] as const;
 export const ecP384 = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-384'] as const;
 export const ecP521 = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-521'] as const;
