@@ -2,6 +2,7 @@
  * The certificate of a control plane's own port: signed by its own authority, renewed at half life and when the authority changes.
  * Its key is in memory alone. It is what @grpc/grpc-js takes as a provider, so new connections get the new one without a restart.
  */
+import { X509Certificate } from 'node:crypto';
 import { experimental, type ServerCredentials } from '@grpc/grpc-js';
 import { HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
@@ -113,7 +114,9 @@ async function issue(
 ): Promise<Issued> {
   const key = await generateKey();
   const { chain } = await authority.current.signServer(names, key, lifetimeMs);
-  const renewInMs = Math.min(lifetimeMs, authority.current.expiresAt.getTime() - Date.now()) / 2;
+  // The authority may have given it less than what was asked.
+  const expires = new X509Certificate(chain[0] ?? '').validToDate.getTime();
+  const renewInMs = (expires - Date.now()) / 2;
   return {
     certificate: Buffer.from(chain.join('')),
     privateKey: Buffer.from(keyToPem(key)),
