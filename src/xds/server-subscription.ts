@@ -170,7 +170,6 @@ export class ServerSubscription {
     // A name of which it was told that there is nothing.
     if (this.#named(key) === undefined) this.#removals.delete(key);
     if (this.#isWildcard) return;
-    this.#watched.delete(key);
     for (const resource of this.#store.find(this.#kinds, key)) {
       if (this.#store.isMeant(resource, this.#keys)) continue;
       this.#watched.delete(resource.name);

@@ -107,6 +107,17 @@ describe('an agent that asks by name', () => {
     ]);
   });
 
+  it('hears of the end of what another of its names still means', async () => {
+    const { store, ...rest } = await plane();
+    const agent = new Agent(rest);
+    agent.subscribeTo(addressType, [uid('front-1'), '/fd00::1']);
+    expect(namesOf(await agent.take())).toEqual([uid('front-1')]);
+    agent.send({ typeUrl: addressType, resourceNamesUnsubscribe: [uid('front-1')] });
+    await moment();
+    store.apply(change({ workloads: { removals: [uid('front-1')] } }));
+    expect((await agent.take()).removedResources).toEqual([uid('front-1')]);
+  });
+
   it('is answered again when it asks again', async () => {
     const agent = new Agent(await plane());
     agent.subscribeTo(addressType, []);
