@@ -101,6 +101,41 @@ describe('answers of agents', () => {
   });
 });
 
+describe('what an agent is told that was away for a moment', () => {
+  async function stalled(subscribe: (agent: Agent) => void) {
+    const { store, address } = await startControlPlane({ limits: { unanswered: 1 } });
+    store.apply(change({ policies: { upserts: [policy('one')] }, workloads: { upserts: [pod('a')] } }));
+    const agent = new Agent({ address });
+    subscribe(agent);
+    const unanswered = await agent.next();
+    return { store, agent, goOn: () => agent.acknowledge(unanswered) };
+  }
+
+  it('is not the end of a policy that is there again', async () => {
+    const { store, agent, goOn } = await stalled((each) => {
+      each.subscribe(authorizationType);
+      each.subscribe(addressType);
+    });
+    store.apply(change({ policies: { removals: ['shop/one'] } }));
+    store.apply(change({ policies: { upserts: [policy('one')] }, workloads: { upserts: [pod('b')] } }));
+    goOn();
+    const told = [await agent.take(), await agent.take()];
+    await moment();
+    expect([...told, ...agent.queue].flatMap(({ removedResources }) => removedResources)).toEqual([]);
+    expect(told.flatMap(namesOf)).toEqual(expect.arrayContaining(['shop/one', uid('b')]));
+  });
+
+  it('is not that there is nothing at an address where something came meanwhile', async () => {
+    const { store, agent, goOn } = await stalled((each) => each.subscribeTo(addressType, ['/10.0.0.1']));
+    agent.send({ typeUrl: addressType, resourceNamesSubscribe: ['/10.9.9.9'] });
+    await moment();
+    store.apply(change({ workloads: { upserts: [pod('b', { addresses: ['10.9.9.9'] })] } }));
+    goOn();
+    const told = await agent.take();
+    expect([namesOf(told), told.removedResources]).toEqual([[uid('b')], []]);
+  });
+});
+
 describe('the order of what is told', () => {
   it('is policies, then those that name them, then policies that are gone', async () => {
     const { store, address } = await startControlPlane();
