@@ -47,6 +47,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
     edges,
     connectRefusals: refusals,
     rowsPerPod: config.rowsPerPod,
+    onDemand: config.xdsOnDemand,
     onFlows: (records, lost) => flows.onTunnelFlows(records, lost),
     onDrained: (podIndex) => pods.enrolment?.onDrained(podIndex),
     logger: logs.scope('tunnel'),

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { MeshResources } from '../model/snapshot.ts';
 import { KeptState } from './kept-state.ts';
 import { type Followers, MeshFollower } from './mesh-follower.ts';
 import type { MeshSource } from './mesh-source.ts';
@@ -29,21 +30,24 @@ export async function followMesh(
     await follower.restore(kept).catch((err: unknown) => {
       logger.error({ err }, 'a part of the kept mesh state is not in force; it is tried again with the next');
     });
-  const source =
-    config.xdsAddress === ''
-      ? new MeshState({
-          path: config.stateFile,
-          kept: kept?.resources,
-          onState: async (resources) => {
-            await follower.become(resources);
-            onFirst();
-          },
-          logger,
-        })
-      : new XdsMesh({ scope, follower, kept, onFirst });
+  const source = config.xdsAddress === '' ? ofFile() : ofControlPlane();
   lifecycle.own('mesh state', source);
   await source.start();
   // Ranges that an earlier agent left stay until then.
   if (follower.snapshot.workloads.size === 0) follower.captureClusterRanges();
   return source;
+
+  function ofFile(): MeshState {
+    const onState = async (resources: MeshResources) => {
+      await follower.become(resources);
+      onFirst();
+    };
+    return new MeshState({ path: config.stateFile, kept: kept?.resources, onState, logger });
+  }
+
+  function ofControlPlane(): XdsMesh {
+    const mesh = new XdsMesh({ scope, follower, kept, onFirst });
+    if (config.xdsOnDemand) followers.tunnel.lookUpWith((names) => mesh.lookUp(names));
+    return mesh;
+  }
 }

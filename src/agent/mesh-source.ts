@@ -15,6 +15,4 @@ export interface MeshSource extends Closeable {
   readonly status: MeshSourceStatus;
   /** Of a control plane only. */
   readonly controlPlane?: { readonly status: XdsStatus; readonly counters: XdsCounters };
-  /** Asks for what nobody knows here, by name; undefined where everything is known that is to be known. */
-  readonly lookUp?: (names: Iterable<string>) => void;
 }

@@ -2,6 +2,7 @@ import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { callMetadata, controlPlaneCredentials } from '../identity/control-plane-channel.ts';
 import { noChange } from '../model/change.ts';
+import { isKnownName } from '../tunnel/missing-names.ts';
 import { XdsClient } from '../xds/client.ts';
 import type { XdsCounters, XdsStatus } from '../xds/client-state.ts';
 import { convertResource } from '../xds/codec.ts';
@@ -23,6 +24,8 @@ export interface XdsMeshOptions {
 
 /** So long after a change could not be put in force it is tried again. */
 const enforceAgainMs = 1_000;
+/** So long something that is not there is still asked for. */
+const absentMs = 15_000;
 
 /** The mesh state as a control plane tells it. */
 export class XdsMesh implements MeshSource {
@@ -32,7 +35,7 @@ export class XdsMesh implements MeshSource {
   #failure: string | undefined;
   #again: NodeJS.Timeout | undefined;
   #isClosed = false;
-  readonly lookUp: ((names: Iterable<string>) => void) | undefined;
+  readonly #forgetting = new Set<NodeJS.Timeout>();
 
   constructor(options: XdsMeshOptions) {
     const { scope, kept } = options;
@@ -56,9 +59,9 @@ export class XdsMesh implements MeshSource {
       kept,
       convert: convertResource,
       onChange: (change) => this.#onChange(change),
+      onAbsent: (names) => this.#onAbsent(names),
       logger: this.#logger,
     });
-    this.lookUp = config.xdsOnDemand ? (names) => this.#client.lookUp(names) : undefined;
   }
 
   get controlPlane(): { readonly status: XdsStatus; readonly counters: XdsCounters } {
@@ -81,9 +84,15 @@ export class XdsMesh implements MeshSource {
     this.#client.start();
   }
 
+  /** Asks for what nobody knows here, by name. */
+  lookUp(names: readonly string[]): boolean {
+    return this.#client.lookUp(names);
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#again);
+    for (const timer of this.#forgetting) clearTimeout(timer);
     await this.#client.close();
   }
 
@@ -91,6 +100,17 @@ export class XdsMesh implements MeshSource {
     const { follower, onFirst } = this.#options;
     await this.#enforce(() => follower.apply(told.change, told));
     onFirst();
+  }
+
+  /** For a while what comes to be is told at once; then a scan of the cluster's ranges is forgotten, here and there. */
+  #onAbsent(names: readonly string[]): void {
+    const timer = setTimeout(() => {
+      this.#forgetting.delete(timer);
+      const { snapshot } = this.#options.follower;
+      this.#client.lookAway(names.filter((name) => !isKnownName(snapshot, name)));
+    }, absentMs);
+    timer.unref();
+    this.#forgetting.add(timer);
   }
 
   /** What fails is tried again: half of it must not be all that holds. */

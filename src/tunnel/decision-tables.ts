@@ -21,6 +21,7 @@ import {
   refusalOf,
   toDecision,
 } from './decision.ts';
+import { missingNames } from './missing-names.ts';
 import { QuestionDesk } from './question-desk.ts';
 import type { QuestionRate } from './question-queue.ts';
 import { type LedgerEntry, RowLedger } from './row-ledger.ts';
@@ -48,6 +49,11 @@ export interface DecisionTablesOptions {
   readonly unknownRefusalMs: number;
   /** Of a pod's own connections, and of each peer's to it. */
   readonly questionRate: QuestionRate;
+  /**
+   * On demand: asks for what a judgement looked for and did not find; true when any of it was not asked for before. Where it is
+   * missing all that is to be known is known, or comes by itself.
+   */
+  readonly lookUp?: (names: readonly string[]) => boolean;
   /** A question that could not be decided; its connection is refused when it has waited long enough. */
   readonly onFailure: (error: HadalError) => void;
 }
@@ -61,6 +67,8 @@ export interface DecisionCounts {
   readonly judged: number;
   readonly evicted: number;
 }
+
+type AnyJudgement = OutboundJudgement | InboundJudgement;
 
 /** How long rows are derived again before the event loop gets its turn. */
 const sliceMs = 8;
@@ -181,12 +189,21 @@ export class DecisionTables {
       return;
     }
     const judgement = this.#judge(question);
-    if (unknownReasons.has(judgement.reason) && this.#waiting.hasRoom(question)) {
+    if (this.#mayBeLearnt(question, judgement) && this.#waiting.hasRoom(question)) {
       this.#waiting.enter(question, judgement.dependencies);
       return;
     }
     this.#waiting.leave(question);
     this.#record(question, judgement, batch);
+  }
+
+  /** Whether it is worth to wait for more knowledge; asks for it where it does not come by itself. */
+  #mayBeLearnt(question: TunnelQuestion, { reason, dependencies }: AnyJudgement): boolean {
+    const isUnknown = unknownReasons.has(reason);
+    const { lookUp } = this.#options;
+    if (lookUp === undefined || !(isUnknown || reason === reasons.WAYPOINT_NOT_READY)) return isUnknown;
+    const isAsked = lookUp(missingNames(this.#snapshot, dependencies));
+    return isUnknown || isAsked || this.#waiting.has(question);
   }
 
   #judge(question: TunnelQuestion): OutboundJudgement | InboundJudgement {

@@ -25,6 +25,8 @@ export interface TunnelParts
   readonly logger: Logger;
   /** Packed flow records, and how many were lost before them. */
   readonly onFlows: (records: Uint8Array, lost: number) => void;
+  /** Not all of the mesh is sent: what is missing is asked for, see `lookUpWith`. */
+  readonly onDemand?: boolean;
   /** The last connection of a pod that left has ended. */
   readonly onDrained: (podIndex: number) => void;
 }
@@ -56,6 +58,7 @@ export class Tunnel {
   readonly #handle: TunnelHandle;
   readonly #decisions: DecisionTables;
   readonly #pods = new Map<number, CarriedPod>();
+  #lookUp: (names: readonly string[]) => boolean = () => false;
 
   constructor(parts: TunnelParts) {
     const { native, settings } = parts;
@@ -73,6 +76,7 @@ export class Tunnel {
       unknownWaitMs: unknownWaitMs(settings.questionTimeoutMs),
       waitingPerPod,
       unknownRefusalMs,
+      ...(parts.onDemand === true && { lookUp: (names: readonly string[]) => this.#lookUp(names) }),
       onFailure: (err) => parts.logger.error({ err }, 'a connection could not be decided and is refused'),
       questionRate: {
         perSecond: questionsPerSecond,
@@ -85,6 +89,11 @@ export class Tunnel {
 
   get snapshot(): MeshSnapshot {
     return this.#decisions.snapshot;
+  }
+
+  /** Who is asked for what nobody knows here; true when it was not asked before. */
+  lookUpWith(lookUp: (names: readonly string[]) => boolean): void {
+    this.#lookUp = lookUp;
   }
 
   /** `diff` is the difference to the snapshot before. */

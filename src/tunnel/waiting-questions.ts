@@ -30,6 +30,10 @@ export class WaitingQuestions {
     return this.#room.values();
   }
 
+  has(question: TunnelQuestion): boolean {
+    return this.#room.has(keyText(question));
+  }
+
   /** Whether one more of this pod may wait, or this one does already. */
   hasRoom(question: TunnelQuestion): boolean {
     return this.#room.has(keyText(question)) || (this.#ofPod.get(question.podIndex) ?? 0) < this.#mostOfPod;

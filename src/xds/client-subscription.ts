@@ -67,6 +67,12 @@ export interface Received {
   readonly absent: readonly string[];
 }
 
+/** What is wanted from now on, and the request that says so. */
+export interface Asked {
+  readonly subscription: Subscription;
+  readonly request: Request;
+}
+
 export interface SubscriptionStart {
   readonly typeUrl: string;
   readonly wildcard: boolean;
@@ -103,10 +109,7 @@ export function openingRequest({ typeUrl, wildcard, wanted, retained }: Subscrip
 }
 
 /** Asks for names that were not asked for yet; undefined when there are none. */
-export function lookUp(
-  subscription: Subscription,
-  names: Iterable<string>,
-): { readonly subscription: Subscription; readonly request: Request } | undefined {
+export function lookUp(subscription: Subscription, names: Iterable<string>): Asked | undefined {
   const fresh = [...new Set(names)].filter((name) => !subscription.wanted.has(name));
   if (fresh.length === 0 || subscription.wildcard) return undefined;
   const { typeUrl, wanted } = subscription;
@@ -124,10 +127,7 @@ export function lookUp(
 }
 
 /** Stops asking for names, so that a later question asks anew. */
-export function lookAway(
-  subscription: Subscription,
-  names: Iterable<string>,
-): { readonly subscription: Subscription; readonly request: Request } | undefined {
+export function lookAway(subscription: Subscription, names: Iterable<string>): Asked | undefined {
   const asked = [...names].filter((name) => subscription.wanted.has(name));
   if (asked.length === 0) return undefined;
   const wanted = new Set(subscription.wanted);

@@ -18,8 +18,10 @@ import {
 } from './client-state.ts';
 import type { RawResource, RawResponse, XdsStream, XdsTransport } from './client-stream.ts';
 import {
+  type Asked,
   type Converted,
   createSubscription,
+  lookAway,
   lookUp,
   openingRequest,
   type Received,
@@ -147,14 +149,22 @@ export class XdsClient implements Closeable {
     this.#running = this.#run(this.#closing.signal);
   }
 
-  /** On demand: asks for addresses by name. Those asked for before are known, or not there. */
-  lookUp(names: Iterable<string>): void {
-    const subscription = this.#subscription(addressType);
-    const asked = lookUp(subscription, names);
-    if (asked === undefined) return;
+  /** On demand: asks for addresses by name; true when any of them was not asked for yet. */
+  lookUp(names: Iterable<string>): boolean {
+    return this.#ask(lookUp(this.#subscription(addressType), names));
+  }
+
+  /** Nobody wants to know any more: a later question asks anew. */
+  lookAway(names: Iterable<string>): void {
+    this.#ask(lookAway(this.#subscription(addressType), names));
+  }
+
+  #ask(asked: Asked | undefined): boolean {
+    if (asked === undefined) return false;
     this.#subscriptions.set(addressType, asked.subscription);
     // Without a stream the opening request of the next one asks.
     this.#stream?.send(asked.request);
+    return true;
   }
 
   async close(): Promise<void> {

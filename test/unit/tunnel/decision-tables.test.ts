@@ -270,6 +270,47 @@ describe('an unknown destination', () => {
   });
 });
 
+describe('what is not known yet, on demand', () => {
+  it('is asked for by every name that the judgement looked for, and waited for', () => {
+    const asked: string[][] = [];
+    const lookUp = (names: readonly string[]) => asked.push([...names]) > 0;
+    const decisions = tables({ lookUp });
+    decisions.setSnapshot(createSnapshot({ workloads: [], services: [], policies: [] }));
+    decisions.ask([outbound('10.96.0.1', 80)]);
+    expect(asked).toEqual([['Kubernetes//Pod/shop/front']]);
+    const { workloads } = mesh();
+    const own = [...workloads.values()].filter(({ uid }) => uid === front.uid);
+    decisions.setSnapshot(createSnapshot({ workloads: own, services: [], policies: [] }));
+    expect(asked.at(-1)).toEqual(['/10.96.0.1']);
+    expect(written.outbound.size).toBe(0);
+    decisions.setSnapshot(mesh());
+    expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.NONE }]);
+  });
+
+  it('is also a waypoint that only its name is known of; once asked, the answer counts', () => {
+    const known = new Set<string>();
+    const lookUp = (names: readonly string[]) => {
+      const fresh = names.filter((name) => !known.has(name));
+      for (const name of fresh) known.add(name);
+      return fresh.length > 0;
+    };
+    const decisions = tables({ lookUp });
+    const destination = { kind: 'hostname', namespace: 'shop', hostname: 'waypoint.shop.svc' } as const;
+    const waypoint = { destination, hboneMtlsPort: 15008 };
+    const behind = workload('behind', '10.0.5.5', { waypoint });
+    const all = () => mesh({ workloads: [...mesh().workloads.values(), behind] });
+    decisions.setSnapshot(all());
+    decisions.ask([outbound('10.0.5.5', 80)]);
+    expect(known).toEqual(new Set(['shop/waypoint.shop.svc']));
+    expect(decisions.counts().waiting).toBe(1);
+    vi.advanceTimersByTime(5_001);
+    expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.WAYPOINT_NOT_READY }]);
+    decisions.ask([outbound('10.0.5.5', 81)]);
+    expect(decisions.counts().waiting).toBe(0);
+    expect(written.outbound.size).toBe(2);
+  });
+});
+
 describe('a change of the mesh', () => {
   it('touches the rows that depend on it and no others', () => {
     const decisions = tables();

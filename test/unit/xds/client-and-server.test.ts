@@ -300,7 +300,7 @@ describe('an agent and its control plane', () => {
     const address = `127.0.0.1:${port}`;
     const agent = await Follower.start({
       address,
-      transport: new GrpcTransport({ address, credentials: () => controlPlaneCredentials(rootFile) }),
+      transport: new GrpcTransport({ address, credentials: () => controlPlaneCredentials({ rootFile }) }),
       metadata: () => callMetadata(tokenFile),
     });
     const fails = (why: RegExp) => vi.waitFor(() => expect(agent.client.status.error).toMatch(why));
