@@ -19,21 +19,28 @@ export interface MeshReader {
 }
 
 export function addMeshOptions(command: Command): Command {
-  return addAgentOptions(command).option(
+  return addDirectoryOption(addAgentOptions(command));
+}
+
+export function addDirectoryOption(command: Command): Command {
+  return command.option(
     '--directory <dir>',
     'manifests (*.yaml, *.json) as if they ran, without agent and cluster',
+  );
+}
+
+export function refuseAgents({ admin, lab, node }: AgentChoice): void {
+  if (admin === undefined && lab === undefined && node === undefined) return;
+  throw new HadalError(
+    'ERR_USAGE',
+    '--directory is asked instead of agents: leave out --admin, --lab and --node',
   );
 }
 
 export async function findMesh(choice: MeshChoice, terminal: Terminal): Promise<MeshReader> {
   const { directory, ...agents } = choice;
   if (directory === undefined) return askedMesh(agents, terminal);
-  if (agents.admin !== undefined || agents.lab !== undefined || agents.node !== undefined) {
-    throw new HadalError(
-      'ERR_USAGE',
-      '--directory is asked instead of agents: leave out --admin, --lab and --node',
-    );
-  }
+  refuseAgents(agents);
   // Loaded only here: neither an agent's parts nor the addon are needed to ask one.
   const { openDirectoryMesh } = await import('./directory-mesh.ts');
   const { mesh, notes } = openDirectoryMesh(directory);

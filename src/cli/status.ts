@@ -1,32 +1,57 @@
 import type { Command } from 'commander';
+import type { ControlPlaneStatus } from '../controlplane/plane-reports.ts';
 import type { AgentStatus, PodStatus } from '../runtime/agent-status.ts';
 import { type AgentAnswer, askAgents, describeAddress } from './admin-client.ts';
 import { type AgentChoice, addAgentOptions, findAgents } from './agent-address.ts';
 import type { CommandContext } from './command-module.ts';
+import { addDirectoryOption, refuseAgents } from './mesh-choice.ts';
 import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
+import {
+  describeObjects,
+  describePlane,
+  type PlaneReport,
+  planeProblems,
+  readPlaneReport,
+} from './plane-status.ts';
 import { formatCount, formatDuration } from './quantities.ts';
 import { type Column, renderTable } from './table.ts';
 import { exitStatus } from './terminal.ts';
 
 const examples = `
-Ends with 1 when an agent does not answer or is not ready, or when a pod is not captured.
+Of a control plane (--admin) and of a directory: which pods are in the mesh, and why or why not. Ends with 1 when an agent or the
+control plane does not answer or is not ready, when a pod is not captured, or when an object is rejected.
 
 Examples:
   $ hadal status
   $ hadal status --lab bookshop -o json
+  $ hadal status --admin http://127.0.0.1:15000
+  $ hadal status --directory manifests
 `;
 
 interface Options extends AgentChoice {
   readonly output: OutputFormat;
+  readonly directory?: string;
 }
 
+type Status = AgentStatus | PlaneReport;
+
 export function define(command: Command, { terminal, finish }: CommandContext): void {
-  addAgentOptions(command)
+  addDirectoryOption(addAgentOptions(command))
     .addOption(outputOption('table', 'json'))
     .addHelpText('after', examples)
-    .action(async (options: Options) => {
+    .action(async ({ directory, ...options }: Options) => {
+      if (directory !== undefined) {
+        refuseAgents(options);
+        const { reportDirectory } = await import('./directory-status.ts');
+        const report = reportDirectory(directory);
+        terminal.out(options.output === 'json' ? jsonText(report) : describeObjects(report));
+        if (report.rejected.length > 0) finish(exitStatus.failed);
+        return;
+      }
       const agents = await findAgents(options, terminal);
-      const answers = await askAgents<AgentStatus>(agents, '/status');
+      const answers = await Promise.all(
+        (await askAgents<AgentStatus | ControlPlaneStatus>(agents, '/status')).map(withReport),
+      );
       if (options.output === 'json') terminal.out(jsonText({ agents: answers.map(toJson) }));
       // What is known comes before what failed.
       else terminal.out(answers.map((answer) => describe(answer, terminal.now())).join('\n'));
@@ -34,20 +59,32 @@ export function define(command: Command, { terminal, finish }: CommandContext): 
     });
 }
 
-function toJson(answer: AgentAnswer<AgentStatus>): unknown {
+function toJson(answer: AgentAnswer<Status>): unknown {
   return 'value' in answer
     ? answer.value
     : { address: describeAddress(answer.agent), error: answer.error.toJSON() };
 }
 
-function isInOrder(answer: AgentAnswer<AgentStatus>): boolean {
-  return 'value' in answer && problems(answer.value).length === 0;
+/** A control plane has more to tell than its status says. */
+async function withReport(
+  answer: AgentAnswer<AgentStatus | ControlPlaneStatus>,
+): Promise<AgentAnswer<Status>> {
+  if ('error' in answer) return answer;
+  const { agent, value } = answer;
+  return 'role' in value ? { agent, value: await readPlaneReport(agent, value) } : { agent, value };
 }
 
-function describe(answer: AgentAnswer<AgentStatus>, now: number): string {
+function isInOrder(answer: AgentAnswer<Status>): boolean {
+  if ('error' in answer) return false;
+  const { value } = answer;
+  return 'role' in value ? planeProblems(value).length === 0 : problems(value).length === 0;
+}
+
+function describe(answer: AgentAnswer<Status>, now: number): string {
   if ('error' in answer)
     return `agent of ${answer.agent.name}: ${answer.error.message} (${answer.error.code})\n`;
   const status = answer.value;
+  if ('role' in status) return describePlane(status, now);
   const { node, version, pid, startedAt, mesh, pods } = status;
   const wrong = problems(status);
   const certificates = Object.entries(status.certificates)

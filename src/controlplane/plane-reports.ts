@@ -1,7 +1,7 @@
 /** What a running control plane shows of itself: status, dump, metrics. It only reads. */
 import { ConfigDump } from '../runtime/config-dump.ts';
 import { dumpPolicies, dumpServices, dumpWorkloads } from '../runtime/mesh-dump.ts';
-import { enrolmentWish, isPublished } from '../source/translate/enrolment.ts';
+import { enrolmentReport, enrolmentWish, isPublished } from '../source/translate/enrolment.ts';
 import { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts';
 import type { AgentConnection } from '../xds/server-status.ts';
 import type { PlaneParts } from './plane-parts.ts';
@@ -98,13 +98,21 @@ export function planeDump(parts: PlaneParts): ConfigDump {
     .section('version', () => ({ version, node: process.versions.node }));
 }
 
-/** Every pod, whether it is to be in the mesh, why or why not, and whether its agent holds it. */
+/** Every pod: whether it is to be in the mesh, why or why not, whether its agent holds it, and a sentence about that. */
 function enrolment({ translation }: PlaneParts): unknown[] {
   const view = translation.objects.view(() => {});
   return translation.objects.all('Pod').map((pod) => {
-    const { name, namespace } = pod.metadata;
-    const { wanted, reason } = enrolmentWish(pod, view.get('Namespace', '', namespace), view.names.enrolment);
-    return { name, namespace, node: pod.spec.nodeName, wanted, reason, enrolled: isPublished(pod) };
+    const within = view.get('Namespace', '', pod.metadata.namespace);
+    const {
+      namespace,
+      pod: name,
+      node,
+      state,
+      reason,
+      detail,
+    } = enrolmentReport(pod, within, view.names.enrolment);
+    const { wanted } = enrolmentWish(pod, within, view.names.enrolment);
+    return { name, namespace, node, wanted, reason, enrolled: isPublished(pod), state, detail };
   });
 }
 

@@ -98,7 +98,9 @@ export interface TestAgent {
 /** A real admin server over real flows; only what an agent would know is made up. */
 export async function startTestAgent(
   facts: {
-    readonly status?: AgentStatus;
+    readonly status?: object;
+    /** More of `/config_dump`. */
+    readonly sections?: Readonly<Record<string, unknown>>;
     readonly certificates?: readonly CertificateStatus[];
     /** The mesh that it knows. */
     readonly mesh?: MeshSnapshot;
@@ -113,15 +115,17 @@ export async function startTestAgent(
   const { readLive, mesh = emptySnapshot } = facts;
   const flows = log.channel('tunnel', undefined, readLive === undefined ? {} : { readLive });
   const socketPath = join(directory, 'admin.sock');
+  const configDump = new ConfigDump()
+    .section('certificates', () => facts.certificates ?? [])
+    .section('workloads', () => dumpWorkloads(mesh))
+    .section('services', () => dumpServices(mesh))
+    .section('policies', () => dumpPolicies(mesh));
+  for (const [name, value] of Object.entries(facts.sections ?? {})) configDump.section(name, () => value);
   const server = await startAdminServer({
     node: 'node-1',
     port: 0,
     socketPath,
-    configDump: new ConfigDump()
-      .section('certificates', () => facts.certificates ?? [])
-      .section('workloads', () => dumpWorkloads(mesh))
-      .section('services', () => dumpServices(mesh))
-      .section('policies', () => dumpPolicies(mesh)),
+    configDump,
     explain: (source, destination) => explainInMesh(mesh, defaultMeshNames, source, destination),
     logs: new LogRoot({ level: 'silent' }),
     connections: (query) => log.connections(query),

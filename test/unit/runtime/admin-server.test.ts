@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { expect, it, onTestFinished } from 'vitest';
 import { LogRoot, silentLogger } from '../../../src/base/logger.ts';
+import type { Explanation } from '../../../src/routing/explain.ts';
 import { type AdminServerOptions, startAdminServer } from '../../../src/runtime/admin-server.ts';
 import { ConfigDump } from '../../../src/runtime/config-dump.ts';
 import type { ConnectionQuery } from '../../../src/telemetry/flow-log.ts';
@@ -187,4 +188,22 @@ it('does nothing for a web page in somebody’s browser', async () => {
   expect(await ask(server, '/quitquitquit', { method: 'POST', headers })).toMatchObject({ status: 403 });
   await new Promise((resolve) => setImmediate(resolve));
   expect(ended).toBe(false);
+});
+
+it('explains a connection, and says what is missing of the question', async () => {
+  const explanation = { verdict: 'allowed', reason: 'none' } as Explanation;
+  const { get } = await start({
+    explain: (source, destination) => ({ ...explanation, source, destination }),
+  });
+  const answer = await get('/explain?source=shop/front&destination=catalog:80');
+  expect(JSON.parse(answer.text)).toEqual({
+    ...explanation,
+    source: 'shop/front',
+    destination: 'catalog:80',
+  });
+  expect(await get('/explain?source=shop/front')).toMatchObject({ status: 400 });
+});
+
+it('has no explanation where nothing is judged', async () => {
+  expect(await (await start()).get('/explain?source=a&destination=b')).toMatchObject({ status: 404 });
 });
