@@ -11,6 +11,7 @@ docs/control-plane-configuration.md has all of them with their units. Ends on SI
 
 Examples:
   $ hadal control-plane --directory /etc/mesh
+  $ hadal control-plane --source kubernetes
   $ hadal control-plane --directory /etc/mesh --authority-directory /etc/cacerts --listen 0.0.0.0:15012
 `;
 

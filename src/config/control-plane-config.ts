@@ -12,8 +12,12 @@ function checkTogether(config: ControlPlaneConfig): readonly string[] {
   const ports = [config.listen.port, config.adminPort, config.metricsPort, config.readinessPort];
   const rules: readonly (readonly [boolean, string])[] = [
     [
-      config.directory === '',
-      'there is no source of objects: HADAL_DIRECTORY (--directory DIR) names a directory of manifests',
+      config.source === 'directory' && config.directory === '',
+      'there is no source of objects: HADAL_DIRECTORY (--directory DIR) names a directory of manifests, HADAL_SOURCE=kubernetes takes a cluster',
+    ],
+    [
+      config.source === 'kubernetes' && config.directory !== '',
+      'HADAL_DIRECTORY and HADAL_SOURCE=kubernetes are two sources; leave out one',
     ],
     [
       new Set(ports).size < ports.length,

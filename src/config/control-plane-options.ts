@@ -4,6 +4,14 @@ import * as parse from './parsers.ts';
 
 /** Every option of `hadal control-plane`. The documentation, the defaults and the checks are made from this table. */
 export const controlPlaneOptions = {
+  source: option({
+    env: 'HADAL_SOURCE',
+    group: 'Source',
+    parse: parse.oneOf('directory', 'kubernetes'),
+    default: 'directory',
+    unit: 'directory, kubernetes',
+    doc: 'Where objects come from: a directory of manifests, or the API of a Kubernetes cluster.',
+  }),
   directory: option({
     env: 'HADAL_DIRECTORY',
     group: 'Source',
@@ -11,6 +19,40 @@ export const controlPlaneOptions = {
     default: '',
     unit: 'path',
     doc: 'Directory of manifests (*.yaml, *.json, many documents in a file), watched. A bad object is rejected alone and keeps its last good version.',
+  }),
+  kubeconfig: option({
+    env: 'HADAL_KUBECONFIG',
+    group: 'Source',
+    parse: parse.optionalPath,
+    default: '',
+    defaultDoc: "the pod's service account, else KUBECONFIG, else ~/.kube/config",
+    unit: 'path',
+    doc: 'Kubernetes: a kubeconfig that names the API server and the credentials.',
+  }),
+  kubeContext: option({
+    env: 'HADAL_KUBE_CONTEXT',
+    group: 'Source',
+    parse: parse.text,
+    default: '',
+    defaultDoc: "the kubeconfig's current one",
+    unit: 'name',
+    doc: 'Kubernetes: a context of the kubeconfig.',
+  }),
+  leaseNamespace: option({
+    env: 'HADAL_LEASE_NAMESPACE',
+    group: 'Source',
+    parse: parse.text,
+    default: 'hadal-system',
+    unit: 'name',
+    doc: 'Kubernetes: namespace of the Lease hadal-control-plane. The replica that holds it writes the status of objects; all of them serve.',
+  }),
+  leaseDurationMs: option({
+    env: 'HADAL_LEASE_DURATION',
+    group: 'Source',
+    parse: parse.duration(1_000, 600_000),
+    default: '15s',
+    unit: 'duration',
+    doc: 'Kubernetes: a replica that has not renewed the Lease for so long writes no more, and another takes over.',
   }),
   clusterId: option({
     env: 'HADAL_CLUSTER_ID',
@@ -133,6 +175,22 @@ export const controlPlaneOptions = {
     default: '90d',
     unit: 'duration',
     doc: 'Certificates of workloads live no longer, whatever agents ask for.',
+  }),
+  agentAccounts: option({
+    env: 'HADAL_AGENT_ACCOUNTS',
+    group: 'Authority',
+    parse: parse.list(parse.text),
+    default: 'hadal-system/hadal-agent',
+    unit: 'list of namespace/name',
+    doc: "Kubernetes: service accounts of agents. A pod-bound token of theirs may ask for the identities of its node's pods, any other for its own only.",
+  }),
+  tokenAudiences: option({
+    env: 'HADAL_TOKEN_AUDIENCES',
+    group: 'Authority',
+    parse: parse.list(parse.text),
+    default: 'istio-ca',
+    unit: 'list',
+    doc: 'Kubernetes: a service account token must be for one of these.',
   }),
   listen: option({
     env: 'HADAL_LISTEN',

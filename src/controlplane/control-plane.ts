@@ -17,8 +17,10 @@ import { Readiness } from '../runtime/readiness.ts';
 import { startReadinessServer } from '../runtime/readiness-server.ts';
 import { stopSignals } from '../runtime/stop-signals.ts';
 import { packageVersion } from '../runtime/version.ts';
+import { ApiClient } from '../source/api-server/api-client.ts';
+import { loadApiConfig } from '../source/api-server/api-config.ts';
+import { createApiServerSource } from '../source/api-server/api-server-source.ts';
 import { DirectorySource } from '../source/directory/directory-source.ts';
-import type { ObjectSource } from '../source/object-source.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import { defaultEnrolmentRules } from '../source/translate/enrolment.ts';
 import { ResourceStore } from '../xds/resource-store.ts';
@@ -29,6 +31,7 @@ import { MeshTranslation } from './mesh-translation.ts';
 import { openPlaneAuthority } from './plane-authority.ts';
 import type { MeshParts, PlaneParts, PlaneScope } from './plane-parts.ts';
 import { planeDump, planeMetrics, planeStatus } from './plane-reports.ts';
+import { prepareStatusWriting } from './plane-status-writing.ts';
 
 /** For the parts that end after the calls. */
 const endingMs = 2_000;
@@ -91,9 +94,14 @@ async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<v
   const discovery = new DiscoveryServer({ store: mesh.store, authenticate, logger: logs.scope('discovery') });
   const parts: PlaneParts = { ...scope, ...mesh, ...authority, discovery };
   await startServers(parts, quit);
-  await mesh.source.start((change) => mesh.publisher.onChange(change));
+  const writing = prepareStatusWriting(parts);
+  await mesh.source.start((change) => {
+    mesh.publisher.onChange(change);
+    writing?.onChange();
+  });
   // Agents that come now must not take half a mesh for the whole.
   await mesh.publisher.flush();
+  writing?.start();
   done.mesh();
   await startPort(parts);
   done.port();
@@ -115,8 +123,10 @@ function startMesh(scope: PlaneScope): MeshParts {
     longestMs: config.longestWait,
   });
   lifecycle.own('mesh publisher', publisher);
-  const source = lifecycle.own('source', openSource(scope));
-  return { source, translation, publisher, store };
+  const { source, api } = openSource(scope);
+  if (api !== undefined) lifecycle.own('connections to the Kubernetes API', api);
+  lifecycle.own('source', source);
+  return { source, api, translation, publisher, store };
 }
 
 async function startPort(parts: PlaneParts): Promise<void> {
@@ -137,8 +147,15 @@ async function startPort(parts: PlaneParts): Promise<void> {
     .info({ listen: config.listen.text, names: config.serverNames }, 'agents are served');
 }
 
-function openSource({ config, logs }: PlaneScope): ObjectSource {
-  return new DirectorySource({ directory: config.directory, logger: logs.scope('source') });
+function openSource({ config, logs }: PlaneScope): Pick<MeshParts, 'source' | 'api'> {
+  const logger = logs.scope('source');
+  if (config.source === 'directory') {
+    return { source: new DirectorySource({ directory: config.directory, logger }), api: undefined };
+  }
+  const api = new ApiClient(
+    loadApiConfig({ file: config.kubeconfig || undefined, context: config.kubeContext || undefined }),
+  );
+  return { source: createApiServerSource(api, { logger }), api };
 }
 
 function meshNames(config: ControlPlaneConfig): MeshNames {

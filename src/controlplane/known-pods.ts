@@ -1,7 +1,7 @@
 /** The pods of the source, as the authority asks for them before it signs. */
 import type { KnownPod, PodView } from '../identity/pod-view.ts';
-import { isTerminal, type PodObject } from '../source/kubernetes/pod.ts';
-import { enrolmentWish } from '../source/translate/enrolment.ts';
+import { knownPod } from '../source/api-server/live-pods.ts';
+import type { PodObject } from '../source/kubernetes/pod.ts';
 import type { ClusterIndex } from '../source/translate/view.ts';
 import type { ObjectStore } from './object-store.ts';
 
@@ -13,12 +13,8 @@ const podsByServiceAccount: ClusterIndex<'Pod'> = {
 
 export function knownPods(objects: ObjectStore): PodView {
   const view = objects.view(() => {});
-  const known = (pod: PodObject): KnownPod => {
-    const { namespace, name, uid } = pod.metadata;
-    const { wanted } = enrolmentWish(pod, view.get('Namespace', '', namespace), view.names.enrolment);
-    const { nodeName: node, serviceAccountName: serviceAccount } = pod.spec;
-    return { namespace, name, uid, node, serviceAccount, terminal: isTerminal(pod), enrolled: wanted };
-  };
+  const known = (pod: PodObject): KnownPod =>
+    knownPod(pod, view.get('Namespace', '', pod.metadata.namespace), view.names.enrolment);
   return {
     pod: (namespace, name) => {
       const pod = view.get('Pod', namespace, name);

@@ -36,6 +36,10 @@ export class ObjectStore {
     this.#names = names;
   }
 
+  get names(): MeshNames {
+    return this.#names;
+  }
+
   get size(): number {
     return this.#places.size;
   }

@@ -3,14 +3,20 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
 import { createAuthenticate } from '../identity/authenticate.ts';
 import type { Authenticate } from '../identity/caller.ts';
 import { CertificateIssuer } from '../identity/certificate-issuer.ts';
 import { JoinKeys, joinKeyDirectory } from '../identity/join-keys.ts';
 import { LiveAuthority } from '../identity/live-authority.ts';
 import { NodeAuthorizer } from '../identity/node-authorizer.ts';
+import type { PodView } from '../identity/pod-view.ts';
 import { ServerCertificate } from '../identity/server-certificate.ts';
+import { ServiceAccountCallers } from '../identity/service-account-caller.ts';
 import { canonicalAddress } from '../model/address.ts';
+import type { ApiClient } from '../source/api-server/api-client.ts';
+import { createLivePods } from '../source/api-server/live-pods.ts';
+import { createTokenReviewer } from '../source/api-server/token-review.ts';
 import { knownPods } from './known-pods.ts';
 import type { MeshParts, PlaneScope } from './plane-parts.ts';
 
@@ -40,11 +46,29 @@ export async function openPlaneAuthority(scope: PlaneScope, mesh: MeshParts): Pr
     logger,
   });
   lifecycle.own('server certificate', serverCertificate);
-  const authenticate = createAuthenticate({ joinKeys: new JoinKeys(joinKeyDirectory(config.dataDirectory)) });
-  const pods = knownPods(mesh.translation.objects);
+  const pods = { ...knownPods(mesh.translation.objects), ...livePods(mesh) };
+  const authenticate = createAuthenticate({
+    joinKeys: new JoinKeys(joinKeyDirectory(config.dataDirectory)),
+    serviceAccounts: serviceAccounts(config, mesh.api, pods),
+  });
   const authorizer = new NodeAuthorizer({ pods, trustDomains, logger });
   const issuer = new CertificateIssuer({ authority, authenticate, authorizer, trustDomains, logger });
   return { authority, authenticate, issuer, serverCertificate };
+}
+
+/** Only a cluster can be asked whose a token is. */
+function serviceAccounts(config: ControlPlaneConfig, api: ApiClient | undefined, pods: PodView) {
+  if (api === undefined) return undefined;
+  return new ServiceAccountCallers({
+    reviewer: createTokenReviewer(api),
+    pods,
+    audiences: config.tokenAudiences,
+    nodeAccounts: config.agentAccounts,
+  });
+}
+
+function livePods({ api, translation }: MeshParts): Pick<PodView, 'live'> {
+  return api === undefined ? {} : { live: createLivePods(api, translation.objects.names.enrolment) };
 }
 
 function serverNames(names: readonly string[]) {

@@ -3,6 +3,7 @@ import type { LogRoot } from '../base/logger.ts';
 import type { ControlPlaneConfiguration } from '../config/control-plane-config.ts';
 import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
 import type { Readiness } from '../runtime/readiness.ts';
+import type { ApiClient } from '../source/api-server/api-client.ts';
 import type { ObjectSource } from '../source/object-source.ts';
 import type { ResourceStore } from '../xds/resource-store.ts';
 import type { DiscoveryServer } from '../xds/server.ts';
@@ -23,6 +24,8 @@ export interface PlaneScope {
 /** From objects to the mesh. */
 export interface MeshParts {
   readonly source: ObjectSource;
+  /** Of the cluster that is the source. */
+  readonly api: ApiClient | undefined;
   readonly translation: MeshTranslation;
   readonly publisher: MeshPublisher;
   /** What agents are told. */

@@ -3,14 +3,17 @@ import type { KnownPod, PodView } from '../../identity/pod-view.ts';
 import type { KnownObject, ObjectKind, ObjectKinds } from '../kubernetes/objects.ts';
 import { parseDocument } from '../kubernetes/objects.ts';
 import { isTerminal, type PodObject } from '../kubernetes/pod.ts';
-import { enrolmentWish } from '../translate/enrolment.ts';
+import { defaultEnrolmentRules, type EnrolmentRules, enrolmentWish } from '../translate/enrolment.ts';
 import type { ApiClient } from './api-client.ts';
 import { isApiError } from './api-error.ts';
 import { listPages } from './list-pages.ts';
 import { apiResources, apiVersionOf, resourcePath } from './resources.ts';
 import type { RawObject } from './watch-events.ts';
 
-export function createLivePods(api: ApiClient): NonNullable<PodView['live']> {
+export function createLivePods(
+  api: ApiClient,
+  rules: EnrolmentRules = defaultEnrolmentRules,
+): NonNullable<PodView['live']> {
   const namespaceOf = (name: string, signal: AbortSignal) => readOne(api, 'Namespace', '', name, signal);
   return {
     async pod(namespace, name, signal) {
@@ -18,7 +21,7 @@ export function createLivePods(api: ApiClient): NonNullable<PodView['live']> {
         readOne(api, 'Pod', namespace, name, signal),
         namespaceOf(namespace, signal),
       ]);
-      return pod === undefined ? undefined : knownPod(pod, within);
+      return pod === undefined ? undefined : knownPod(pod, within, rules);
     },
     async podsOf(namespace, serviceAccount, signal) {
       const found: PodObject[] = [];
@@ -40,12 +43,16 @@ export function createLivePods(api: ApiClient): NonNullable<PodView['live']> {
         }),
         namespaceOf(namespace, signal),
       ]);
-      return found.map((pod) => knownPod(pod, within));
+      return found.map((pod) => knownPod(pod, within, rules));
     },
   };
 }
 
-export function knownPod(pod: PodObject, namespace: ObjectKinds['Namespace'] | undefined): KnownPod {
+export function knownPod(
+  pod: PodObject,
+  namespace: ObjectKinds['Namespace'] | undefined,
+  rules: EnrolmentRules,
+): KnownPod {
   return {
     namespace: pod.metadata.namespace,
     name: pod.metadata.name,
@@ -53,7 +60,7 @@ export function knownPod(pod: PodObject, namespace: ObjectKinds['Namespace'] | u
     node: pod.spec.nodeName,
     serviceAccount: pod.spec.serviceAccountName,
     terminal: isTerminal(pod),
-    enrolled: enrolmentWish(pod, namespace).wanted,
+    enrolled: enrolmentWish(pod, namespace, rules).wanted,
   };
 }
 

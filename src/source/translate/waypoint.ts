@@ -30,7 +30,18 @@ export interface WaypointSubject {
   readonly traffic: 'service' | 'workload';
 }
 
+/** Reasons of the condition `istio.io/WaypointBound`. */
+export type BindingOutcome =
+  | 'WaypointAccepted'
+  | 'WaypointIsNotReady'
+  | 'AttachmentDenied'
+  | 'UnsupportedTrafficType';
+
 export interface WaypointBinding {
+  /** `namespace/name` of the waypoint that is named; empty without one. */
+  readonly named: string;
+  /** What became of it; undefined without one. */
+  readonly outcome: BindingOutcome | undefined;
   readonly waypoint: GatewayAddress | undefined;
   /** With a canary: the shares of both. */
   readonly weighted: readonly WeightedWaypoint[];
@@ -39,6 +50,8 @@ export interface WaypointBinding {
 }
 
 const unbound: WaypointBinding = Object.freeze({
+  named: '',
+  outcome: undefined,
   waypoint: undefined,
   weighted: [],
   ingress: false,
@@ -67,10 +80,13 @@ export function bindWaypoint(view: ClusterView, subject: WaypointSubject): Waypo
     label: labels.useWaypoint,
   };
   const warnings: TranslationWarning[] = [];
-  const waypoint = resolve(view, subject, reference, warnings);
-  if (waypoint === undefined) return { ...unbound, warnings };
+  const { waypoint, outcome } = resolve(view, subject, reference, warnings);
+  const named = `${reference.namespace}/${name}`;
+  if (waypoint === undefined) return { ...unbound, named, outcome, warnings };
   const ingress = subject.labels[labels.ingressUseWaypoint] ?? ofNamespace?.labels[labels.ingressUseWaypoint];
   return {
+    named,
+    outcome,
     waypoint,
     weighted:
       subject.traffic === 'service' ? canary(view, subject, { source, waypoint, isOwn }, warnings) : [],
@@ -106,27 +122,32 @@ function isGatewayInstance(view: ClusterView, { namespace, labels: own, traffic 
   return traffic === 'workload' || settingsOf(view, gateway).hbonePort !== undefined;
 }
 
-/** Undefined when the waypoint does not take this traffic. */
+interface Resolution {
+  /** Undefined when the waypoint does not take this traffic. */
+  readonly waypoint: GatewayAddress | undefined;
+  readonly outcome: BindingOutcome;
+}
+
 function resolve(
   view: ClusterView,
   subject: WaypointSubject,
   reference: Reference,
   warnings: TranslationWarning[],
-): GatewayAddress | undefined {
+): Resolution {
   const { name, namespace, isOwn, label } = reference;
   const warn = (reason: string) => warnings.push(warning(subject.object, labelField(label), reason));
   if (!isGatewayName(name) || !isGatewayName(namespace)) {
     warn(
       `names waypoint ${namespace}/${name}, which is no name that a Gateway can have; the traffic is refused`,
     );
-    return unreachable(reference, 'no-such-name');
+    return { waypoint: unreachable(reference, 'no-such-name'), outcome: 'WaypointIsNotReady' };
   }
   const gateway = view.get('Gateway', namespace, name);
   if (gateway === undefined) {
     warn(
       `names waypoint ${namespace}/${name}, and there is no such Gateway; the traffic is refused until there is`,
     );
-    return atService(view, reference, hbonePort);
+    return { waypoint: atService(view, reference, hbonePort), outcome: 'WaypointIsNotReady' };
   }
   const settings = settingsOf(view, gateway);
   if (settings.waypointFor !== 'all' && settings.waypointFor !== subject.traffic) {
@@ -135,18 +156,19 @@ function resolve(
         `names waypoint ${namespace}/${name}, which takes ${settings.waypointFor} traffic only; this goes without it`,
       );
     }
-    return undefined;
+    return { waypoint: undefined, outcome: 'UnsupportedTrafficType' };
   }
   const from = view.get('Namespace', '', subject.namespace)?.metadata;
   if (!allowsNamespace(gateway, settings, { name: subject.namespace, labels: from?.labels ?? {} })) {
     warn(
       `names waypoint ${namespace}/${name}, whose listener does not allow namespace ${subject.namespace} (allowedRoutes.namespaces); the traffic is refused`,
     );
-    return unreachable(reference, 'not-allowed');
+    return { waypoint: unreachable(reference, 'not-allowed'), outcome: 'AttachmentDenied' };
   }
-  return (
-    gatewayAddress(view, gateway, settings) ?? atService(view, reference, settings.hbonePort ?? hbonePort)
-  );
+  const address = gatewayAddress(view, gateway, settings);
+  if (address !== undefined) return { waypoint: address, outcome: 'WaypointAccepted' };
+  const port = settings.hbonePort ?? hbonePort;
+  return { waypoint: atService(view, reference, port), outcome: 'WaypointIsNotReady' };
 }
 
 /** Where the gateway says that it is; undefined when it does not yet. */
@@ -215,7 +237,7 @@ function canary(
   }
   if (weight === 0) return [];
   const reference = { name, namespace, isOwn, label: labels.useWaypointCanary };
-  const destination = resolve(view, subject, reference, warnings);
+  const { waypoint: destination } = resolve(view, subject, reference, warnings);
   if (destination === undefined) return [];
   const shares = [
     { destination: waypoint, weight: 100 - weight },
