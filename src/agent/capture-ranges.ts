@@ -3,6 +3,7 @@ import type { CaptureRanges } from '../kernel/capture.ts';
 import { parseAddress } from '../model/address.ts';
 import { type Cidr, cidrContains, parseCidr } from '../model/cidr.ts';
 import type { SnapshotDiff } from '../model/diff.ts';
+import { meshSettingsOf } from '../model/mesh-settings.ts';
 import type { Service } from '../model/service.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
@@ -86,6 +87,8 @@ export class CapturedRanges {
   }
 
   *#ofService(service: Service | undefined): Generator<string> {
+    const { podRanges, serviceRanges } = meshSettingsOf(service);
+    for (const range of [...podRanges, ...serviceRanges]) yield* this.#ofRange(range);
     for (const { network, address, length } of service?.addresses ?? []) {
       if (network !== this.#ranges.network) continue;
       if (length === undefined) yield* this.#ofAddress(address);

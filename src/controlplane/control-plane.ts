@@ -10,6 +10,7 @@ import { LogRoot } from '../base/logger.ts';
 import type { ControlPlaneConfiguration } from '../config/control-plane-config.ts';
 import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
 import { addCertificateService } from '../identity/certificate-service.ts';
+import type { Cidr } from '../model/cidr.ts';
 import { explainInMesh } from '../routing/explain-in-mesh.ts';
 import { startAdminServer } from '../runtime/admin-server.ts';
 import { startMetricsServer } from '../runtime/metrics-server.ts';
@@ -23,6 +24,7 @@ import { createApiServerSource } from '../source/api-server/api-server-source.ts
 import { DirectorySource } from '../source/directory/directory-source.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import { defaultEnrolmentRules } from '../source/translate/enrolment.ts';
+import { translateMeshSettings } from '../source/translate/mesh-settings.ts';
 import { ResourceStore } from '../xds/resource-store.ts';
 import { DiscoveryServer } from '../xds/server.ts';
 import { startAgentPort } from './agent-port.ts';
@@ -32,6 +34,7 @@ import { openPlaneAuthority } from './plane-authority.ts';
 import type { MeshParts, PlaneParts, PlaneScope } from './plane-parts.ts';
 import { planeDump, planeMetrics, planeStatus } from './plane-reports.ts';
 import { prepareStatusWriting } from './plane-status-writing.ts';
+import { meshTranslators } from './translators.ts';
 
 /** For the parts that end after the calls. */
 const endingMs = 2_000;
@@ -113,7 +116,9 @@ async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<v
 
 function startMesh(scope: PlaneScope): MeshParts {
   const { config, logs, lifecycle } = scope;
-  const translation = new MeshTranslation(meshNames(config));
+  const translation = new MeshTranslation(meshNames(config), meshTranslators, (view) =>
+    translateMeshSettings(view, rangeOptions(config)),
+  );
   const store = new ResourceStore();
   const publisher = new MeshPublisher({
     translation,
@@ -156,6 +161,11 @@ function openSource({ config, logs }: PlaneScope): Pick<MeshParts, 'source' | 'a
     loadApiConfig({ file: config.kubeconfig || undefined, context: config.kubeContext || undefined }),
   );
   return { source: createApiServerSource(api, { logger }), api };
+}
+
+function rangeOptions({ podRanges, serviceRanges }: ControlPlaneConfig) {
+  const texts = (ranges: readonly Cidr[]) => ranges.map(({ text }) => text);
+  return { podRanges: texts(podRanges), serviceRanges: texts(serviceRanges) };
 }
 
 function meshNames(config: ControlPlaneConfig): MeshNames {

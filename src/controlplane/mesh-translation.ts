@@ -4,23 +4,24 @@
  */
 import { HadalError } from '../base/errors.ts';
 import type { MeshChange } from '../model/change.ts';
-import type { MeshResources } from '../model/snapshot.ts';
 import type { ObjectKind } from '../source/kubernetes/objects.ts';
 import type { ObjectChange, ObjectId } from '../source/object-source.ts';
 import type { MeshNames } from '../source/translate/context.ts';
+import type { TranslatedResources, TranslationWarning } from '../source/translate/resources.ts';
 import type { LookKey } from './looks.ts';
 import { ObjectStore } from './object-store.ts';
+import type { Claimant } from './precedence.ts';
 import { type NameConflict, ResourceClaims, type ResourceKind } from './resource-claims.ts';
-import { meshTranslators, type Translators, translatorOf } from './translators.ts';
+import { type MeshWideTranslator, meshTranslators, type Translators, translatorOf } from './translators.ts';
 
-/** A name of a translated kind, and what came of the object that has it. */
+/** The translation that is of no object; no kind begins with `~`. */
+const meshWideKey: LookKey = '~mesh';
+
+/** What came of an object, or of the mesh as a whole. */
 interface Translation {
-  readonly kind: ObjectKind;
-  readonly namespace: string;
-  readonly name: string;
   ownerId: ObjectId;
   looks: ReadonlySet<LookKey>;
-  resources: Partial<MeshResources>;
+  resources: Partial<TranslatedResources>;
 }
 
 export interface TranslationProblem {
@@ -30,6 +31,7 @@ export interface TranslationProblem {
 
 export class MeshTranslation {
   readonly #translators: Translators;
+  readonly #meshWide: MeshWideTranslator | undefined;
   readonly #store: ObjectStore;
   readonly #claims = new ResourceClaims();
   readonly #translations = new Map<LookKey, Translation>();
@@ -38,8 +40,15 @@ export class MeshTranslation {
   readonly #problems = new Map<ObjectId, string>();
   #made = 0;
 
-  constructor(names: MeshNames, translators: Translators = meshTranslators) {
+  constructor(
+    names: MeshNames,
+    translators: Translators = meshTranslators,
+    /** What follows from the objects together. */
+    meshWide?: MeshWideTranslator,
+  ) {
     this.#translators = translators;
+    this.#meshWide = meshWide;
+    if (meshWide !== undefined) this.#stale.add(meshWideKey);
     this.#store = new ObjectStore(names);
   }
 
@@ -56,6 +65,10 @@ export class MeshTranslation {
   /** Objects whose newest version cannot be translated; what their last good one gave stays. */
   get problems(): TranslationProblem[] {
     return [...this.#problems].map(([id, reason]) => ({ id, reason }));
+  }
+  /** What operators should know of objects that were translated. */
+  get warnings(): TranslationWarning[] {
+    return [...this.#translations.values()].flatMap(({ resources }) => resources.warnings ?? []);
   }
   get conflicts(): NameConflict[] {
     return this.#claims.conflicts();
@@ -85,6 +98,11 @@ export class MeshTranslation {
   }
 
   #translate(key: LookKey): void {
+    if (key === meshWideKey) {
+      const meshWide = this.#meshWide;
+      if (meshWide !== undefined) this.#make(key, { id: meshWideKey, createdAt: undefined }, meshWide);
+      return;
+    }
     const [kind, namespace, name] = key.split('/') as [ObjectKind, string, string];
     const translate = translatorOf(this.#translators, kind);
     if (translate === undefined || name === '*') return;
@@ -92,31 +110,28 @@ export class MeshTranslation {
     const found = this.#store.find(kind, namespace, name);
     if (known !== undefined && known.ownerId !== found?.id) this.#withdraw(key, known);
     if (found === undefined) return;
+    const owner = { id: found.id, createdAt: found.object.metadata.creationTimestamp };
+    this.#make(key, owner, (view) => translate(found.object, view));
+  }
+
+  #make(key: LookKey, owner: Claimant, translate: MeshWideTranslator): void {
     const looks = new Set<LookKey>();
     this.#made += 1;
-    const owner = { id: found.id, createdAt: found.object.metadata.creationTimestamp };
-    const translation = this.#translations.get(key) ?? this.#begin(key, { kind, namespace, name }, found.id);
+    const translation = this.#translations.get(key) ?? this.#begin(key, owner.id);
     try {
-      const resources = translate(
-        found.object,
-        this.#store.view((each) => looks.add(each)),
-      );
+      const resources = translate(this.#store.view((each) => looks.add(each)));
       this.#claims.replace(owner, translation.resources, resources);
       translation.resources = resources;
-      this.#problems.delete(found.id);
+      this.#problems.delete(owner.id);
     } catch (caught) {
-      this.#problems.set(found.id, HadalError.from(caught, 'ERR_TRANSLATION').message);
+      this.#problems.set(owner.id, HadalError.from(caught, 'ERR_TRANSLATION').message);
     }
     this.#watch(key, translation.looks, looks);
     translation.looks = looks;
   }
 
-  #begin(
-    key: LookKey,
-    place: Pick<Translation, 'kind' | 'namespace' | 'name'>,
-    ownerId: ObjectId,
-  ): Translation {
-    const fresh: Translation = { ...place, ownerId, looks: new Set(), resources: {} };
+  #begin(key: LookKey, ownerId: ObjectId): Translation {
+    const fresh: Translation = { ownerId, looks: new Set(), resources: {} };
     this.#translations.set(key, fresh);
     return fresh;
   }

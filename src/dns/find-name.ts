@@ -1,13 +1,13 @@
 /** Which service or endpoint a name means to a client. */
 import type { DnsAlias } from '../model/dns-alias.ts';
+import { aliasesNamed } from '../model/mesh-settings.ts';
 import { type Service, serviceKey } from '../model/service.ts';
 import type { Endpoint, MeshSnapshot } from '../model/snapshot.ts';
 import type { ResolverConfiguration } from './resolv-conf.ts';
 
 /** What names are looked up in. Istio's protocols tell no aliases: then the cluster's DNS answers for them. */
-export type NameTable = Pick<MeshSnapshot, 'servicesNamed' | 'endpointsOf'> & {
-  aliasesNamed?(hostname: string): readonly DnsAlias[];
-};
+export type NameTable = Pick<MeshSnapshot, 'servicesNamed' | 'endpointsOf'> &
+  Partial<Pick<MeshSnapshot, 'services'>> & { aliasesNamed?(hostname: string): readonly DnsAlias[] };
 
 export interface NameScope {
   readonly snapshot: NameTable;
@@ -63,7 +63,8 @@ export function findName(
 function findExact(scope: NameScope, name: string): FoundName | undefined {
   const service = bestNamed(scope, name);
   if (service !== undefined) return { name, service, endpoints: undefined };
-  const target = scope.snapshot.aliasesNamed?.(name)[0]?.target;
+  const aliases = scope.snapshot.aliasesNamed?.(name) ?? aliasesNamed(scope.snapshot, name);
+  const target = aliases[0]?.target;
   if (target !== undefined) return { name, target };
   return findEndpoint(scope, name) ?? findWildcard(scope, name);
 }

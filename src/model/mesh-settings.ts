@@ -1,24 +1,31 @@
 import type { Cidr } from './cidr.ts';
 import { parseCidr } from './cidr.ts';
 import { aliasKey, type DnsAlias } from './dns-alias.ts';
+import type { NetworkAddress } from './gateway-address.ts';
+import { createService, type Service, serviceKey } from './service.ts';
 
 /**
- * What holds for the mesh as a whole and Istio's protocol has no words for. Under Hadal's control plane it is one resource of a
- * type of its own; under istiod there is none, and the agent's options say it.
+ * What holds for the mesh as a whole and Istio's protocol has no words for. It travels as a service that carries nothing, under
+ * a name of its own: whoever does not know it sees a name without endpoints, on networks that nobody is on. Under istiod there
+ * is none, and the agent's options say it.
  */
 export interface MeshSettings {
   /** Ranges in which pods have their addresses. A destination inside one of the ranges that nobody knows is refused. */
   readonly podRanges: readonly string[];
+  /** Ranges of services, those of addresses made up for hosts outside among them. */
   readonly serviceRanges: readonly string[];
-  /** Ranges of addresses made up for hosts outside: nothing real is ever there. */
-  readonly virtualRanges: readonly string[];
   /** By namespace and host name. */
   readonly dnsAliases: readonly DnsAlias[];
 }
 
-export const meshSettingsTypeUrl = 'type.googleapis.com/hadal.mesh.v1.MeshSettings';
-/** There is one. */
-export const meshSettingsName = 'mesh';
+const place = Object.freeze({ namespace: 'hadal-system', hostname: 'mesh-settings.hadal.internal' });
+/** The service under which they travel. */
+export const meshSettingsKey = serviceKey(place);
+
+/** No label and no option can name a network so. */
+const podNetwork = '~pods';
+const serviceNetwork = '~services';
+const aliasExtension = 'hadal.mesh.v1.DnsAlias';
 
 /** Frozen, canonical and in order: what means the same is equal. Ranges that are none are left out. */
 export function createMeshSettings(fields: Partial<MeshSettings>): MeshSettings {
@@ -28,9 +35,69 @@ export function createMeshSettings(fields: Partial<MeshSettings>): MeshSettings 
   return Object.freeze({
     podRanges: joinRanges(fields.podRanges ?? []),
     serviceRanges: joinRanges(fields.serviceRanges ?? []),
-    virtualRanges: joinRanges(fields.virtualRanges ?? []),
     dnsAliases: Object.freeze(aliases),
   });
+}
+
+/** Undefined when there is nothing to say. */
+export function meshSettingsService(settings: MeshSettings): Service | undefined {
+  const addresses = [
+    ...settings.podRanges.map((range) => networkRange(podNetwork, range)),
+    ...settings.serviceRanges.map((range) => networkRange(serviceNetwork, range)),
+  ];
+  const extensions = settings.dnsAliases.map(
+    ({ namespace, hostname, target }) => `${aliasExtension}/${namespace}/${hostname}/${target}`,
+  );
+  if (addresses.length + extensions.length === 0) return undefined;
+  return createService({ ...place, name: 'mesh-settings', visibility: 'NAMESPACE', addresses, extensions });
+}
+
+/** What such a service says; of any other, and of none, nothing. */
+export function meshSettingsOf(service: Service | undefined): MeshSettings {
+  if (service === undefined || serviceKey(service) !== meshSettingsKey) return noMeshSettings;
+  const known = parsed.get(service);
+  if (known !== undefined) return known;
+  const ranges = (wanted: string) =>
+    service.addresses
+      .filter(({ network }) => network === wanted)
+      .map(({ address, length }) => (length === undefined ? address : `${address}/${length}`));
+  const settings = createMeshSettings({
+    podRanges: ranges(podNetwork),
+    serviceRanges: ranges(serviceNetwork),
+    dnsAliases: service.extensions.flatMap(parseAlias),
+  });
+  parsed.set(service, settings);
+  return settings;
+}
+
+/** Ranges of the cluster that a mesh tells. */
+export function meshRanges(mesh: { readonly services: ReadonlyMap<string, Service> }): readonly Cidr[] {
+  const { podRanges, serviceRanges } = meshSettingsOf(mesh.services.get(meshSettingsKey));
+  return [...podRanges, ...serviceRanges].map(parseCidr).filter((range) => range !== undefined);
+}
+
+/** What a name means that only means another one. */
+export function aliasesNamed(
+  mesh: { readonly services?: ReadonlyMap<string, Service> },
+  hostname: string,
+): readonly DnsAlias[] {
+  const { dnsAliases } = meshSettingsOf(mesh.services?.get(meshSettingsKey));
+  return dnsAliases.filter((alias) => alias.hostname === hostname);
+}
+
+const noMeshSettings = createMeshSettings({});
+/** Asked for with each judgement of an unknown address; services are never changed. */
+const parsed = new WeakMap<Service, MeshSettings>();
+
+function networkRange(network: string, range: string): NetworkAddress {
+  const [address = '', length] = range.split('/');
+  return Object.freeze({ network, address, length: Number(length) });
+}
+
+function parseAlias(extension: string): DnsAlias[] {
+  const [kind, namespace, hostname, target, ...more] = extension.split('/');
+  if (kind !== aliasExtension || more.length > 0 || !namespace || !hostname || !target) return [];
+  return [Object.freeze({ namespace, hostname, target })];
 }
 
 /** Ranges inside others are left out, and halves that make a whole are joined: a cluster of a thousand nodes has a few ranges. */

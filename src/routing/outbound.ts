@@ -2,6 +2,7 @@ import { isLocalOnly, parseAddress } from '../model/address.ts';
 import { formatAuthority } from '../model/authority.ts';
 import { cidrContains } from '../model/cidr.ts';
 import { dependency } from '../model/diff.ts';
+import { meshRanges, meshSettingsKey } from '../model/mesh-settings.ts';
 import { reasonDetails, reasons } from '../model/reasons.gen.ts';
 import { type Service, serviceKey } from '../model/service.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
@@ -119,8 +120,10 @@ function directTo(context: OutboundContext, workload: Workload): Selection {
 }
 
 function unknownDestination(context: OutboundContext): Selection {
-  const { settings, trace, address, port } = context;
-  const ranges = settings.clusterRanges;
+  const { snapshot, settings, trace, address, port } = context;
+  // What the control plane knows of the cluster's ranges counts beside what this agent was told.
+  trace.depend(dependency.service(meshSettingsKey));
+  const ranges = [...settings.clusterRanges, ...meshRanges(snapshot)];
   const isOutside = ranges.length > 0 && !ranges.some((range) => cidrContains(range, address));
   if (!isOutside && !settings.allowUnknownDestinations) {
     trace.step(

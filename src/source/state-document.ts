@@ -73,11 +73,16 @@ export function serviceDocument(service: Service): Record<string, unknown> {
     ports: service.ports.map(portDocument),
     subjectAltNames: service.subjectAltNames,
     waypoint: gatewayDocument(service.waypoint),
+    weightedWaypoints: service.weightedWaypoints.map(({ destination, weight }) => ({
+      destination: gatewayDocument(destination),
+      weight,
+    })),
     loadBalancing: Object.keys(balanced).length > 0 ? balanced : undefined,
     ipFamilies: service.ipFamilies === 'AUTOMATIC' ? undefined : service.ipFamilies,
     canonical: service.canonical || undefined,
     ingressUseWaypoint: service.ingressUseWaypoint || undefined,
     visibility: service.visibility === 'PUBLIC' ? undefined : service.visibility,
+    extensions: service.extensions.map((name) => ({ name })),
   });
 }
 

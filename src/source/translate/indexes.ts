@@ -84,3 +84,10 @@ export const nodesWithNetwork: ClusterIndex<'Node'> = {
   kind: 'Node',
   keysOf: ({ metadata }) => (metadata.labels[labels.network] === undefined ? [] : ['']),
 };
+
+/** Services that are only another name, all under ''. */
+export const externalNames: ClusterIndex<'Service'> = {
+  name: 'external names',
+  kind: 'Service',
+  keysOf: ({ spec }) => (spec.type === 'ExternalName' ? [''] : []),
+};

@@ -1,6 +1,9 @@
 import type { DnsAlias } from '../../model/dns-alias.ts';
-import { createMeshSettings, type MeshSettings } from '../../model/mesh-settings.ts';
+import { createMeshSettings, type MeshSettings, meshSettingsService } from '../../model/mesh-settings.ts';
 import { nodePodRanges } from '../kubernetes/node.ts';
+import { externalNames } from './indexes.ts';
+import type { TranslatedResources } from './resources.ts';
+import { aliasOf } from './service.ts';
 import type { ClusterView } from './view.ts';
 import { virtualRanges } from './virtual-addresses.ts';
 
@@ -10,19 +13,28 @@ export interface RangeOptions {
   readonly serviceRanges: readonly string[];
 }
 
-/** Pure, as a translation is: made again when a Node or a ServiceCIDR changes, or an alias does. */
-export function meshSettings(
-  view: ClusterView,
-  options: RangeOptions = { podRanges: [], serviceRanges: [] },
-  aliases: readonly DnsAlias[] = [],
-): MeshSettings {
+const noRanges: RangeOptions = Object.freeze({ podRanges: [], serviceRanges: [] });
+
+/** Pure, as a translation is: made again when a Node, a ServiceCIDR or a service of type ExternalName changes. */
+export function meshSettings(view: ClusterView, options: RangeOptions = noRanges): MeshSettings {
+  const cidrs = view.list('ServiceCIDR', '').flatMap(({ spec }) => spec.cidrs);
+  const services = [...options.serviceRanges, ...cidrs];
+  const aliases: readonly DnsAlias[] = view
+    .indexed(externalNames, '')
+    .flatMap((service) => aliasOf(service, view.names));
   return createMeshSettings({
     podRanges: [...options.podRanges, ...view.list('Node', '').flatMap(nodePodRanges)],
-    serviceRanges: [
-      ...options.serviceRanges,
-      ...view.list('ServiceCIDR', '').flatMap(({ spec }) => spec.cidrs),
-    ],
-    virtualRanges,
+    // Alone they would say that the cluster's ranges are known, and everything else outside of it.
+    serviceRanges: services.length === 0 ? [] : [...services, ...virtualRanges],
     dnsAliases: aliases,
   });
+}
+
+/** As a resource beside those of objects; nothing when nothing is known. */
+export function translateMeshSettings(
+  view: ClusterView,
+  options?: RangeOptions,
+): Partial<TranslatedResources> {
+  const service = meshSettingsService(meshSettings(view, options));
+  return service === undefined ? {} : { services: [service] };
 }

@@ -2,7 +2,7 @@ import type { DnsAlias } from '../../model/dns-alias.ts';
 import { createService, type Service } from '../../model/service.ts';
 import { clusterAddresses, type ServiceObject } from '../kubernetes/service.ts';
 import { canonicalAddresses } from './addresses.ts';
-import { serviceHostname } from './context.ts';
+import { type MeshNames, serviceHostname } from './context.ts';
 import { annotationField, annotations, labelField, labels } from './label-names.ts';
 import { loadBalancing } from './load-balancing.ts';
 import { virtualNetworks } from './place.ts';
@@ -17,7 +17,7 @@ export function translateService(service: ServiceObject, view: ClusterView): Tra
   const { metadata } = service;
   const { name, namespace } = metadata;
   const hostname = serviceHostname(view.names, namespace, name);
-  if (service.spec.type === 'ExternalName') return translated({ aliases: aliases(service, hostname) });
+  if (service.spec.type === 'ExternalName') return translated({ aliases: aliasOf(service, view.names) });
   const binding = bindWaypoint(view, { object: service, traffic: 'service', ...metadata });
   const warnings: TranslationWarning[] = [...binding.warnings, ...globalWarnings(service)];
   const made = createService({
@@ -69,9 +69,14 @@ function globalWarnings(service: ServiceObject): TranslationWarning[] {
   return [warning(service, labelField(labels.global), reason)];
 }
 
-function aliases(service: ServiceObject, hostname: string): DnsAlias[] {
+/** What an ExternalName service means; nothing when it names nothing. */
+export function aliasOf(service: ServiceObject, names: MeshNames): DnsAlias[] {
+  const { name, namespace } = service.metadata;
   const target = (service.spec.externalName ?? '').toLowerCase().replace(/\.$/, '');
-  return target === '' ? [] : [Object.freeze({ namespace: service.metadata.namespace, hostname, target })];
+  const isName = /^[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?$/.test(target);
+  return isName
+    ? [Object.freeze({ namespace, hostname: serviceHostname(names, namespace, name), target })]
+    : [];
 }
 
 function ipFamilies(service: ServiceObject): Service['ipFamilies'] {

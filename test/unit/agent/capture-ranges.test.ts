@@ -4,6 +4,7 @@ import { CapturedRanges, type ClusterRanges } from '../../../src/agent/capture-r
 import { createChange } from '../../../src/model/change.ts';
 import { parseCidr } from '../../../src/model/cidr.ts';
 import { diffSnapshots } from '../../../src/model/diff.ts';
+import { createMeshSettings, meshSettingsService } from '../../../src/model/mesh-settings.ts';
 import { createService } from '../../../src/model/service.ts';
 import { createSnapshot, emptySnapshot } from '../../../src/model/snapshot.ts';
 import { updateSnapshot } from '../../../src/model/update.ts';
@@ -69,6 +70,18 @@ describe('what the kernel captures without a row', () => {
       ].toSorted(),
     );
     expect(change).toEqual({ added: ranges.all().mesh, removed: [] });
+  });
+
+  it('are the ranges that a control plane tells of the cluster, as long as it tells them', async () => {
+    const ranges = of({ services: [cidr('10.96.0.0/12')] });
+    const told = meshSettingsService(
+      createMeshSettings({ podRanges: ['10.0.0.0/16'], serviceRanges: ['10.96.0.0/12'] }),
+    );
+    const mesh = createSnapshot({ workloads: [], services: told === undefined ? [] : [told], policies: [] });
+    const change = await ranges.follow(emptySnapshot, mesh, diffSnapshots(emptySnapshot, mesh));
+    expect(change).toEqual({ added: ['10.0.0.0/16'], removed: [] });
+    const back = await ranges.follow(mesh, emptySnapshot, diffSnapshots(mesh, emptySnapshot));
+    expect(back).toEqual({ added: [], removed: ['10.0.0.0/16'] });
   });
 
   it('lose an address with its last owner, and gain one with its first', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseCidr } from '../../../src/model/cidr.ts';
+import { createMeshSettings, meshSettingsService } from '../../../src/model/mesh-settings.ts';
 import type { LoadBalancingMode, LoadBalancingScope } from '../../../src/model/service.ts';
 import { createWorkload } from '../../../src/model/workload.ts';
 import {
@@ -415,11 +416,19 @@ describe('a destination that nobody knows', () => {
     expect(judgement.explanation.join('\n')).toContain("outside the cluster's ranges");
   });
 
+  it('is judged by the ranges that the mesh tells too', () => {
+    const told = meshSettingsService(createMeshSettings({ podRanges: ['10.0.0.0/16'] }));
+    const services = told === undefined ? [] : [told];
+    expect(outbound({ services }, nobody).reasonName).toBe('UNKNOWN_DESTINATION');
+    expect(outbound({ services }, ['192.0.2.1', 443]).reasonName).toBe('NONE');
+  });
+
   it('depends on that address and on ranges, so that it is judged again when somebody comes to own it', () => {
     expect(outbound({}, nobody).dependencies).toEqual([
       'workload:c//Pod/shop/front',
       'address:/10.0.7.7',
       'ranges:',
+      'service:hadal-system/mesh-settings.hadal.internal',
     ]);
   });
 

@@ -1,11 +1,21 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { MeshTranslation } from '../../../../src/controlplane/mesh-translation.ts';
+import { meshTranslators } from '../../../../src/controlplane/translators.ts';
 import { parseAddress } from '../../../../src/model/address.ts';
 import { cidrContains, parseCidr } from '../../../../src/model/cidr.ts';
-import { createMeshSettings } from '../../../../src/model/mesh-settings.ts';
-import { meshSettings } from '../../../../src/source/translate/mesh-settings.ts';
+import { createMeshSettings, meshRanges, meshSettingsOf } from '../../../../src/model/mesh-settings.ts';
+import { createService, type Service } from '../../../../src/model/service.ts';
+import { createSnapshot } from '../../../../src/model/snapshot.ts';
+import { type KnownObject, objectId } from '../../../../src/source/kubernetes/objects.ts';
+import { stateText } from '../../../../src/source/state-document.ts';
+import { parseStateFile } from '../../../../src/source/state-file.ts';
+import { defaultMeshNames } from '../../../../src/source/translate/context.ts';
+import { meshSettings, translateMeshSettings } from '../../../../src/source/translate/mesh-settings.ts';
 import { viewOf } from '../../../../src/source/translate/object-view.ts';
-import { node, typed } from './objects.ts';
+import { decodeResource, encodeServiceAddress } from '../../../../src/xds/codec.ts';
+import { addressType } from '../../../../src/xds/type-urls.ts';
+import { node, pod, service, typed } from './objects.ts';
 
 const serviceCidr = (name: string, cidrs: string[]) =>
   typed<'ServiceCIDR'>({
@@ -26,7 +36,7 @@ describe('the ranges of a cluster', () => {
     ]);
     expect(meshSettings(view, { podRanges: ['192.168.0.0/16'], serviceRanges: [] })).toMatchObject({
       podRanges: ['10.0.0.0/24', '10.0.4.0/24', '192.168.0.0/16', 'fd00::/64'],
-      serviceRanges: ['10.96.0.0/12', '10.200.0.0/16', 'fd01::/108'],
+      serviceRanges: ['10.96.0.0/12', '10.200.0.0/16', '240.240.0.0/16', '2001:2::/48', 'fd01::/108'],
     });
     expect(meshSettings(viewOf([])).podRanges).toEqual([]);
   });
@@ -78,5 +88,61 @@ describe('joined ranges', () => {
         },
       ),
     );
+  });
+});
+
+describe('the settings of a mesh, as they travel', () => {
+  const everything = [
+    node({}, { podCIDRs: ['10.0.0.0/24', 'fd00::/64'] }, 'a'),
+    serviceCidr('kubernetes', ['10.96.0.0/12']),
+    service({ name: 'db' }, { type: 'ExternalName', externalName: 'db.example.com' }),
+    service({ name: 'odd' }, { type: 'ExternalName', externalName: 'not/a name' }),
+  ];
+
+  it('are a service that says them again after the wire', () => {
+    const settings = meshSettings(viewOf(everything));
+    expect(settings.dnsAliases).toEqual([
+      { namespace: 'shop', hostname: 'db.shop.svc.cluster.local', target: 'db.example.com' },
+    ]);
+    const { services = [] } = translateMeshSettings(viewOf(everything));
+    const [sent] = services;
+    if (sent === undefined) throw new Error('nothing is sent');
+    expect(meshSettingsOf(sent)).toEqual(settings);
+    const received = parseStateFile(stateText({ workloads: [], services: [sent], policies: [] })).resources
+      .services[0];
+    expect(meshSettingsOf(received)).toEqual(settings);
+    const decoded = decodeResource(addressType, encodeServiceAddress(sent));
+    expect('value' in decoded ? meshSettingsOf(decoded.value as Service) : decoded).toEqual(settings);
+  });
+
+  it('are nothing when nothing is known, and nothing is what any other service says', () => {
+    expect(translateMeshSettings(viewOf([]))).toEqual({});
+    expect(meshSettingsOf(createService({ namespace: 'x', hostname: 'y' })).podRanges).toEqual([]);
+    expect(meshSettingsOf(undefined).podRanges).toEqual([]);
+  });
+
+  it('own no address on any network that somebody is on', () => {
+    const { services = [] } = translateMeshSettings(viewOf(everything));
+    const snapshot = createSnapshot({ workloads: [], services, policies: [] });
+    expect(snapshot.servicesAround('', '10.0.0.9')).toEqual([]);
+    expect(meshRanges(snapshot).map(({ text }) => text)).toContain('10.0.0.0/24');
+  });
+
+  it('change with a node alone, and with nothing else', () => {
+    const translation = new MeshTranslation(defaultMeshNames, meshTranslators, translateMeshSettings);
+    const told = (...objects: KnownObject[]) => {
+      translation.apply({
+        upserts: objects.map((object) => ({ id: objectId(object), object })),
+        removals: [],
+      });
+      translation.work();
+      return translation.take().services.upserts.map(({ hostname }) => hostname);
+    };
+    expect(told()).toEqual([]);
+    expect(told(node({}, { podCIDR: '10.0.0.0/24' }))).toEqual(['mesh-settings.hadal.internal']);
+    const made = translation.made;
+    expect(told(pod())).toEqual([]);
+    expect(translation.made - made).toBe(1);
+    expect(told(node({}, { podCIDR: '10.0.1.0/24' }))).toEqual(['mesh-settings.hadal.internal']);
   });
 });

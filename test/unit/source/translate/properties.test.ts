@@ -51,13 +51,15 @@ const address = fc.constantFrom(
 );
 const name = fc.constantFrom('a', 'b', 'front', 'w');
 const space = fc.constantFrom('shop', 'bank', 'istio-system');
-const someLabels = fc.dictionary(fc.constantFrom('app', 'version', ...Object.values(labels)), word, {
-  maxKeys: 5,
-});
-const someAnnotations = fc.dictionary(
-  fc.constantFrom(...Object.values(annotations)),
-  fc.oneof(word, fc.constant('enabled')),
-  { maxKeys: 4 },
+const someLabels = fc.oneof(
+  fc.dictionary(fc.constantFrom('app', 'version', ...Object.values(labels)), word, { maxKeys: 5 }),
+  fc.constant({ [labels.useWaypoint]: 'w', [labels.useWaypointCanary]: 'a', app: 'front' }),
+);
+const someAnnotations = fc.oneof(
+  fc.dictionary(fc.constantFrom(...Object.values(annotations)), fc.oneof(word, fc.constant('enabled')), {
+    maxKeys: 4,
+  }),
+  fc.constant({ [annotations.canaryWeight]: '50' }),
 );
 const selector = fc.dictionary(fc.constantFrom('app', 'version'), word, { maxKeys: 2 });
 const metadata = fc.record({
