@@ -122,6 +122,9 @@ export class Authority implements CertificateSigner {
       );
     }
     const request = readCsr(csr);
+    if (request.uris.length === 0 && !request.otherNames) {
+      throw refused(`the request for ${identity} names nobody; its SubjectAltName must hold that URI`);
+    }
     if (request.otherNames || request.uris.some((uri) => uri !== identity)) {
       throw refused(
         `the request for ${identity} names something else: ${request.uris.join(', ') || 'a name that is no URI'}`,

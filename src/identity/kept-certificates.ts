@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { parseObject } from './signing-wire.ts';
+import { findSwap } from './swap.ts';
 import {
   fromWorkloadIdentity,
   toWorkloadIdentity,
@@ -46,6 +47,13 @@ export class KeptCertificates {
         throw new HadalError(
           'ERR_IDENTITY_NOT_TMPFS',
           `${directory} is not on tmpfs (file system type 0x${type.toString(16)}), and private keys must not reach a disk; give a directory below /run`,
+        );
+      }
+      const swap = await findSwap(directory);
+      if (swap.length > 0) {
+        logger.warn(
+          { directory, swap },
+          'the machine swaps, so private keys in memory may reach its disk; switch swap off, encrypt it, or mount the directory with noswap',
         );
       }
       for (const name of await readdir(directory)) {
