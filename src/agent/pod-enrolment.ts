@@ -6,11 +6,13 @@ import { PodStore } from '../enrolment/pod-store.ts';
 import { serveEnrolment } from '../enrolment/server.ts';
 import { MARK, MARK_MASK, ROUTE_TABLE, RULE_PRIORITY } from '../kernel/constants.gen.ts';
 import type { AgentScope, DataPath, PodParts } from './parts.ts';
+import { startPodAnnotations } from './pod-annotations.ts';
 
 const routing = { mark: MARK, mask: MARK_MASK, table: ROUTE_TABLE, priority: RULE_PRIORITY };
 
 /** Knows the pods on disk; carries none yet. */
-export function startEnrolment({ config, logs, lifecycle }: AgentScope, path: DataPath): PodParts {
+export function startEnrolment(scope: AgentScope, path: DataPath): PodParts {
+  const { config, logs, lifecycle } = scope;
   const { native, kernel, tunnel, certificates, flows, pods, judge } = path;
   const logger = logs.scope('enrolment');
   const { store, problem } = PodStore.open(join(config.dataDirectory, 'pods.json'));
@@ -42,6 +44,7 @@ export function startEnrolment({ config, logs, lifecycle }: AgentScope, path: Da
     logger: logs.scope('dns'),
   });
   lifecycle.own('resolvers of names', resolvers);
+  const annotations = startPodAnnotations(scope, store.pods());
   const enrolment = new Enrolment({
     native,
     capture,
@@ -57,8 +60,12 @@ export function startEnrolment({ config, logs, lifecycle }: AgentScope, path: Da
     onCarried: (pod) => {
       flows.onCarried(pod);
       resolvers.add(pod);
+      annotations?.carried(pod.stored);
     },
-    onGone: (pod) => resolvers.remove(pod.podIndex),
+    onGone: (pod, reason) => {
+      resolvers.remove(pod.podIndex);
+      annotations?.gone(pod.stored, reason);
+    },
     logger,
   });
   pods.enrolment = enrolment;

@@ -110,6 +110,23 @@ export const agentOptions = {
     unit: 'true or false',
     doc: 'Workloads and services are asked for one by one, when a connection needs them, instead of all being sent. For very large meshes; policies are always all sent.',
   }),
+  annotatePods: option({
+    env: 'HADAL_ANNOTATE_PODS',
+    group: 'Control plane',
+    parse: parse.boolean,
+    default: 'false',
+    unit: 'true or false',
+    doc: 'Pods that this agent holds get the annotation `ambient.istio.io/redirection: enabled` through the Kubernetes API, without which a control plane for Kubernetes, ours or istiod, tells nobody to reach them by tunnels.',
+  }),
+  kubeconfig: option({
+    env: 'HADAL_KUBECONFIG',
+    group: 'Control plane',
+    parse: parse.optionalPath,
+    default: '',
+    defaultDoc: "the pod's service account, else KUBECONFIG, else ~/.kube/config",
+    unit: 'path',
+    doc: 'The API server for these annotations, and the credentials.',
+  }),
   podName: option({
     env: 'HADAL_POD_NAME',
     group: 'Control plane',

@@ -20,8 +20,8 @@ export interface EnrolmentParts extends CarryingParts {
   readonly logger: Logger;
   /** Its connections are carried from now on. */
   readonly onCarried: (pod: CarriedPod) => void;
-  /** They are not any more; called before anything of it is closed. */
-  readonly onGone: (pod: CarriedPod) => void;
+  /** They are not any more, since the pod left the mesh or has ended; called before anything of it is closed. */
+  readonly onGone: (pod: CarriedPod, reason: RemoveRequest['reason']) => void;
 }
 
 export interface EnrolmentCounts {
@@ -260,7 +260,7 @@ export class Enrolment implements EnrolmentService {
       return { removed: stored !== undefined };
     }
     this.#carried.delete(uid);
-    this.#parts.onGone(pod);
+    this.#parts.onGone(pod, reason);
     this.#reviews.forget(pod);
     this.#counts.removed++;
     if (reason === 'left') {

@@ -1,6 +1,12 @@
 /** What is written back to Kubernetes: conditions of objects, and the annotation of pods that an agent holds. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeAll, expect, it } from 'vitest';
-import { silentLogger } from '../../src/base/logger.ts';
+import type { AgentScope } from '../../src/agent/parts.ts';
+import { startPodAnnotations } from '../../src/agent/pod-annotations.ts';
+import { Lifecycle } from '../../src/base/lifecycle.ts';
+import { LogRoot, silentLogger } from '../../src/base/logger.ts';
+import type { StoredPod } from '../../src/enrolment/pod-store.ts';
 import {
   type ApiClient,
   type ApiRequest,
@@ -248,6 +254,45 @@ describeWithApiServer('the annotation of pods that an agent holds', (world) => {
     await eventually(() => annotations.waiting === 0, 'it is taken away');
     expect(await annotationOf(held)).toBeUndefined();
     expect(annotations.writes).toBe(3);
+  });
+
+  it('follows the pods that come and go on an agent, those that left while no agent ran among them', async () => {
+    const kubeconfig = join(world.machines.directory, `agent-${process.pid}.kubeconfig`);
+    writeFileSync(kubeconfig, kubeConfigFor(world.machines, token).exportConfig());
+    const lifecycle = new Lifecycle();
+    open.push(async () => void (await lifecycle.drain({ deadlineMs: 2_000 })));
+    const [comes, leaves, ends, left] = [
+      await newPod('comes'),
+      await newPod('leaves'),
+      await newPod('ends'),
+      await newPod('left'),
+    ];
+    const earlier = agent();
+    earlier.annotations.set(left, 'enabled');
+    await eventually(async () => (await annotationOf(left)) === 'enabled', 'an earlier agent held it');
+
+    const config = { annotatePods: true, kubeconfig };
+    const scope = { config, logs: new LogRoot({ level: 'silent' }), lifecycle } as unknown as AgentScope;
+    const stored = (pod: AnnotatedPod, leftAt?: string) => ({ ...pod, leftAt }) as unknown as StoredPod;
+    const followed = startPodAnnotations(scope, [stored(left, '2026-01-01T00:00:00Z'), stored(comes)]);
+    for (const one of [comes, leaves, ends]) followed?.carried(stored(one));
+    await eventually(async () => (await annotationOf(ends)) === 'enabled', 'they are annotated');
+    followed?.gone(stored(leaves), 'left');
+    followed?.gone(stored(ends), 'deleted');
+    await eventually(
+      async () => (await annotationOf(leaves)) === undefined,
+      'the one that left is not any more',
+    );
+    expect(await Promise.all([comes, ends, left].map(annotationOf))).toEqual([
+      'enabled',
+      'enabled',
+      undefined,
+    ]);
+  });
+
+  it('is nothing that an agent writes unasked', () => {
+    const scope = { config: { annotatePods: false } } as unknown as AgentScope;
+    expect(startPodAnnotations(scope, [])).toBeUndefined();
   });
 
   it('is not put on another pod of the same name', async () => {
