@@ -94,7 +94,12 @@ async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<v
   const mesh = startMesh(scope);
   const authority = await openPlaneAuthority(scope, mesh);
   const { authenticate } = authority;
-  const discovery = new DiscoveryServer({ store: mesh.store, authenticate, logger: logs.scope('discovery') });
+  const discovery = new DiscoveryServer({
+    store: mesh.store,
+    authenticate,
+    logger: logs.scope('discovery'),
+    refresh: () => mesh.publisher.tellSeen(),
+  });
   const parts: PlaneParts = { ...scope, ...mesh, ...authority, discovery };
   await startServers(parts, quit);
   const writing = prepareStatusWriting(parts);
@@ -122,7 +127,9 @@ function startMesh(scope: PlaneScope): MeshParts {
   const store = new ResourceStore();
   const publisher = new MeshPublisher({
     translation,
-    followers: [(change) => void store.apply(change)],
+    followers: [(change, _snapshot, seen) => void store.apply(change, seen)],
+    seen: () => source.status.generation,
+    onSeen: (seen) => store.advance(seen),
     logger: logs.scope('mesh'),
     quietMs: config.quietTime,
     longestMs: config.longestWait,

@@ -1,5 +1,6 @@
 /** Where objects come from: the Kubernetes API or a directory of manifests. Whoever reads them cannot tell which. */
 import type { Closeable } from '../base/lifecycle.ts';
+import type { Generation } from '../xds/generation.ts';
 import type { KnownObject } from './kubernetes/objects.ts';
 
 /** `<apiVersion>/<kind>/<namespace>/<name>`, without the namespace for kinds that have none: `v1/Pod/shop/front-1`. */
@@ -34,6 +35,10 @@ export interface SourceStatus {
   readonly rejected: readonly RejectedObject[];
   /** Why nothing newer is known at the moment; a sentence with the next step. */
   readonly error: string | undefined;
+  /**
+   * Up to where everything has been handed over, in numbers that every replica counts alike; undefined where there are none.
+   */
+  readonly generation?: Generation;
 }
 
 export interface ObjectSource extends Closeable {

@@ -9,7 +9,7 @@ import { policyKey } from '../model/authorization.ts';
 import type { KindChange, MeshChange } from '../model/change.ts';
 import { cidrContains } from '../model/cidr.ts';
 import { serviceKey } from '../model/service.ts';
-import { formatGeneration, type Generation } from './generation.ts';
+import { formatGeneration, type Generation, laterGeneration } from './generation.ts';
 import { type ResourceKind, StoredResource } from './stored-resource.ts';
 
 /** What a change did. A resource that was replaced stands in `upserts` alone. */
@@ -18,24 +18,17 @@ export interface StoreChange {
   readonly removals: readonly StoredResource[];
 }
 
-export interface StoreOptions {
-  /**
-   * Names what `positions` of all replicas count alike (generation.ts). Without, the store makes up one of its own and counts its
-   * changes.
-   */
-  readonly lineage?: string;
-}
-
 export interface StoreProblem {
   readonly kind: ResourceKind;
   readonly name: string;
   readonly reason: string;
 }
 
+const ownChanges = 'changes';
+
 export class ResourceStore {
-  readonly #lineage: string;
-  readonly #countsOwnChanges: boolean;
-  readonly #positions = new Map<string, bigint>();
+  /** Until somebody says how much was seen, in numbers that all replicas count alike, it counts its own changes. */
+  #generation: Generation = { lineage: randomUUID(), positions: new Map([[ownChanges, 0n]]) };
   readonly #resources = {
     workloads: new Map<string, StoredResource>(),
     services: new Map<string, StoredResource>(),
@@ -46,17 +39,10 @@ export class ResourceStore {
   readonly #ranged = new Set<StoredResource>();
   readonly #followers = new Set<(change: StoreChange) => void>();
   readonly #problems = new Map<string, StoreProblem>();
-  #generationText: string;
-
-  constructor({ lineage }: StoreOptions = {}) {
-    this.#countsOwnChanges = lineage === undefined;
-    this.#lineage = lineage ?? randomUUID();
-    if (this.#countsOwnChanges) this.#positions.set('changes', 0n);
-    this.#generationText = formatGeneration(this.generation);
-  }
+  #generationText = formatGeneration(this.#generation);
 
   get generation(): Generation {
-    return { lineage: this.#lineage, positions: this.#positions };
+    return this.#generation;
   }
   get generationText(): string {
     return this.#generationText;
@@ -76,8 +62,8 @@ export class ResourceStore {
     return () => void this.#followers.delete(follower);
   }
 
-  /** Takes a change in and tells those who follow. `seen`: how far the sources are of which it was made. */
-  apply(change: MeshChange, seen: Iterable<readonly [string, bigint]> = []): StoreChange {
+  /** Takes a change in and tells those who follow. `seen`: how much had been seen when it was made. */
+  apply(change: MeshChange, seen?: Generation): StoreChange {
     const upserts: StoredResource[] = [];
     const removals: StoredResource[] = [];
     this.#applyKind('services', change.services, serviceKey, StoredResource.service, upserts, removals);
@@ -92,9 +78,16 @@ export class ResourceStore {
     this.#applyKind('policies', change.policies, policyKey, StoredResource.policy, upserts, removals);
     const applied = { upserts, removals };
     const isChange = upserts.length > 0 || removals.length > 0;
-    this.#advance(seen, isChange);
+    if (seen !== undefined) this.advance(seen);
+    else if (isChange) this.#countChange();
     if (isChange) for (const follower of this.#followers) follower(applied);
     return applied;
+  }
+
+  /** More was seen, and nothing changed by it. */
+  advance(seen: Generation): void {
+    this.#generation = laterGeneration(this.#generation, seen);
+    this.#generationText = formatGeneration(this.#generation);
   }
 
   get(kind: ResourceKind, name: string): StoredResource | undefined {
@@ -186,14 +179,10 @@ export class ResourceStore {
     }
   }
 
-  #advance(seen: Iterable<readonly [string, bigint]>, isChange: boolean): void {
-    for (const [source, position] of seen) {
-      if (position > (this.#positions.get(source) ?? -1n)) this.#positions.set(source, position);
-    }
-    if (this.#countsOwnChanges && isChange) {
-      this.#positions.set('changes', (this.#positions.get('changes') ?? 0n) + 1n);
-    }
-    this.#generationText = formatGeneration(this.generation);
+  #countChange(): void {
+    const { lineage, positions } = this.#generation;
+    const count = positions.get(ownChanges);
+    if (count !== undefined) this.advance({ lineage, positions: new Map([[ownChanges, count + 1n]]) });
   }
 
   #link(resource: StoredResource): void {

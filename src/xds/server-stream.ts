@@ -23,6 +23,7 @@ export interface ResponseSink {
 export interface ServerStreamOptions {
   readonly store: ResourceStore;
   readonly limits: DiscoveryLimits;
+  readonly refresh: () => void;
   readonly sink: ResponseSink;
   readonly onRefused: (typeUrl: string, refused: readonly RefusedResource[]) => void;
 }
@@ -114,6 +115,7 @@ export class ServerStream {
     this.#nodeId = node.id;
     const seen: unknown = node.metadata?.[generationMetadata];
     const known = typeof seen === 'string' ? parseGeneration(seen) : undefined;
+    this.#options.refresh();
     const { generation, generationText } = this.#options.store;
     if (isBehind(generation, known)) {
       throw new HadalError(

@@ -21,6 +21,8 @@ export interface DiscoveryServerOptions {
   readonly authenticate: Authenticate;
   readonly logger: Logger;
   readonly limits?: Partial<DiscoveryLimits>;
+  /** Brings the store's generation up to date; called before an agent is compared with it. */
+  readonly refresh?: () => void;
 }
 
 /** What a grpc server that carries this service has to be given besides. */
@@ -159,6 +161,7 @@ export class DiscoveryServer implements Closeable {
     return new ServerStream({
       store,
       limits: this.#limits,
+      refresh: this.#options.refresh ?? (() => {}),
       sink: {
         write: (bytes, onSent) => {
           call.write(bytes, (error: Error | null | undefined) => {

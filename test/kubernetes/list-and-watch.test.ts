@@ -1,5 +1,6 @@
 /** The Kubernetes source against a real API server: what it reads, what it tells, what it remembers. */
 import { afterEach, expect, it } from 'vitest';
+import { isBehind } from '../../src/xds/generation.ts';
 import { installCustomResources, uninstallCustomResource } from './custom-resources.ts';
 import { type Follower, follow, followServices } from './follower.ts';
 import {
@@ -41,6 +42,23 @@ describeWithApiServer('the Kubernetes source', (world) => {
       `v1/Service/${namespace}/three`,
     ]);
     expect(later.flatMap(({ removals }) => removals)).toEqual([`v1/Service/${namespace}/one`]);
+  });
+
+  it('says how much it has seen in numbers that another one shares', async () => {
+    const namespace = await newNamespace(world.admin);
+    await create(world.admin, service(namespace, 'one'));
+    const [earlier, later] = [await services(namespace), await services(namespace)];
+    const seen = ({ source }: Follower) => source.status.generation;
+    expect(seen(earlier)).toMatchObject({ lineage: 'kubernetes' });
+    await create(world.admin, service(namespace, 'two'));
+    await eventually(() => later.names().length === 2 && earlier.names().length === 2, 'both are told');
+    const both = seen(earlier);
+    expect(isBehind(seen(later), both) || isBehind(both, seen(later))).toBe(false);
+    await earlier.close();
+    await create(world.admin, service(namespace, 'three'));
+    await eventually(() => later.names().length === 3, 'one is told');
+    expect(isBehind(both, seen(later))).toBe(true);
+    expect(isBehind(seen(later), both)).toBe(false);
   });
 
   it('waits with its first change until every kind was read', async () => {

@@ -3,6 +3,7 @@ import { abortedError } from '../../base/abort.ts';
 import type { BackoffOptions } from '../../base/backoff.ts';
 import { HadalError } from '../../base/errors.ts';
 import { type Logger, silentLogger } from '../../base/logger.ts';
+import type { Generation } from '../../xds/generation.ts';
 import { type ObjectKind, readKinds } from '../kubernetes/objects.ts';
 import type { ObjectChange, ObjectSource, SourceStatus } from '../object-source.ts';
 import type { ApiClient } from './api-client.ts';
@@ -25,6 +26,8 @@ export interface ApiServerSourceOptions {
   /** After failures. Default 500 ms doubled up to 30 s, half of it left to chance. */
   readonly backoff?: BackoffOptions;
   readonly logger?: Logger;
+  /** Whose resource versions these are: replicas that read one cluster say the same. Default `kubernetes`. */
+  readonly lineage?: string;
 }
 
 export interface ApiServerSource extends ObjectSource {
@@ -38,6 +41,7 @@ export function createApiServerSource(api: ApiClient, options: ApiServerSourceOp
 
 class KubernetesSource implements ApiServerSource {
   readonly #api: ApiClient;
+  readonly #lineage: string;
   readonly #watches = new Map<ObjectKind, KindWatch>();
   readonly #closing = new AbortController();
   /** What came before everything was read once. */
@@ -48,6 +52,7 @@ class KubernetesSource implements ApiServerSource {
 
   constructor(api: ApiClient, options: ApiServerSourceOptions) {
     this.#api = api;
+    this.#lineage = options.lineage ?? 'kubernetes';
     const settings: KindWatchSettings = {
       pageSize: options.pageSize ?? 500,
       watchMs: options.watchMs ?? 600_000,
@@ -86,6 +91,7 @@ class KubernetesSource implements ApiServerSource {
       isSynced: this.#early === undefined,
       rejected: watches.flatMap((watch) => watch.rejected),
       error: this.#error(),
+      ...this.#generation(),
     };
   }
 
@@ -96,6 +102,17 @@ class KubernetesSource implements ApiServerSource {
   async close(): Promise<void> {
     this.#closing.abort(new Error('the source is closed'));
     await this.#running;
+  }
+
+  /** Resource versions of one API server grow in the order in which things happened, whoever watches. */
+  #generation(): { readonly generation?: Generation } {
+    if (this.#early !== undefined) return {};
+    const positions = new Map<string, bigint>();
+    for (const [kind, { report }] of this.#watches) {
+      const { resourceVersion = '' } = report;
+      if (/^\d+$/.test(resourceVersion)) positions.set(kind, BigInt(resourceVersion));
+    }
+    return positions.size === 0 ? {} : { generation: { lineage: this.#lineage, positions } };
   }
 
   #take(change: ObjectChange): void {

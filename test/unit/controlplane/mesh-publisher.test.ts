@@ -52,6 +52,33 @@ describe('a publisher of the mesh', () => {
     await made.close();
   });
 
+  it('says with a change how much had been seen, and tells of more when nothing waits', async () => {
+    const told: string[] = [];
+    let position = 1n;
+    const seen = () => ({ lineage: 'a', positions: new Map([['pods', position]]) });
+    const made = new MeshPublisher({
+      translation: new MeshTranslation(defaultMeshNames),
+      followers: [(_change, _snapshot, known) => told.push(`change at ${known?.positions.get('pods')}`)],
+      logger: silentLogger,
+      seen,
+      onSeen: (known) => told.push(`seen ${known.positions.get('pods')}`),
+    });
+    made.onChange({ upserts: [podNamed('p', '10.0.0.1')], removals: [] });
+    // What waits is not in the mesh yet.
+    made.tellSeen();
+    const published = made.flush();
+    // Nor is what comes while it is published.
+    made.tellSeen();
+    await published;
+    position = 2n;
+    made.onChange({ upserts: [podNamed('p', '10.0.0.1')], removals: [] });
+    await made.flush();
+    position = 3n;
+    made.tellSeen();
+    expect(told).toEqual(['change at 1', 'seen 2', 'seen 3']);
+    await made.close();
+  });
+
   it('tells nobody of a change that changes nothing', async () => {
     const { made, changes } = publisher();
     made.onChange({ upserts: [podNamed('p', '10.0.0.1')], removals: [] });

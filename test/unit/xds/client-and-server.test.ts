@@ -16,6 +16,7 @@ import { emptySnapshot, type MeshSnapshot } from '../../../src/model/snapshot.ts
 import { updateSnapshot } from '../../../src/model/update.ts';
 import { XdsClient, type XdsClientOptions } from '../../../src/xds/client.ts';
 import { convertResource } from '../../../src/xds/codec.ts';
+import type { Generation } from '../../../src/xds/generation.ts';
 import { GrpcTransport } from '../../../src/xds/grpc-transport.ts';
 import { nodeIdentity } from '../../../src/xds/node-identity.ts';
 import { ResourceStore } from '../../../src/xds/resource-store.ts';
@@ -103,7 +104,7 @@ class Mesh {
     this.store = store;
   }
 
-  apply(change: MeshChange, seen?: Iterable<readonly [string, bigint]>): void {
+  apply(change: MeshChange, seen?: Generation): void {
     this.snapshot = updateSnapshot(this.snapshot, change).snapshot;
     this.store.apply(change, seen);
   }
@@ -194,12 +195,8 @@ describe('an agent and its control plane', () => {
   });
 
   it('do not go back: a replica that is behind is left until it has seen as much', async () => {
-    const lineage = 'the-cluster';
-    const seen = (position: bigint) => [['pods', position] as const];
-    const [ahead, behind] = [
-      new Mesh(new ResourceStore({ lineage })),
-      new Mesh(new ResourceStore({ lineage })),
-    ];
+    const seen = (pods: bigint) => ({ lineage: 'the-cluster', positions: new Map([['pods', pods]]) });
+    const [ahead, behind] = [new Mesh(new ResourceStore()), new Mesh(new ResourceStore())];
     ahead.apply(smallMesh, seen(7n));
     behind.apply(createChange({ workloads: { upserts: [pod('front')] } }), seen(5n));
     const directory = temporaryDirectory();

@@ -30,6 +30,16 @@ describe('the store of a control plane', () => {
     expect(store.counts).toEqual({ workloads: 1, services: 0, policies: 1 });
   });
 
+  it('counts its changes, where nobody says how much was seen', () => {
+    const store = new ResourceStore();
+    const counts = () => Number(store.generationText.split(';changes=')[1]);
+    expect(counts()).toBe(0);
+    store.apply(change({ workloads: { upserts: [pod('a')] } }));
+    store.apply(change({ workloads: { upserts: [pod('a')] } }));
+    expect(counts()).toBe(1);
+    expect(isBehind(new ResourceStore().generation, store.generation)).toBe(false);
+  });
+
   it('gives equal content equal versions, and different content different ones', () => {
     const [one, other] = [new ResourceStore(), new ResourceStore()];
     for (const store of [one, other]) store.apply(change({ workloads: { upserts: [pod('a')] } }));
