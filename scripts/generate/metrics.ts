@@ -1,12 +1,9 @@
 // docs/metrics.md from the catalogues of metrics and the list of reasons.
 import { reasonDetails } from '../../src/model/reasons.gen.ts';
 import { trafficLabelNames } from '../../src/routing/labels.ts';
+import { agentCatalogue } from '../../src/telemetry/agent-metrics.ts';
 import { controlPlaneCatalogue } from '../../src/telemetry/control-plane-metrics.ts';
-import {
-  type MetricDescription,
-  metricCatalogue,
-  trafficLabels,
-} from '../../src/telemetry/metric-catalogue.ts';
+import { type MetricDescription, trafficLabels } from '../../src/telemetry/metric-catalogue.ts';
 import { responseFlags } from '../../src/telemetry/response-flags.ts';
 import type { GeneratedFile } from './main.ts';
 import { markdownTable } from './markdown-table.ts';
@@ -25,7 +22,7 @@ export function metricsFile(): GeneratedFile {
     '`GET /metrics` on port 15020 (`/stats/prometheus` is the same). Counters are read from the tunnel and the kernel',
     'when they are asked for. Names that begin with `istio_` or `workload_manager_` are Istio’s, with its meanings.',
     '',
-    ...metricsTable(metricCatalogue),
+    ...metricsTable(agentCatalogue),
     '',
     '## Labels of traffic',
     '',

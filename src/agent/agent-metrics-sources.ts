@@ -88,6 +88,7 @@ export function agentMetrics(parts: AgentParts): AgentMetrics {
       const { workloads, services, policies } = tunnel.snapshot;
       return { workloads: workloads.size, services: services.size, policies: policies.size };
     },
+    dns: () => parts.resolvers.counters.read(),
     stateRejected: () => meshState.status.rejected,
     controlPlane: () => {
       const { controlPlane } = meshState;

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
 import type { NodeConnections } from '../runtime/admin-server.ts';
+import { dnsCaptureAnnotation } from '../source/kubernetes/metadata.ts';
 import type { PodObject } from '../source/kubernetes/pod.ts';
 import { type Answer, callPort, callSocket } from './admin-call.ts';
 import { LabProcess } from './lab-process.ts';
@@ -52,6 +53,7 @@ export class AgentProcess extends LabProcess {
       PodUID: pod.podUid,
       ServiceAccount: object.spec.serviceAccountName,
       Cgroup: pod.cgroup,
+      ...dnsCaptureWish(object),
       IPs: pod.addresses.map((address) => ({ Interface: 'eth0', Address: address })),
     });
   }
@@ -98,4 +100,10 @@ export class AgentProcess extends LabProcess {
     const message = `the agent of ${this.#node.name} answered ${path} with ${status}: ${body.trim()}`;
     return new HadalError('ERR_LAB_AGENT', message);
   }
+}
+
+/** As a CNI plugin tells it from the pod's annotation. */
+function dnsCaptureWish({ metadata }: PodObject): { readonly DnsCapture?: boolean } {
+  const wish = metadata.annotations[dnsCaptureAnnotation];
+  return wish === 'true' || wish === 'false' ? { DnsCapture: wish === 'true' } : {};
 }

@@ -146,6 +146,7 @@ function agentProcess(options: AgentsOptions, node: LabNode, source: NodeJS.Proc
       HADAL_NODE_NAME: node.name,
       HADAL_CLUSTER_ID: names.clusterId,
       HADAL_NETWORK: names.network,
+      HADAL_CLUSTER_DOMAIN: names.clusterDomain,
       HADAL_TRUST_DOMAIN: names.trustDomain,
       HADAL_POD_RANGES: plan.podRanges.join(','),
       HADAL_SERVICE_RANGES: plan.serviceRanges.join(','),

@@ -2,6 +2,7 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { MeshResources } from '../model/snapshot.ts';
+import type { ServiceObject } from '../source/kubernetes/service.ts';
 import { stateText } from '../source/state-document.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import { translateMesh } from '../source/translate/mesh.ts';
@@ -10,6 +11,7 @@ import type { Cluster } from './cluster.ts';
 import type { ClusterFiles } from './cluster-files.ts';
 import type { KubeProxy } from './kube-proxy.ts';
 import { hostsFile, resolvConf } from './name-files.ts';
+import { type NameTable, nameTable } from './name-table.ts';
 import type { LabNode } from './node.ts';
 import type { LabPod } from './pod.ts';
 import { writePodFiles } from './pod-root.ts';
@@ -38,6 +40,10 @@ export class Publisher {
   policies: readonly unknown[] = [];
   /** What was published last. */
   mesh: MeshResources = { workloads: [], services: [], policies: [] };
+  #services: readonly ServiceObject[] = [];
+  #inMesh: ReadonlySet<string> = new Set();
+  /** By whether service addresses lead anywhere; made when somebody asks. */
+  readonly #tables = new Map<boolean, NameTable>();
   #written = '';
   #timer: NodeJS.Timeout | undefined;
 
@@ -56,19 +62,24 @@ export class Publisher {
     files?.write(apiObjects(objects, nodes.values(), serviceRanges));
     if (files === undefined) this.#writeState(mesh);
     this.mesh = mesh;
-    // Pods of a namespace read the same names; composing them for each would be quadratic work.
-    const composed = new Map<string, string>();
     const all = [...pods];
     kubeProxy.update(nodes.values(), all, mesh);
-    for (const pod of all) {
-      const serviceAddresses = pod.enrolled || kubeProxy.works;
-      const key = `${pod.namespace}/${serviceAddresses}`;
-      const hosts =
-        composed.get(key) ??
-        hostsFile(mesh, { namespace: pod.namespace, serviceAddresses, outside: this.outside });
-      composed.set(key, hosts);
-      this.#writeFiles(pod, hosts);
-    }
+    this.#services = objects.services;
+    this.#tables.clear();
+    this.#inMesh = new Set(all.filter((pod) => pod.enrolled).flatMap(({ addresses }) => addresses));
+    for (const pod of all) this.#writeFiles(pod);
+  }
+
+  /** The names as the nameserver tells them to whoever asks from this address. */
+  namesFor(asker: string): NameTable {
+    const serviceAddresses = this.#inMesh.has(asker) || this.#options.kubeProxy.works;
+    const known = this.#tables.get(serviceAddresses);
+    if (known !== undefined) return known;
+    const { names } = this.#options;
+    const services = this.#services;
+    const table = nameTable(this.mesh, { names, services, serviceAddresses, outside: this.outside });
+    this.#tables.set(serviceAddresses, table);
+    return table;
   }
 
   /** The same, a moment later and once for all that changes meanwhile. */
@@ -78,7 +89,7 @@ export class Publisher {
 
   /** The files of a pod that is being made, before anybody else knows of it. */
   prepare(pod: LabPod): void {
-    this.#writeFiles(pod, '127.0.0.1 localhost\n::1 localhost\n');
+    this.#writeFiles(pod);
   }
 
   close(): void {
@@ -94,11 +105,14 @@ export class Publisher {
     this.#written = text;
   }
 
-  #writeFiles(pod: LabPod, hosts: string): void {
+  #writeFiles(pod: LabPod): void {
+    const { names, nodes, tokens } = this.#options;
+    // A host beyond the cluster has no node of its own; every nameserver knows the same.
+    const node = nodes.get(pod.node) ?? [...nodes.values()][0];
     writePodFiles(pod.plan.layout.directory, {
-      hosts,
-      resolvConf: resolvConf(pod.namespace, this.#options.names.clusterDomain),
-      token: this.#options.tokens.tokenFor(pod),
+      hosts: hostsFile,
+      resolvConf: resolvConf(pod.namespace, names.clusterDomain, node?.address.v4 ?? '127.0.0.1'),
+      token: tokens.tokenFor(pod),
       namespace: pod.namespace,
     });
   }

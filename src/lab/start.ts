@@ -23,6 +23,7 @@ import { Lab } from './lab.ts';
 import { type LabLog, silentLog } from './lab-log.ts';
 import { labNodes } from './lab-nodes.ts';
 import type { LabLayout } from './layout.ts';
+import { LabNameserver } from './nameserver.ts';
 import type { FabricKind } from './network.ts';
 import type { LabNode } from './node.ts';
 import { outsideHosts } from './outside-host.ts';
@@ -127,6 +128,9 @@ async function build(
     serviceRanges: plan.serviceRanges,
   });
   ending.undo(() => publisher.close());
+  const nameserver = new LabNameserver((asker) => publisher.namesFor(asker));
+  ending.undo(() => nameserver.close());
+  for (const node of nodes.values()) nameserver.serve(node);
   const mounts = podMounts(options.directory, options.mounts ?? []);
   const outside = await startOutsideHosts(
     source?.current.others ?? [],

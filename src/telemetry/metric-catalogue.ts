@@ -5,7 +5,7 @@
 import { trafficLabelNames } from '../routing/labels.ts';
 
 export interface MetricDescription {
-  readonly type: 'counter' | 'gauge';
+  readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
   readonly labels: readonly string[];
 }

@@ -10,6 +10,8 @@ export interface Exposition {
 }
 
 export interface Sample {
+  /** Of a histogram: `<name>_bucket`, `<name>_sum` or `<name>_count`. */
+  readonly metricName?: string;
   readonly labels: object;
   /** Printed ahead of `labels`; the text is kept as long as the object lives. */
   readonly sharedLabels?: object;

@@ -1,4 +1,5 @@
-/* Looks a name up as an application does, by whichever libc it is built with; prints each address on a line. */
+/* Looks a name up as an application does, by whichever libc it is built with; prints each address on a line.
+ */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@ int main(int argc, char** argv) {
   }
   for (each = found; each != NULL; each = each->ai_next) {
     char text[64];
-    if (getnameinfo(each->ai_addr, each->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) == 0) puts(text);
+    if (getnameinfo(each->ai_addr, each->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST) == 0)
+      puts(text);
   }
   return 0;
 }
