@@ -120,7 +120,8 @@ export class LiveAuthority implements CertificateSigner, Closeable {
   async reload(): Promise<void> {
     let next: Authority;
     try {
-      next = await openAuthority(this.#directory, this.#options, this.#logger);
+      // What `open` has warned of needs no repetition every few seconds.
+      next = await openAuthority(this.#directory, this.#options);
     } catch (caught) {
       const error = HadalError.from(caught, 'ERR_IDENTITY_AUTHORITY');
       // Files that are replaced one by one do not fit each other for a moment; what stays wrong is said once.
