@@ -70,9 +70,12 @@ describe('two hosts that want one address', () => {
     return [ofA, ofB];
   };
 
-  it('get two, the older entry the one that it had alone', () => {
-    const older = entryFor(right, { creationTimestamp: '2026-01-01T00:00:00Z' });
-    const newer = entryFor(left, { creationTimestamp: '2026-01-02T00:00:00Z' });
+  it.each([
+    [left, right],
+    [right, left],
+  ])('get two, the older entry the one that it had alone: %s before %s', (first, second) => {
+    const older = entryFor(first, { creationTimestamp: '2026-01-01T00:00:00Z' });
+    const newer = entryFor(second, { creationTimestamp: '2026-01-02T00:00:00Z' });
     expect(owner(older, newer)[0]).toEqual(addresses(older));
     expect(owner(newer, older)[1]).toEqual(addresses(older));
   });
