@@ -1,4 +1,5 @@
 import { logLevels } from '../base/logger.ts';
+import { enrolmentSelectors } from './enrolment-selectors.ts';
 import { option, type Values } from './option.ts';
 import * as parse from './parsers.ts';
 
@@ -85,6 +86,16 @@ export const controlPlaneOptions = {
     default: 'istio-system',
     unit: 'name',
     doc: 'Policies of this namespace without a selector hold for the whole mesh.',
+  }),
+  enrolmentSelectors: option({
+    env: 'HADAL_ENROLMENT_SELECTORS',
+    group: 'Mesh',
+    parse: enrolmentSelectors,
+    default: '',
+    defaultDoc:
+      "label `istio.io/dataplane-mode: ambient` of the pod, or of its namespace unless the pod's is `none`",
+    unit: 'JSON list of `{podSelector, namespaceSelector}`',
+    doc: 'Which pods are in the mesh: those that one of the selectors matches, in place of the usual labels.',
   }),
   excludedNamespaces: option({
     env: 'HADAL_EXCLUDED_NAMESPACES',

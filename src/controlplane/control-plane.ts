@@ -177,14 +177,15 @@ function rangeOptions({ podRanges, serviceRanges }: ControlPlaneConfig) {
 
 function meshNames(config: ControlPlaneConfig): MeshNames {
   const { clusterId, trustDomain, network, clusterDomain, rootNamespace } = config;
-  const { excludedNamespaces, revision } = config;
+  const { excludedNamespaces, revision, enrolmentSelectors: selectors } = config;
+  const rules = { ...defaultEnrolmentRules, rootNamespace, excludedNamespaces, revision };
   return Object.freeze({
     clusterId,
     trustDomain,
     network,
     clusterDomain,
     rootNamespace,
-    enrolment: Object.freeze({ ...defaultEnrolmentRules, rootNamespace, excludedNamespaces, revision }),
+    enrolment: Object.freeze(selectors === undefined ? rules : { ...rules, selectors }),
   });
 }
 

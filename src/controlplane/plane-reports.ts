@@ -83,6 +83,7 @@ export function planeDump(parts: PlaneParts): ConfigDump {
       translation: translation.problems,
       wire: store.problems,
     }))
+    .section('warnings', () => translation.warnings)
     .section('conflicts', () => [
       ...[...translation.objects.shared].map(([name, objects]) => ({
         kind: 'objects',

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { labelSelector } from './label-selector.ts';
+import { labelSelector } from '../../model/label-selector.ts';
 import { clusterScopedMetadata, metadata, portNumber } from './metadata.ts';
 
 /** The versions say the same; the newest name stands for all. */

@@ -1,6 +1,7 @@
 /** Which pods are in the mesh, and why not: one question for the agents that hold them and for those who ask `hadal status`. */
-import type { LabelSelector } from '../kubernetes/label-selector.ts';
-import { selectorMatches } from '../kubernetes/label-selector.ts';
+import type { EnrolmentSelector } from '../../config/enrolment-selectors.ts';
+import type { LabelSelector } from '../../model/label-selector.ts';
+import { selectorMatches } from '../../model/label-selector.ts';
 import type { NamespaceObject } from '../kubernetes/namespace.ts';
 import { isTerminal, type PodObject, podAddresses } from '../kubernetes/pod.ts';
 import { annotations, labels } from './label-names.ts';
@@ -10,13 +11,8 @@ export const dataplaneModeLabel = labels.dataplaneMode;
 /** Written when an agent holds the pod: from then on it is reachable by HBONE. */
 export const redirectionAnnotation = annotations.redirection;
 
-/** A pod is wished for when one selector matches: both of its parts, where they are given. */
-export interface EnrolmentSelector {
-  readonly podSelector?: LabelSelector;
-  readonly namespaceSelector?: LabelSelector;
-}
-
 export interface EnrolmentRules {
+  /** A pod is wished for when one of them matches. */
   readonly selectors: readonly EnrolmentSelector[];
   /** Namespaces whose pods carry the cluster itself. */
   readonly excludedNamespaces: readonly string[];

@@ -1,7 +1,8 @@
 /** What a Gateway and its class say to the parts of the mesh that carry traffic to it. */
+
+import { selectorMatches } from '../../model/label-selector.ts';
 import type { ApplicationTunnel } from '../../model/workload.ts';
 import type { GatewayClassObject, GatewayObject } from '../kubernetes/gateway.ts';
-import { selectorMatches } from '../kubernetes/label-selector.ts';
 import { annotationField, annotations, labelField, labels, type Texts } from './label-names.ts';
 
 const waypointTraffic = ['service', 'workload', 'all', 'none'] as const;
