@@ -187,7 +187,11 @@ function startControllerManager({ assets, directory, server }: Machines): ChildP
 
 function run(assets: string, program: string, args: string[], directory: string, log: string): ChildProcess {
   const output = openSync(join(directory, `${log}.log`), 'a');
-  const child = spawn(join(assets, program), args, { stdio: ['ignore', output, output], cwd: directory });
+  // However the tests end, they leave no server behind.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', join(assets, program), ...args], {
+    stdio: ['ignore', output, output],
+    cwd: directory,
+  });
   closeSync(output);
   child.on('error', () => {});
   return child;

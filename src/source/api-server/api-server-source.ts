@@ -8,7 +8,8 @@ import { type ObjectKind, readKinds } from '../kubernetes/objects.ts';
 import type { ObjectChange, ObjectSource, SourceStatus } from '../object-source.ts';
 import type { ApiClient } from './api-client.ts';
 import { ApiError } from './api-error.ts';
-import { type KindReport, type KindSelector, KindWatch, type KindWatchSettings } from './kind-watch.ts';
+import type { KindReport } from './kind-report.ts';
+import { type KindSelector, KindWatch, type KindWatchSettings } from './kind-watch.ts';
 import { isEmptyChange, mergeChanges } from './object-ledger.ts';
 import { apiResources } from './resources.ts';
 

@@ -11,6 +11,7 @@ import type { ObjectKind } from '../kubernetes/objects.ts';
 import type { ObjectChange } from '../object-source.ts';
 import type { ApiClient } from './api-client.ts';
 import { ApiError, isApiError } from './api-error.ts';
+import type { KindReport, KindState } from './kind-report.ts';
 import { listPages } from './list-pages.ts';
 import { ObjectLedger } from './object-ledger.ts';
 import { type ApiResource, apiVersionOf, resourcePath } from './resources.ts';
@@ -31,24 +32,6 @@ export interface KindSelector {
   readonly fieldSelector?: string;
   /** Only this namespace. */
   readonly namespace?: string;
-}
-
-/** What a kind is doing; `hadal status` prints it. */
-export type KindState =
-  | { readonly name: 'listing' }
-  | { readonly name: 'watching' }
-  /** A custom resource that the cluster does not have. */
-  | { readonly name: 'absent' }
-  | { readonly name: 'waiting'; readonly error: HadalError }
-  | { readonly name: 'closed' };
-
-export interface KindReport {
-  readonly state: KindState;
-  readonly objects: number;
-  /** Everything up to here is known. */
-  readonly resourceVersion: string | undefined;
-  /** How often it was read as a whole. */
-  readonly lists: number;
 }
 
 export interface KindWatchOptions {
@@ -78,6 +61,7 @@ export class KindWatch {
   #resourceVersion: string | undefined;
   #notServed = 0;
   #lists = 0;
+  #toldRejected: ReadonlySet<string> = new Set();
 
   constructor(api: ApiClient, options: KindWatchOptions) {
     this.#api = api;
@@ -108,7 +92,10 @@ export class KindWatch {
   /** Until `signal` fires; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const pauseMs = await this.#round(signal).catch((caught: unknown) => this.#failed(caught));
+      const pauseMs = await this.#round(signal).catch((caught: unknown) =>
+        // Its own end is no failure of the server's.
+        signal.aborted ? 0 : this.#failed(caught),
+      );
       if (pauseMs > 0) await sleep(pauseMs, signal).catch(() => {});
     }
     this.#state = { name: 'closed' };
@@ -173,13 +160,31 @@ export class KindWatch {
       const change = this.#ledger.apply(batch, this.#apiVersion);
       this.#resourceVersion = batch.at(-1)?.object.metadata?.resourceVersion ?? this.#resourceVersion;
       if (change.upserts.length + change.removals.length > 0) this.#tell(change);
+      else this.#logRejected();
     }
     return heard;
   }
 
   #tell(change: ObjectChange): void {
     this.#isSynced = true;
+    this.#logRejected();
     this.#options.onChange(change);
+  }
+
+  /** Each bad version once. */
+  #logRejected(): void {
+    const rejected = this.#ledger.rejected;
+    const told = new Set<string>();
+    for (const { id, origin, field, reason } of rejected) {
+      const version = `${id} ${origin} ${field}`;
+      told.add(version);
+      if (this.#toldRejected.has(version)) continue;
+      this.#options.logger.warn(
+        { object: id, origin, field, reason },
+        'an object is rejected; its last good version stays',
+      );
+    }
+    this.#toldRejected = told;
   }
 
   /** Returns how long to wait. */
