@@ -56,9 +56,15 @@ describe('a publisher of the mesh', () => {
     const told: string[] = [];
     let position = 1n;
     const seen = () => ({ lineage: 'a', positions: new Map([['pods', position]]) });
-    const made = new MeshPublisher({
+    const made: MeshPublisher = new MeshPublisher({
       translation: new MeshTranslation(defaultMeshNames),
-      followers: [(_change, _snapshot, known) => told.push(`change at ${known?.positions.get('pods')}`)],
+      followers: [
+        (_change, _snapshot, known) => {
+          // Nor is what comes while it is published.
+          made.tellSeen();
+          told.push(`change at ${known?.positions.get('pods')}`);
+        },
+      ],
       logger: silentLogger,
       seen,
       onSeen: (known) => told.push(`seen ${known.positions.get('pods')}`),
@@ -66,10 +72,7 @@ describe('a publisher of the mesh', () => {
     made.onChange({ upserts: [podNamed('p', '10.0.0.1')], removals: [] });
     // What waits is not in the mesh yet.
     made.tellSeen();
-    const published = made.flush();
-    // Nor is what comes while it is published.
-    made.tellSeen();
-    await published;
+    await made.flush();
     position = 2n;
     made.onChange({ upserts: [podNamed('p', '10.0.0.1')], removals: [] });
     await made.flush();

@@ -37,11 +37,18 @@ export interface ControlPlaneOptions {
   readonly store?: ResourceStore;
   readonly limits?: Partial<DiscoveryLimits>;
   readonly authenticate?: Authenticate;
+  readonly refresh?: () => void;
 }
 
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const { store = new ResourceStore(), limits = {}, authenticate = async () => caller } = options;
-  const discovery = new DiscoveryServer({ store, authenticate, logger: silentLogger, limits });
+  const { store = new ResourceStore(), limits = {}, authenticate = async () => caller, refresh } = options;
+  const discovery = new DiscoveryServer({
+    store,
+    authenticate,
+    logger: silentLogger,
+    limits,
+    ...(refresh && { refresh }),
+  });
   const server = new Server(discoveryChannelOptions);
   server.addService(DiscoveryServer.definition, discovery.handlers);
   const port = await new Promise<number>((resolve, reject) => {

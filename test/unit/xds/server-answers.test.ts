@@ -238,6 +238,10 @@ describe('the generation of a response', () => {
     ahead.subscribe(addressType);
     expect(await ahead.ended).toMatchObject({ details: expect.stringContaining('this replica is behind') });
     expect(ahead.queue).toEqual([]);
+    const advanced = await startControlPlane({ store, refresh: () => store.advance(seen({ pods: 8n })) });
+    const again = new Agent(advanced, { metadata: { HADAL_GENERATION: 'cluster-1;pods=8' } });
+    again.subscribe(addressType);
+    expect(await again.take()).toMatchObject({ systemVersionInfo: 'cluster-1;pods=8' });
     for (const known of ['cluster-1;pods=7', 'cluster-2;pods=8', 'no generation', '']) {
       const agent = new Agent({ address }, { metadata: { HADAL_GENERATION: known } });
       agent.subscribe(addressType);
