@@ -167,7 +167,7 @@ function openSource({ config, logs }: PlaneScope): Pick<MeshParts, 'source' | 'a
   const api = new ApiClient(
     loadApiConfig({ file: config.kubeconfig || undefined, context: config.kubeContext || undefined }),
   );
-  return { source: createApiServerSource(api, { logger }), api };
+  return { source: createApiServerSource(api, { logger, lineage: `kubernetes:${config.clusterId}` }), api };
 }
 
 function rangeOptions({ podRanges, serviceRanges }: ControlPlaneConfig) {
