@@ -1,59 +1,15 @@
 /** `kill -9` of an agent while many clients open connections and stream through it, in both directions. */
-import type { ChildProcess } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import type { Lab } from '../../src/lab/lab.ts';
-import type { LabPod } from '../../src/lab/pod.ts';
 import { occurrences } from './capture-search.ts';
-import { lastLineOf } from './last-line.ts';
 import { connectionWhere } from './observe.ts';
+import { Siege } from './siege.ts';
 import { describeInLab, dial, echoPod, namespace, pod, whoAmIPod } from './world.ts';
 
 const port = 8080;
 const streams = 24;
 const perSecond = 150;
-
-interface SiegeState {
-  readonly streaming: number;
-  readonly echoed: number;
-  readonly done: number;
-  readonly failed: number;
-  readonly errors: Readonly<Record<string, number>>;
-}
-
-class Siege {
-  readonly #child: ChildProcess;
-  readonly #said: { latest: SiegeState };
-
-  constructor(from: LabPod, address: string, text: string) {
-    const program = '/opt/hadal/package/test/mesh/programs/siege.ts';
-    const args = [address, port, text, streams, perSecond].map(String);
-    this.#child = from.spawn(['node', program, ...args]);
-    this.#said = lastLineOf<SiegeState>(this.#child, {
-      streaming: 0,
-      echoed: 0,
-      done: 0,
-      failed: 0,
-      errors: {},
-    });
-  }
-
-  get latest(): SiegeState {
-    return this.#said.latest;
-  }
-
-  /** Resolves when all streams carry bytes and new connections succeed. */
-  async atWork(): Promise<void> {
-    const before = this.latest;
-    await expect.poll(() => this.latest.streaming, { timeout: 10_000 }).toBe(streams);
-    await expect.poll(() => this.latest.done, { timeout: 5_000 }).toBeGreaterThan(before.done + 20);
-    await expect.poll(() => this.latest.echoed, { timeout: 5_000 }).toBeGreaterThan(before.echoed);
-  }
-
-  stop(): void {
-    this.#child.kill('SIGKILL');
-  }
-}
 
 /** Number and place of every pod that the agent of the node carries. */
 async function carriedBy(lab: Lab, node: string): Promise<unknown[]> {
@@ -94,10 +50,11 @@ describeInLab(
       const before = await carriedBy(lab, 'a');
       expect(before).toHaveLength(2);
       const capture = await lab.capture(['tcp']);
+      const load = { port, text, streams, perSecond };
       // From the node of the agent, and towards it; over both families.
       const sieges = [
-        new Siege(lab.pod('caller'), lab.pod('far').v4, text),
-        new Siege(lab.pod('visitor'), lab.pod('near').v6, text),
+        new Siege(lab.pod('caller'), lab.pod('far').v4, load),
+        new Siege(lab.pod('visitor'), lab.pod('near').v6, load),
       ];
       try {
         await Promise.all(sieges.map((siege) => siege.atWork()));
