@@ -6,7 +6,10 @@ import type { GeneratorProcess } from './generator.ts';
 import type { PodRole, Side } from './side.ts';
 
 /** As an operator starts it; from its TypeScript source an agent would carry the compiler's memory as well. */
-const agentProgram = [process.execPath, fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))];
+export const agentProgram = [
+  process.execPath,
+  fileURLToPath(new URL('../dist/cli/main.js', import.meta.url)),
+];
 
 /** The package is there in every pod of a lab. */
 const generatorPath = '/opt/hadal/package/build/Release/hadal-bench';

@@ -2,6 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { controlPlaneRows, measureControlPlane } from './control-plane.ts';
 import { LabSide } from './lab-side.ts';
 import { measurePairs, type Pair, type Readings, Runner } from './measure.ts';
 import { type BenchOptions, parseBenchOptions } from './options.ts';
@@ -20,14 +21,45 @@ import { median, medianRatio } from './statistics.ts';
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
+interface Outcome {
+  readonly rows: ResultRow[];
+  readonly failed: string[];
+}
+
 async function compare(options: BenchOptions): Promise<void> {
   const wanted = (row: string): boolean => options.rows.test(row);
   const scenarios = wantedScenarios(options.rows);
   const rest = restingRows.some(wanted);
-  if (scenarios.length === 0 && !rest) throw new Error(`no row matches --rows ${options.rows.source}`);
+  const controlPlane = controlPlaneRows.some(wanted);
+  if (scenarios.length === 0 && !rest && !controlPlane)
+    throw new Error(`no row matches --rows ${options.rows.source}`);
+  const outcome: Outcome = { rows: [], failed: [] };
+  // In a lab of its own, alone: its processes want all the cores.
+  if (controlPlane) {
+    await attempt('control-plane', outcome, async () => {
+      outcome.rows.push(...(await measureControlPlane(wanted, say)));
+    });
+  }
+  if (scenarios.length > 0 || rest) await compareSides(options, scenarios, outcome);
+  const { rows, failed } = outcome;
+  console.log(formatTable(rows));
+  const weak = weakness(rows);
+  if (weak !== '') console.log(`\n${weak}`);
+  for (const row of failed) console.log(`\nfailed: ${row}`);
+  if (options.json !== '')
+    writeFileSync(options.json, `${JSON.stringify({ rows, ...machineFacts() }, null, 2)}\n`);
+  if (failed.length > 0) process.exitCode = 1;
+}
+
+async function compareSides(
+  options: BenchOptions,
+  scenarios: readonly Scenario[],
+  outcome: Outcome,
+): Promise<void> {
+  const wanted = (row: string): boolean => options.rows.test(row);
+  const rest = restingRows.some(wanted);
+  const { rows } = outcome;
   const sides: LabSide[] = [];
-  const rows: ResultRow[] = [];
-  const failed: string[] = [];
   try {
     say('starting the lab without a mesh');
     const baseline = await started(LabSide.start('baseline'), sides);
@@ -36,25 +68,25 @@ async function compare(options: BenchOptions): Promise<void> {
     const hadal = meshed ? await started(LabSide.start('hadal'), sides) : baseline;
     if (rest) rows.push(...(await measureResting(hadal, wanted, say)));
     for (const scenario of scenarios) {
-      try {
+      await attempt(`${scenario.topology}.${scenario.name}`, outcome, async () => {
         rows.push(
           ...(await onItsPath(scenario, hadal, () => compareScenario(scenario, baseline, hadal, options))),
         );
-      } catch (error) {
-        failed.push(`${scenario.topology}.${scenario.name}: ${(error as Error).message}`);
-        say(`  failed: ${failed.at(-1)}`);
-      }
+      });
     }
   } finally {
     for (const side of sides) await side.stop();
   }
-  console.log(formatTable(rows));
-  const weak = weakness(rows);
-  if (weak !== '') console.log(`\n${weak}`);
-  for (const row of failed) console.log(`\nfailed: ${row}`);
-  if (options.json !== '')
-    writeFileSync(options.json, `${JSON.stringify({ rows, ...machineFacts() }, null, 2)}\n`);
-  if (failed.length > 0) process.exitCode = 1;
+}
+
+/** One row that cannot be measured does not end the others. */
+async function attempt(name: string, { failed }: Outcome, measure: () => Promise<void>): Promise<void> {
+  try {
+    await measure();
+  } catch (error) {
+    failed.push(`${name}: ${(error as Error).message}`);
+    say(`  failed: ${failed.at(-1)}`);
+  }
 }
 
 async function started(starting: Promise<LabSide>, sides: LabSide[]): Promise<LabSide> {

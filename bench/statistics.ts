@@ -12,3 +12,9 @@ export function median(values: readonly number[]): number {
 export function medianRatio(pairs: readonly { baseline: number; hadal: number }[]): number {
   return median(pairs.map((pair) => pair.hadal / pair.baseline));
 }
+
+/** The smallest value that at least `percent` of all are not above. NaN for none. */
+export function percentile(values: readonly number[], percent: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? Number.NaN;
+}

@@ -126,6 +126,7 @@ async function controlPlaneEnvironment(
     HADAL_XDS_ROOT_FILE: controlPlane.rootFile,
     HADAL_XDS_SERVER_NAME: controlPlane.serverName,
     HADAL_CA_ADDRESS: controlPlane.address,
+    HADAL_CA_SERVER_NAME: controlPlane.serverName,
     HADAL_CA_ROOT_FILE: controlPlane.rootFile,
     HADAL_TOKEN_FILE: await controlPlane.giveToken(node),
   };
