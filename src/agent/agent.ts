@@ -85,7 +85,9 @@ async function startAgent(scope: AgentScope, quit: () => void): Promise<void> {
   const { enrolment } = podParts;
   done.dataPath();
 
-  const meshState = await followMesh(scope, { ...path, enrolment }, done.mesh);
+  const meshState = await followMesh(scope, { ...path, enrolment }, done.mesh, () =>
+    path.certificates.retryNow(),
+  );
   await enrolment.restore(config.adoptTimeoutMs);
   path.kernel.capture.retireOtherVersions();
   done.pods();

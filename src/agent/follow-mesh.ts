@@ -9,12 +9,14 @@ import { XdsMesh } from './xds-mesh.ts';
 
 /**
  * A state from the file, or from the control plane, becomes a snapshot, which the tables, the kernel's ranges and the enrolment
- * follow. `onFirst` is called when one is in force, be it that of the earlier agent.
+ * follow. `onFirst` is called when one is in force, be it that of the earlier agent; `onConnected` whenever the control plane is
+ * there again.
  */
 export async function followMesh(
   scope: AgentScope,
   followers: Followers,
   onFirst: () => void,
+  onConnected: () => void,
 ): Promise<MeshSource> {
   const { config, logs, lifecycle } = scope;
   const logger = logs.scope('state');
@@ -46,7 +48,7 @@ export async function followMesh(
   }
 
   function ofControlPlane(): XdsMesh {
-    const mesh = new XdsMesh({ scope, follower, kept, onFirst });
+    const mesh = new XdsMesh({ scope, follower, kept, onFirst, onConnected });
     if (config.xdsOnDemand) followers.tunnel.lookUpWith((names) => mesh.lookUp(names));
     return mesh;
   }

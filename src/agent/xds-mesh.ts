@@ -1,3 +1,4 @@
+import { Backoff } from '../base/backoff.ts';
 import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { callMetadata, controlPlaneCredentials } from '../identity/control-plane-channel.ts';
@@ -20,10 +21,14 @@ export interface XdsMeshOptions {
   /** Good before, from disk; what holds until the control plane says something else. */
   readonly kept: KeptMesh | undefined;
   readonly onFirst: () => void;
+  /** The control plane is there, again. */
+  readonly onConnected: () => void;
 }
 
 /** So long after a change could not be put in force it is tried again. */
 const enforceAgainMs = 1_000;
+/** New pods are refused until a control plane that was away is found again; a dial that is refused costs next to nothing. */
+const longestAbsenceMs = 1_000;
 /** So long something that is not there is still asked for. */
 const absentMs = 15_000;
 
@@ -59,6 +64,8 @@ export class XdsMesh implements MeshSource {
       kept,
       convert: convertResource,
       onChange: (change) => this.#onChange(change),
+      onConnected: options.onConnected,
+      backoff: new Backoff({ initialMs: 10, maxMs: longestAbsenceMs, jitter: 0.5 }),
       onAbsent: (names) => this.#onAbsent(names),
       logger: this.#logger,
     });

@@ -96,6 +96,19 @@ export class CertificateEntry {
     if (this.#state.kind === 'valid' || this.#state.kind === 'overdue') this.#renew(this.#state.certificate);
   }
 
+  /** Asks again without the wait that failures have earned: the authority may be back. */
+  retryNow(): void {
+    const state = this.#state;
+    if (state.kind !== 'failed' && state.kind !== 'overdue') return;
+    this.#backoff.reset();
+    if (state.kind === 'overdue') {
+      this.#renew(state.certificate);
+      return;
+    }
+    this.#enter({ kind: 'fetching', error: state.error });
+    this.#enqueue();
+  }
+
   close(): void {
     this.#closing.abort(new HadalError('ERR_DRAINING', `nobody uses ${this.identity} any more`));
     this.#queued?.cancel();

@@ -27,7 +27,7 @@ const channelOptions: ClientOptions = {
   'grpc.max_receive_message_length': maxAnswerBytes,
   // A pod without a certificate reaches nobody: not gRPC's two minutes once the authority is back.
   'grpc.initial_reconnect_backoff_ms': 250,
-  'grpc.max_reconnect_backoff_ms': 3_000,
+  'grpc.max_reconnect_backoff_ms': 500,
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,
 };

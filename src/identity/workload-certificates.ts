@@ -116,6 +116,11 @@ export class WorkloadCertificates {
     };
   }
 
+  /** The authority may be back: those that could not be fetched are asked for again. */
+  retryNow(): void {
+    for (const { entry } of this.#held.values()) entry.retryNow();
+  }
+
   status(): CertificateStatus[] {
     return [...this.#held.values()]
       .map(({ entry, users }) => describe(entry, users))

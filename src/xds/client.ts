@@ -66,6 +66,8 @@ export interface XdsClientOptions {
   readonly onChange: (change: VersionedChange) => void | Promise<void>;
   /** Names that were asked for, and of which the server says that there is nothing. */
   readonly onAbsent?: (names: readonly string[]) => void;
+  /** A stream has opened: whoever waits for the same server may try again. */
+  readonly onConnected?: () => void;
   readonly logger: Logger;
   readonly backoff?: Backoff;
 }
@@ -228,6 +230,7 @@ export class XdsClient implements Closeable {
   #onConnected(): void {
     this.#enter({ name: 'streaming', since: Date.now() });
     this.#options.logger.info({ address: this.#options.address }, 'connected to the control plane');
+    this.#options.onConnected?.();
   }
 
   #ended(failure: unknown, isConnected: boolean): string | undefined {
