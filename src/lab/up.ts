@@ -19,7 +19,7 @@ export async function labUp(options: LabUpOptions): Promise<number> {
   const { keep, say, ...lab } = options;
   const log: LabLog = { info: say, warn: (line) => say(`warning: ${line}`) };
   const interrupted = untilInterrupted();
-  const up = await startLab({ ...lab, log });
+  const up = await startLab({ controlPlane: true, ...lab, log });
   try {
     await Promise.race([up.waitReady(), interrupted]);
     say(`lab ${up.name} is up: ${up.pods.length} pods on ${up.nodes.length} nodes`);

@@ -32,6 +32,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   const lab = await startLab({
     name: options.name,
     directory: join(packageRoot(), 'examples', 'bookshop'),
+    controlPlane: true,
     log: { info: say, warn: (line) => say(`warning: ${line}`) },
     ...(options.agentEnv === undefined ? {} : { agentEnv: options.agentEnv }),
   });
