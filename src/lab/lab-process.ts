@@ -64,7 +64,7 @@ export class LabProcess {
   }
 
   /** Resolves when it says that it is ready; rejects with its last words when it ends before. */
-  async waitReady(timeoutMs = 30_000): Promise<void> {
+  async waitReady(timeoutMs = 60_000): Promise<void> {
     const { name, askReady } = this.#options;
     const deadline = Date.now() + timeoutMs;
     let last = 'no answer';

@@ -61,7 +61,7 @@ export interface LabOptions {
   readonly agentProgram?: readonly string[];
   /** The authority signs for no longer; default: what the agents ask for. */
   readonly certificateLifetimeMs?: number;
-  /** How long an agent may take to get ready. Default: 30,000. */
+  /** How long an agent may take to get ready. Default: 60,000. */
   readonly agentReadyMs?: number;
   /** Default: `bridge`. */
   readonly fabric?: FabricKind;
