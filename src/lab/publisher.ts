@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { MeshResources } from '../model/snapshot.ts';
 import type { ServiceObject } from '../source/kubernetes/service.ts';
-import { stateText } from '../source/state-document.ts';
+import { policyDocument, stateText } from '../source/state-document.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import { translateMesh } from '../source/translate/mesh.ts';
 import { apiObjects } from './api-objects.ts';
@@ -98,7 +98,7 @@ export class Publisher {
 
   #writeState(mesh: MeshResources): void {
     const { stateFile } = this.#options;
-    const text = stateText({ ...mesh, policies: this.policies });
+    const text = stateText({ ...mesh, policies: [...mesh.policies.map(policyDocument), ...this.policies] });
     if (text === this.#written) return;
     writeFileSync(`${stateFile}.new`, text, { mode: 0o600 });
     renameSync(`${stateFile}.new`, stateFile);

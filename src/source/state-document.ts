@@ -3,6 +3,7 @@
  * their default are left out, as proto3 JSON does, so a file shows what is special about each.
  */
 import { stringify } from 'yaml';
+import type { Authorization, Match, StringMatch } from '../model/authorization.ts';
 import type { GatewayAddress } from '../model/gateway-address.ts';
 import type { Service } from '../model/service.ts';
 import type { Port, Workload } from '../model/workload.ts';
@@ -10,7 +11,7 @@ import type { Port, Workload } from '../model/workload.ts';
 export interface StateDocumentParts {
   readonly workloads: readonly Workload[];
   readonly services: readonly Service[];
-  /** `istio.security.Authorization` in JSON form, as they are written. */
+  /** `istio.security.Authorization` in JSON form: as they are written, or by `policyDocument`. */
   readonly policies: readonly unknown[];
 }
 
@@ -83,6 +84,34 @@ export function serviceDocument(service: Service): Record<string, unknown> {
     ingressUseWaypoint: service.ingressUseWaypoint || undefined,
     visibility: service.visibility === 'PUBLIC' ? undefined : service.visibility,
     extensions: service.extensions.map((name) => ({ name })),
+  });
+}
+
+export function policyDocument(policy: Authorization): Record<string, unknown> {
+  const { name, namespace, scope, action, dryRun, rules } = policy;
+  return withoutDefaults({
+    name,
+    namespace,
+    scope: scope === 'GLOBAL' ? undefined : scope,
+    action: action === 'ALLOW' ? undefined : action,
+    dryRun: dryRun || undefined,
+    rules: rules.map(({ clauses }) =>
+      withoutDefaults({
+        clauses: clauses.map(({ matches }) => withoutDefaults({ matches: matches.map(matchDocument) })),
+      }),
+    ),
+  });
+}
+
+function matchDocument(match: Match): Record<string, unknown> {
+  const texts = (values: readonly StringMatch[]) =>
+    values.map((each) => (each.kind === 'presence' ? { presence: {} } : { [each.kind]: each.value }));
+  return withoutDefaults({
+    ...match,
+    namespaces: texts(match.namespaces),
+    notNamespaces: texts(match.notNamespaces),
+    principals: texts(match.principals),
+    notPrincipals: texts(match.notPrincipals),
   });
 }
 

@@ -84,7 +84,7 @@ export function residentBytes(lab: Lab, node: string): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
 }
 
-function agentOf(lab: Lab, node: string) {
+export function agentOf(lab: Lab, node: string) {
   const agent = lab.node(node).agent;
   if (agent === undefined) throw new Error(`node ${node} has no agent`);
   return agent;

@@ -44,7 +44,7 @@ function asNobody(args: readonly string[]) {
   });
 }
 
-describe('without root and without the addon', () => {
+describe('without root and without the addon', { timeout: 60_000 }, () => {
   it.each([
     ['analyze', [fixture('shop')]],
     ['explain', ['shop/front', 'catalog:80', '--directory', fixture('shop')]],

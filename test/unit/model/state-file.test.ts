@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { snakeCase } from '../../../src/model/wire/decoder.ts';
-import { stateDocument, stateText } from '../../../src/source/state-document.ts';
+import { policyDocument, stateDocument, stateText } from '../../../src/source/state-document.ts';
 import { keepLastGood, parseStateFile } from '../../../src/source/state-file.ts';
 import { policy, service, workload } from './arbitraries.ts';
 import { schemaProblems } from './json-schema.ts';
@@ -292,14 +292,6 @@ describe('keepLastGood', () => {
     expect(keepLastGood(half, before).workloads.map(({ uid }) => uid)).toEqual(['b']);
   });
 });
-
-/** Policies in the JSON form, which the writer of state files leaves to its caller. */
-function policyDocument(given: unknown): unknown {
-  return JSON.parse(JSON.stringify(given), (_, value) => {
-    if (value === null || typeof value !== 'object' || !('kind' in value)) return value;
-    return value.kind === 'presence' ? { presence: {} } : { [value.kind]: value.value };
-  });
-}
 
 const mesh = fc.record({
   workloads: fc.uniqueArray(workload, { maxLength: 3, selector: ({ uid }) => uid }),

@@ -4,6 +4,9 @@ import { expect, it } from 'vitest';
 import { type NaiveConnection, type NaivePolicy, naivelyAllowed } from './naive-policy.ts';
 import { admits, authorizationPolicy, type Json } from './objects.ts';
 
+/** Milliseconds; a second or two on an idle machine. */
+const timeout = 60_000;
+
 const some = <T>(item: fc.Arbitrary<T>) => fc.array(item, { minLength: 1, maxLength: 2 });
 const sometimes = <T>(item: fc.Arbitrary<T>) => fc.option(item, { nil: undefined, freq: 2 });
 
@@ -135,7 +138,7 @@ function verdicts(policies: readonly NaivePolicy[], each: NaiveConnection) {
   };
 }
 
-it('what is let in is what a policy surely allows and does not possibly deny', () => {
+it('what is let in is what a policy surely allows and does not possibly deny', { timeout }, () => {
   let both = 0;
   fc.assert(
     fc.property(fc.array(policyOf(true), { minLength: 1, maxLength: 3 }), connection, (policies, each) => {
@@ -144,18 +147,18 @@ it('what is let in is what a policy surely allows and does not possibly deny', (
       // Let in although the documentation refuses: the one thing that must never be.
       expect(enforced && !written).toBe(false);
     }),
-    { numRuns: 3000 },
+    { numRuns: 1000 },
   );
   // Otherwise the test would be content with refusing everything.
-  expect(both).toBeGreaterThan(100);
+  expect(both).toBeGreaterThan(30);
 });
 
-it('without HTTP it is exactly what the documentation says', () => {
+it('without HTTP it is exactly what the documentation says', { timeout }, () => {
   fc.assert(
     fc.property(fc.array(policyOf(false), { minLength: 1, maxLength: 3 }), connection, (policies, each) => {
       const { enforced, written } = verdicts(policies, each);
       expect(enforced).toBe(written);
     }),
-    { numRuns: 3000 },
+    { numRuns: 1000 },
   );
 });
