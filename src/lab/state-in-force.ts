@@ -1,5 +1,7 @@
 import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { meshSettingsKey } from '../model/mesh-settings.ts';
+import { type Service, serviceKey } from '../model/service.ts';
 import { createSnapshot, type MeshResources } from '../model/snapshot.ts';
 import { dumpPolicies, dumpServices, dumpWorkloads } from '../runtime/mesh-dump.ts';
 import type { LabNode } from './node.ts';
@@ -47,10 +49,13 @@ export async function meshInForce(nodes: Iterable<LabNode>, mesh: () => MeshReso
   }
 }
 
-/** Order says nothing here. */
+/** Order says nothing here, and what a control plane says of the mesh itself is none of the lab's objects. */
 function sortedDump(dump: Record<string, unknown[]> | undefined): unknown {
   if (dump === undefined) return undefined;
   return ['workloads', 'services', 'policies'].map((kind) =>
-    (dump[kind] ?? []).map((each) => JSON.stringify(each)).sort(),
+    (dump[kind] ?? [])
+      .filter((each) => serviceKey(each as Service) !== meshSettingsKey)
+      .map((each) => JSON.stringify(each))
+      .sort(),
   );
 }

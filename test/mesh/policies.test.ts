@@ -45,7 +45,7 @@ async function admitted(lab: Lab): Promise<Record<'connected' | 'explained', str
   return { connected, explained: callers.filter((caller) => !denied.includes(caller)) };
 }
 
-describeInLab('policies written as objects', { manifests }, (world) => {
+describeInLab('policies written as objects', { manifests, controlPlane: true }, (world) => {
   it.each<[string, string | undefined, readonly string[]]>([
     ['without any everybody gets through', undefined, callers],
     ['ALLOW lets in whom it names', written('AuthorizationPolicy', { rules: [friends] }), ['friend']],
