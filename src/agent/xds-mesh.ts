@@ -3,6 +3,7 @@ import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { callMetadata, controlPlaneCredentials } from '../identity/control-plane-channel.ts';
 import { noChange } from '../model/change.ts';
+import { meshSettingsKey } from '../model/mesh-settings.ts';
 import { isKnownName } from '../tunnel/missing-names.ts';
 import { XdsClient } from '../xds/client.ts';
 import type { XdsCounters, XdsStatus } from '../xds/client-state.ts';
@@ -69,6 +70,7 @@ export class XdsMesh implements MeshSource {
       onAbsent: (names) => this.#onAbsent(names),
       logger: this.#logger,
     });
+    if (config.xdsOnDemand) this.#client.lookUp([meshSettingsKey]);
   }
 
   get controlPlane(): { readonly status: XdsStatus; readonly counters: XdsCounters } {

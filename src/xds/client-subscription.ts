@@ -81,11 +81,13 @@ export interface SubscriptionStart {
 }
 
 export function createSubscription(start: SubscriptionStart): Subscription {
+  const retained = NamedValues.empty<Retained>().with(start.retained ?? []);
   return Object.freeze({
     typeUrl: start.typeUrl,
     wildcard: start.wildcard,
-    wanted: new Set<string>(),
-    retained: NamedValues.empty<Retained>().with(start.retained ?? []),
+    // What an earlier process asked for is to be followed on, or it would stay as it was for ever.
+    wanted: new Set<string>(start.wildcard ? [] : retained.keys()),
+    retained,
     rejected: NamedValues.empty<Rejection>(),
     // Who asks by name has to wait for nothing.
     isComplete: start.isComplete === true || !start.wildcard,
@@ -179,8 +181,8 @@ class Effect {
   remove(name: string): void {
     const { retained, wanted, typeUrl } = this.#subscription;
     const kind = retained.get(name)?.kind;
+    if (wanted.has(name)) this.#absent.push(name);
     if (kind !== undefined) this.#removals[kind].add(name);
-    else if (wanted.has(name)) this.#absent.push(name);
     // Of a policy that was never understood this is news: it is not missing, it is gone.
     else if (typeUrl.endsWith('Authorization')) this.#removals.policies.add(name);
     this.#retained.set(name, undefined);

@@ -232,11 +232,11 @@ const median = (times: number[]) =>
   times.sort((left, right) => left - right)[times.length >> 1] ?? Number.NaN;
 
 describe('one change', () => {
-  it('costs about the same in a mesh of 1,000 and of 10,000 pods', () => {
+  it('costs about the same in a mesh of 1,000 and of 10,000 pods', { timeout: 60_000 }, () => {
     const [small, large] = [changingMesh(1_000), changingMesh(10_000)];
     const times = { small: [] as number[], large: [] as number[] };
     // In turns, so that what else the machine does meets both.
-    for (let round = 0; round < 6_000; round++) {
+    for (let round = 0; round < 2_000; round++) {
       times.small.push(small.change());
       times.large.push(large.change());
     }

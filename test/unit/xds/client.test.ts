@@ -373,6 +373,21 @@ describe('on demand', () => {
   });
 });
 
+describe('on demand, after a restart', () => {
+  it('follows what was asked for before by the names it came under', async () => {
+    const workloads = new Map([['a', 'v1']]);
+    start({ onDemand: true, kept: { versions: { ...noVersions, workloads }, generation: '' } });
+    const stream = await server.stream();
+    await stream.request();
+    expect(await stream.request()).toMatchObject({
+      resourceNamesSubscribe: ['*', 'a'],
+      initialResourceVersions: workloads,
+    });
+    await stream.ask(addressType, [], ['a']);
+    expect(applied.at(-1)?.change.workloads.removals).toEqual(['a']);
+  });
+});
+
 describe('the identity of a node', () => {
   const facts = {
     nodeName: 'n1',
