@@ -1,11 +1,14 @@
 import { X509Certificate } from 'node:crypto';
 import type { Command } from 'commander';
 import { HadalError } from '../base/errors.ts';
+import type { ControlPlaneStatus } from '../controlplane/plane-reports.ts';
+import type { AuthorityStatus } from '../identity/live-authority.ts';
 import type { CertificateDescription } from '../identity/workload-certificate.ts';
 import type { CertificateStatus } from '../identity/workload-certificates.ts';
 import type { AgentStatus } from '../runtime/agent-status.ts';
 import { askAgent } from './admin-client.ts';
 import { type AgentAddress, type AgentChoice, addAgentOptions, findAgents } from './agent-address.ts';
+import { describeAuthority } from './authority-roots.ts';
 import type { CommandContext } from './command-module.ts';
 import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
 import { formatDuration } from './quantities.ts';
@@ -15,6 +18,7 @@ import { exitStatus } from './terminal.ts';
 const examples = `
 Private keys are never shown: they do not leave the agent. -o json holds the certificates in PEM.
 The roots follow: while they are rotated, how many certificates came with each, and how many are signed below it.
+Of a control plane (--admin): what its authority signs with, and the roots that it gives out.
 
 Examples:
   $ hadal certificates
@@ -44,6 +48,17 @@ export function define(command: Command, { terminal, finish }: CommandContext): 
       const answers = await Promise.all(agents.map(ask));
       const failures = answers.flatMap((answer) => ('error' in answer ? [answer.error] : []));
       if (failures.length === answers.length && failures[0] !== undefined) throw failures[0];
+      const authorities = answers.flatMap((answer) => ('authority' in answer ? [answer.authority] : []));
+      if (authorities.length > 0) {
+        const [authority] = authorities;
+        terminal.out(
+          options.output === 'json'
+            ? jsonText({ authority })
+            : authorities.map((each) => describeAuthority(each, terminal.now())).join('\n'),
+        );
+        if (authorities.some(({ error }) => error !== undefined)) finish(exitStatus.failed);
+        return;
+      }
       const rows = answers.flatMap((answer) => ('rows' in answer ? answer.rows : []));
       if (options.output === 'json') {
         terminal.out(jsonText({ certificates: rows, errors: failures.map((error) => error.toJSON()) }));
@@ -57,14 +72,20 @@ export function define(command: Command, { terminal, finish }: CommandContext): 
     });
 }
 
-async function ask(
-  agent: AgentAddress,
-): Promise<{ readonly rows: readonly Row[] } | { readonly error: HadalError }> {
+type Answer =
+  | { readonly rows: readonly Row[] }
+  | { readonly authority: AuthorityStatus }
+  | { readonly error: HadalError };
+
+async function ask(agent: AgentAddress): Promise<Answer> {
   try {
-    const [{ node }, { certificates }] = await Promise.all([
-      askAgent<AgentStatus>(agent, '/status'),
-      askAgent<{ certificates: CertificateStatus[] }>(agent, '/config_dump?section=certificates'),
-    ]);
+    const status = await askAgent<AgentStatus | ControlPlaneStatus>(agent, '/status');
+    if ('role' in status) return await askAgent(agent, '/config_dump?section=authority');
+    const { node } = status;
+    const { certificates } = await askAgent<{ certificates: CertificateStatus[] }>(
+      agent,
+      '/config_dump?section=certificates',
+    );
     return { rows: certificates.map((status) => ({ node, ...status })) };
   } catch (error) {
     return { error: HadalError.from(error) };

@@ -1,4 +1,6 @@
 import type { Command } from 'commander';
+import { meshSettingsKey } from '../model/mesh-settings.ts';
+import { serviceKey } from '../model/service.ts';
 import type { CommandContext } from './command-module.ts';
 import { addMeshOptions, findMesh, type MeshChoice } from './mesh-choice.ts';
 import { addNamespaceOption, byPlace, isIn, type NamespaceChoice } from './namespace-option.ts';
@@ -47,7 +49,7 @@ export function define(command: Command, { terminal }: CommandContext): void {
     .action(async (options: Options) => {
       const mesh = await findMesh(options, terminal);
       const dump = await mesh.read<Dump>(['services', 'workloads']);
-      const services = dump.services.filter(isIn(options)).sort(byPlace);
+      const services = dump.services.filter(isIn(options)).filter(isReal).sort(byPlace);
       if (options.output === 'json') return terminal.out(jsonText({ services }));
       if (services.length === 0) return terminal.out('no services\n');
       const healthy = new Set(
@@ -60,6 +62,9 @@ export function define(command: Command, { terminal }: CommandContext): void {
       terminal.out(renderTable(options.output === 'wide' ? [...columns, ...wide] : columns, rows));
     });
 }
+
+/** What a control plane says of the mesh as a whole travels as a service that carries nothing. */
+const isReal = (service: DumpedService) => serviceKey(service) !== meshSettingsKey;
 
 const columns: readonly Column<ServiceRow>[] = [
   { title: 'NAMESPACE', cell: ({ namespace }) => namespace },

@@ -111,3 +111,38 @@ describe('hadal status of a directory', () => {
     expect(status).toBe(1);
   });
 });
+
+describe('hadal certificates of a control plane', () => {
+  const root = {
+    subject: 'O=hadal, CN=root',
+    fingerprint: '3F:2A',
+    validFrom: '2029-01-01T00:00:00.000Z',
+    expires: '2030-01-02T12:00:00.000Z',
+    signs: true,
+  };
+  const authority = {
+    directory: '/var/lib/hadal/authority',
+    signer: 'O=hadal, CN=root',
+    signerExpires: '2030-01-02T12:00:00.000Z',
+    roots: [
+      root,
+      {
+        ...root,
+        subject: 'O=hadal, CN=next',
+        fingerprint: '77:01',
+        expires: '2040-01-01T12:00:00.000Z',
+        signs: false,
+      },
+    ],
+  };
+  it.each([
+    ['in order', authority, 0],
+    ['whose files cannot be used', { ...authority, error: 'key.pem does not fit' }, 1],
+  ])('%s are those of its authority', async (name, section, status) => {
+    const plane = await startTestAgent({ status: usual, sections: { authority: section } });
+    const run = await plane.run(['certificates']);
+    await expect(run.out).toMatchFileSnapshot(`golden/certificates-plane-${status}.txt`);
+    expect([run.err, run.status, name]).toEqual(['', status, name]);
+    expect(JSON.parse((await plane.run(['certificates', '-o', 'json'])).out)).toEqual({ authority: section });
+  });
+});

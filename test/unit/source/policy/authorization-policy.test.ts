@@ -275,6 +275,34 @@ describe('a policy that agents do not get', () => {
   it('is one of a target that is not there, with a warning', () => {
     expect(warningsOf(target).text).toContain('there is no Service shop/front');
   });
+  it.each<[string, Json, Json, string | undefined]>([
+    ['a Gateway that is there', { kind: 'Gateway', name: 'w' }, {}, undefined],
+    ['a Gateway that is not there', { kind: 'Gateway', name: 'x' }, {}, 'there is no Gateway shop/x'],
+    [
+      'a ServiceEntry that is not there',
+      { kind: 'ServiceEntry', name: 'x' },
+      {},
+      'there is no ServiceEntry shop/x',
+    ],
+    [
+      'a GatewayClass outside the root namespace',
+      { kind: 'GatewayClass', name: 'c' },
+      {},
+      'a GatewayClass can only be named in the root namespace istio-system',
+    ],
+    [
+      'a GatewayClass that is not there',
+      { kind: 'GatewayClass', name: 'c' },
+      { namespace: 'istio-system' },
+      'there is no GatewayClass c',
+    ],
+  ])('is one of %s', (_, ref, metadata, why) => {
+    const policy = authorizationPolicy({ targetRefs: [ref] }, metadata);
+    const { policies: none, warnings } = translateObject(policy, viewOf([policy, waypoint('w')]));
+    expect(none).toEqual([]);
+    if (why === undefined) expect(warnings).toEqual([]);
+    else expect(warnings[0]?.reason).toContain(why);
+  });
   it('is one of targets, each with its own warning', () => {
     const targets = { targetRefs: [...target.targetRefs, { kind: 'Moon', name: 'x' }] };
     expect(warningsOf(targets).fields).toEqual(['spec.targetRefs[0]', 'spec.targetRefs[1]']);
