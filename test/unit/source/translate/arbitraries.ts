@@ -42,9 +42,11 @@ const address = fc.constantFrom(
   '::ffff:1.2.3.4',
 );
 const name = fc.constantFrom('a', 'b', 'front', 'w');
-const space = fc.constantFrom('shop', 'bank', 'istio-system');
+/** Mostly one, so that objects mean each other. */
+const space = fc.constantFrom('shop', 'shop', 'shop', 'bank', 'istio-system');
 const someLabels = fc.oneof(
   fc.dictionary(fc.constantFrom('app', 'version', ...Object.values(labels)), word, { maxKeys: 5 }),
+  fc.constant({ app: 'front' }),
   fc.constant({ [labels.useWaypoint]: 'w', [labels.useWaypointCanary]: 'a', app: 'front' }),
 );
 const someAnnotations = fc.oneof(
@@ -53,7 +55,10 @@ const someAnnotations = fc.oneof(
   }),
   fc.constant({ [annotations.canaryWeight]: '50' }),
 );
-const selector = fc.dictionary(fc.constantFrom('app', 'version'), word, { maxKeys: 2 });
+const selector = fc.oneof(
+  fc.constant({ app: 'front' }),
+  fc.dictionary(fc.constantFrom('app', 'version'), word, { maxKeys: 2 }),
+);
 const metadata = fc.record({
   name,
   namespace: space,
