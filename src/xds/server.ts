@@ -188,8 +188,11 @@ export class DiscoveryServer implements Closeable {
     } catch (caught) {
       const err = HadalError.from(caught);
       this.#options.logger.warn({ err, address: call.getPeer() }, 'discovery is refused to a caller');
-      // Not why: that is for those who read the log.
-      return this.#end(connection, status.UNAUTHENTICATED, 'authentication failure');
+      // Not why: that is for those who read the log. Who could not be asked has refused nobody.
+      const isRefused = err.code === 'ERR_IDENTITY_UNAUTHENTICATED';
+      return isRefused
+        ? this.#end(connection, status.UNAUTHENTICATED, 'authentication failure')
+        : this.#end(connection, status.UNAVAILABLE, 'callers cannot be authenticated now; dial again later');
     }
     if (connection.isEnded) return;
     const same = [...this.#connections].filter((other) => other.caller?.name === caller.name).length;

@@ -7,6 +7,7 @@ import { createAuthorization, createMatch, policyKey } from '../../../src/model/
 import { createService, serviceKey } from '../../../src/model/service.ts';
 import { createWorkload } from '../../../src/model/workload.ts';
 import { Authorization } from '../../../src/proto/authorization.gen.ts';
+import { DeltaDiscoveryResponse } from '../../../src/proto/discovery.gen.ts';
 import { Address, Workload } from '../../../src/proto/workload.gen.ts';
 import {
   convertResource,
@@ -180,6 +181,22 @@ describe("bytes of Google's encoder", () => {
     );
     expect(hex(encodeServiceAddress({ ...frontService, addresses }))).toBe(vectors.service);
     expect(hex(encodeAuthorization(onlyFront))).toBe(vectors.policy);
+  });
+
+  it('are responses, too', () => {
+    const response = DeltaDiscoveryResponse.decode(vector('response'));
+    expect(response).toMatchObject({
+      systemVersionInfo: '7',
+      typeUrl: addressType,
+      nonce: 'n1',
+      removedResources: ['gone', 'shop/gone.shop.svc'],
+      resources: [{ version: 'v1', name: front.uid, aliases: ['east/10.0.1.1'] }],
+    });
+    expect(hex(DeltaDiscoveryResponse.encode(response).finish())).toBe(vectors.response);
+    const [resource] = response.resources;
+    expect(convertResource(addressType, resource!)).toMatchObject({
+      value: createWorkload({ uid: front.uid }),
+    });
   });
 
   it('get the defaults of the wire where they are silent', () => {

@@ -119,6 +119,7 @@ describe('a caller', () => {
     const { store, address } = await startControlPlane({
       authenticate: async (metadata) => {
         if (metadata.get('authorization')[0] === 'Bearer good') return caller;
+        if (metadata.get('authorization').length === 0) throw new Error('the API server is away');
         throw new HadalError('ERR_IDENTITY_UNAUTHENTICATED', 'the token was stolen');
       },
     });
@@ -130,6 +131,11 @@ describe('a caller', () => {
       details: 'authentication failure',
     });
     expect(thief.queue).toEqual([]);
+    const early = new Agent({ address });
+    expect(await early.ended).toMatchObject({
+      code: status.UNAVAILABLE,
+      details: 'callers cannot be authenticated now; dial again later',
+    });
     const agent = new Agent({ address }, { headers: { authorization: 'Bearer good' } });
     agent.subscribe(addressType);
     expect(namesOf(await agent.take())).toEqual([uid('a')]);
