@@ -100,9 +100,9 @@ async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<v
     logger: logs.scope('discovery'),
     refresh: () => mesh.publisher.tellSeen(),
   });
-  const parts: PlaneParts = { ...scope, ...mesh, ...authority, discovery };
+  const writing = prepareStatusWriting({ ...scope, ...mesh });
+  const parts: PlaneParts = { ...scope, ...mesh, ...authority, discovery, writing };
   await startServers(parts, quit);
-  const writing = prepareStatusWriting(parts);
   await mesh.source.start((change) => {
     mesh.publisher.onChange(change);
     writing?.onChange();

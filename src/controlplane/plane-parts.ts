@@ -10,6 +10,7 @@ import type { DiscoveryServer } from '../xds/server.ts';
 import type { MeshPublisher } from './mesh-publisher.ts';
 import type { MeshTranslation } from './mesh-translation.ts';
 import type { AuthorityParts } from './plane-authority.ts';
+import type { StatusWriting } from './plane-status-writing.ts';
 
 /** What every part of a control plane is started with. */
 export interface PlaneScope {
@@ -34,5 +35,7 @@ export interface MeshParts {
 
 /** A running control plane, for what only reads it: metrics, admin, status. */
 export interface PlaneParts extends PlaneScope, MeshParts, AuthorityParts {
+  /** Undefined where nobody reads a status. */
+  readonly writing: StatusWriting | undefined;
   readonly discovery: DiscoveryServer;
 }

@@ -5,6 +5,7 @@ import { enrolmentReport, enrolmentWish, isPublished } from '../source/translate
 import { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts';
 import type { AgentConnection } from '../xds/server-status.ts';
 import type { PlaneParts } from './plane-parts.ts';
+import type { StatusWriting } from './plane-status-writing.ts';
 
 /** What `GET /status` answers. Part of the interface: add, never rename. */
 export interface ControlPlaneStatus {
@@ -23,6 +24,8 @@ export interface ControlPlaneStatus {
   readonly conflicts: number;
   readonly mesh: Readonly<Record<'workloads' | 'services' | 'policies', number>>;
   readonly agents: readonly ConnectedAgent[];
+  /** Which replica writes the status of objects in Kubernetes; absent where there is none to write. */
+  readonly writer?: { readonly isThis: boolean; readonly name?: string };
 }
 
 export interface ConnectedAgent {
@@ -42,6 +45,7 @@ export function planeStatus({
   source,
   translation,
   discovery,
+  writing,
 }: PlaneParts): ControlPlaneStatus {
   const { name, isSynced, rejected, error } = source.status;
   return {
@@ -57,7 +61,12 @@ export function planeStatus({
     conflicts: translation.objects.shared.size + translation.conflicts.length,
     mesh: translation.resourceCounts,
     agents: discovery.agents().map(connectedAgent),
+    ...(writing === undefined ? {} : { writer: writerOf(writing) }),
   };
+}
+
+function writerOf({ isLeader, leader }: StatusWriting): ControlPlaneStatus['writer'] {
+  return { isThis: isLeader, ...(leader === undefined ? {} : { name: leader }) };
 }
 
 function connectedAgent({ node, address, connectedAt, subscriptions }: AgentConnection): ConnectedAgent {
@@ -78,6 +87,9 @@ export function planeDump(parts: PlaneParts): ConfigDump {
     .section('services', () => dumpServices(publisher.snapshot))
     .section('policies', () => dumpPolicies(publisher.snapshot))
     .section('source', () => source.status)
+    .section('kinds', () =>
+      'kinds' in source ? Object.fromEntries(source.kinds as Iterable<[string, unknown]>) : {},
+    )
     .section('rejected', () => ({
       source: source.status.rejected,
       translation: translation.problems,

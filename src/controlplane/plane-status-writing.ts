@@ -8,7 +8,7 @@ import { ConditionWriter } from '../source/api-server/condition-writer.ts';
 import { LeaderElection } from '../source/api-server/leader-election.ts';
 import type { RejectedObject } from '../source/object-source.ts';
 import type { ClusterView } from '../source/translate/view.ts';
-import type { PlaneParts } from './plane-parts.ts';
+import type { MeshParts, PlaneScope } from './plane-parts.ts';
 import { statusWishes, writtenKinds } from './status-conditions.ts';
 
 /** Nobody waits for a status; a burst of changes is looked at once. */
@@ -95,7 +95,7 @@ export class StatusWriting implements Closeable {
 }
 
 /** Undefined for a directory: nobody reads a status there. */
-export function prepareStatusWriting(parts: PlaneParts): StatusWriting | undefined {
+export function prepareStatusWriting(parts: PlaneScope & MeshParts): StatusWriting | undefined {
   const { api, config, lifecycle, logs, source, translation } = parts;
   if (api === undefined) return undefined;
   const writing = new StatusWriting({

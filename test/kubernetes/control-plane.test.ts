@@ -30,6 +30,7 @@ interface Status {
   readonly ready: boolean;
   readonly source: { readonly name: string; readonly isSynced: boolean; readonly error?: string };
   readonly mesh: { readonly workloads: number };
+  readonly writer: { readonly isThis: boolean; readonly name?: string };
 }
 
 interface Replica {
@@ -129,6 +130,9 @@ describeWithApiServer('two control planes of a cluster', (world) => {
     });
 
     const leader = await leaderOf();
+    const writers = await Promise.all(replicas.map(async (one) => (await one.status()).writer));
+    expect(writers.map(({ isThis }) => isThis).sort()).toEqual([false, true]);
+    expect(writers.map(({ name }) => name)).toEqual([leader, leader]);
     await replicas
       .find(({ directory: own }) => readFileSync(join(own, 'log'), 'utf8').includes('this replica leads'))
       ?.kill();
