@@ -121,6 +121,8 @@ export class ApiClient implements Closeable {
         headers,
         signal,
       });
+      // The agent's own setting is for connections that nobody uses; a watch is one that is in use and silent.
+      sent.on('socket', (socket) => socket.setKeepAlive(true, keepAliveMs));
       sent.on('response', resolve);
       sent.on('error', reject);
       sent.end(body);
