@@ -281,7 +281,7 @@ describe('what is not known yet, on demand', () => {
     const { workloads } = mesh();
     const own = [...workloads.values()].filter(({ uid }) => uid === front.uid);
     decisions.setSnapshot(createSnapshot({ workloads: own, services: [], policies: [] }));
-    expect(asked.at(-1)).toEqual(['/10.96.0.1']);
+    expect(asked.at(-1)).toContain('/10.96.0.1');
     expect(written.outbound.size).toBe(0);
     decisions.setSnapshot(mesh());
     expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.NONE }]);
