@@ -34,6 +34,12 @@ export const discoveryChannelOptions = Object.freeze({
   /** Ends connections whose other end is gone without a word. */
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,
+  /**
+   * Agents come to replicas that were started later, and what a stream that was ended still holds goes with its connection, whether
+   * or not anybody reads it.
+   */
+  'grpc.max_connection_age_ms': 30 * 60_000,
+  'grpc.max_connection_age_grace_ms': 10_000,
 });
 
 type Call = ServerDuplexStream<DeltaDiscoveryRequest, Uint8Array>;

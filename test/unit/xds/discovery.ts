@@ -5,6 +5,7 @@ import {
   Metadata,
   Server,
   ServerCredentials,
+  type ServerOptions,
   type ServiceError,
 } from '@grpc/grpc-js';
 import { onTestFinished } from 'vitest';
@@ -38,10 +39,17 @@ export interface ControlPlaneOptions {
   readonly limits?: Partial<DiscoveryLimits>;
   readonly authenticate?: Authenticate;
   readonly refresh?: () => void;
+  readonly channel?: ServerOptions;
 }
 
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const { store = new ResourceStore(), limits = {}, authenticate = async () => caller, refresh } = options;
+  const {
+    store = new ResourceStore(),
+    limits = {},
+    authenticate = async () => caller,
+    refresh,
+    channel,
+  } = options;
   const discovery = new DiscoveryServer({
     store,
     authenticate,
@@ -49,7 +57,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     limits,
     ...(refresh && { refresh }),
   });
-  const server = new Server(discoveryChannelOptions);
+  const server = new Server({ ...discoveryChannelOptions, ...channel });
   server.addService(DiscoveryServer.definition, discovery.handlers);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>

@@ -2,9 +2,10 @@ import { status } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { HadalError } from '../../../src/base/errors.ts';
+import { discoveryChannelOptions } from '../../../src/xds/server.ts';
 import { addressType } from '../../../src/xds/type-urls.ts';
-import { Agent, caller, moment, namesOf, startControlPlane } from './discovery.ts';
-import { change, pod, uid } from './mesh.ts';
+import { Agent, caller, moment, namesOf, startControlPlane, versionsOf } from './discovery.ts';
+import { change, largeMesh, pod, uid } from './mesh.ts';
 import { RawAgent } from './raw-agent.ts';
 
 const pods = change({ workloads: { upserts: [pod('a')] } });
@@ -200,6 +201,26 @@ describe('a caller', () => {
     agent.subscribe(addressType);
     await agent.take();
     expect(await agent.ended).toMatchObject({ code: status.DEADLINE_EXCEEDED });
+  });
+});
+
+describe('a connection', () => {
+  it('that is old ends, also one that nobody reads, and the agent that dials again is told what changed', async () => {
+    expect(discoveryChannelOptions['grpc.max_connection_age_ms']).toBeGreaterThan(60_000);
+    expect(discoveryChannelOptions['grpc.max_connection_age_grace_ms']).toBeGreaterThan(1_000);
+    const channel = { 'grpc.max_connection_age_ms': 300, 'grpc.max_connection_age_grace_ms': 100 };
+    const { store, discovery, address } = await startControlPlane({ channel });
+    store.apply(largeMesh(2_000, 100));
+    const deaf = new RawAgent(address);
+    deaf.send({ node: { id: 'deaf' }, typeUrl: addressType });
+    const agent = new Agent({ address });
+    agent.subscribe(addressType);
+    const versions = versionsOf([await agent.take()]);
+    expect(await agent.ended).toMatchObject({ code: status.UNAVAILABLE });
+    await expect.poll(() => discovery.agents(), { timeout: 5_000 }).toEqual([]);
+    const again = new Agent({ address });
+    again.subscribe(addressType, versions);
+    expect(await again.take()).toMatchObject({ resources: [], removedResources: [] });
   });
 });
 
