@@ -7,10 +7,10 @@ import type { MeshChange } from '../model/change.ts';
 import type { ObjectKind } from '../source/kubernetes/objects.ts';
 import type { ObjectChange, ObjectId } from '../source/object-source.ts';
 import type { MeshNames } from '../source/translate/context.ts';
+import type { Claimant } from '../source/translate/precedence.ts';
 import type { TranslatedResources, TranslationWarning } from '../source/translate/resources.ts';
 import type { LookKey } from './looks.ts';
 import { ObjectStore } from './object-store.ts';
-import type { Claimant } from './precedence.ts';
 import { type NameConflict, ResourceClaims, type ResourceKind } from './resource-claims.ts';
 import { type MeshWideTranslator, meshTranslators, type Translators, translatorOf } from './translators.ts';
 

@@ -3,9 +3,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { KnownObject, ObjectKind, ObjectKinds } from '../source/kubernetes/objects.ts';
 import type { ObjectChange, ObjectId, SourceObject } from '../source/object-source.ts';
 import type { MeshNames } from '../source/translate/context.ts';
+import { comparePrecedence } from '../source/translate/precedence.ts';
 import type { ClusterIndex, ClusterView } from '../source/translate/view.ts';
 import { type LookKey, look } from './looks.ts';
-import { comparePrecedence } from './precedence.ts';
 import { StoreIndex } from './store-index.ts';
 
 /** An object under its name. Versions of one kind (`v1`, `v1beta1`) share a name, so there may be several. */

@@ -4,7 +4,7 @@ import { policyKey } from '../model/authorization.ts';
 import { createChange, type MeshChange } from '../model/change.ts';
 import { serviceKey } from '../model/service.ts';
 import type { MeshResources } from '../model/snapshot.ts';
-import { type Claimant, comparePrecedence } from './precedence.ts';
+import { type Claimant, comparePrecedence } from '../source/translate/precedence.ts';
 
 export type ResourceKind = keyof MeshResources;
 type Resource = MeshResources[ResourceKind][number];

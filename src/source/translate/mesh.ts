@@ -1,12 +1,15 @@
 /** Typed objects of a cluster into the resources of the mesh, all at once. Pure: the same objects give the same mesh. */
+import { policyKey } from '../../model/authorization.ts';
+import { serviceKey } from '../../model/service.ts';
 import type { MeshResources } from '../../model/snapshot.ts';
 import type { NamespaceObject } from '../kubernetes/namespace.ts';
-import type { KnownObject } from '../kubernetes/objects.ts';
+import { type KnownObject, objectId } from '../kubernetes/objects.ts';
 import type { PodObject } from '../kubernetes/pod.ts';
 import type { ServiceObject } from '../kubernetes/service.ts';
 import type { ServiceAccountObject } from '../kubernetes/service-account.ts';
 import { defaultMeshNames, type MeshNames } from './context.ts';
 import { viewOf } from './object-view.ts';
+import { comparePrecedence } from './precedence.ts';
 import type { TranslatedResources } from './resources.ts';
 import { translateObject } from './translators.ts';
 
@@ -39,20 +42,40 @@ export function translateMesh(objects: ClusterObjects, names: MeshNames = defaul
   return { workloads, services, policies };
 }
 
-/** The same with warnings and aliases. */
+/** The same with warnings and aliases. Where two objects give one name, the one that goes first has it. */
 export function translateObjects(
   objects: readonly KnownObject[],
   names: MeshNames = defaultMeshNames,
 ): TranslatedResources {
   const view = viewOf(objects, names);
-  const each = objects.map((object) => translateObject(object, view));
+  const owners = objects.map((object) => ({
+    object,
+    id: objectId(object),
+    createdAt: object.metadata.creationTimestamp,
+  }));
+  const each = owners.sort(comparePrecedence).map(({ object }) => translateObject(object, view));
   return {
-    workloads: each.flatMap(({ workloads }) => workloads),
-    services: each.flatMap(({ services }) => services),
-    policies: each.flatMap(({ policies }) => policies),
+    workloads: firstOfEach(
+      each.flatMap(({ workloads }) => workloads),
+      ({ uid }) => uid,
+    ),
+    services: firstOfEach(
+      each.flatMap(({ services }) => services),
+      serviceKey,
+    ),
+    policies: firstOfEach(
+      each.flatMap(({ policies }) => policies),
+      policyKey,
+    ),
     aliases: each.flatMap(({ aliases }) => aliases),
     warnings: each.flatMap(({ warnings }) => warnings),
   };
+}
+
+function firstOfEach<T>(resources: readonly T[], nameOf: (resource: T) => string): readonly T[] {
+  const first = new Map<string, T>();
+  for (const resource of resources) if (!first.has(nameOf(resource))) first.set(nameOf(resource), resource);
+  return [...first.values()];
 }
 
 function allObjects({ namespaces, serviceAccounts, pods, services, rest }: ClusterObjects): KnownObject[] {

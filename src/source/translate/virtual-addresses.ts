@@ -106,7 +106,8 @@ function has(view: ClusterView, host: string, attempt: number): boolean {
 function contendersFor(entries: readonly ServiceEntryObject[], slot: Slot): Contender[] {
   const found = new Map<string, Contender>();
   for (const entry of entries) {
-    const createdAt = entry.metadata.creationTimestamp ?? '';
+    // One that does not say when it was made gives way to those that do.
+    const createdAt = entry.metadata.creationTimestamp ?? '~';
     for (const host of entry.spec.hosts) {
       if (!wantsVirtualAddress(entry, host) || writtenAddresses(entry, host).length > 0) continue;
       for (let attempt = 0; attempt < attempts; attempt++) {

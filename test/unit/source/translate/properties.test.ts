@@ -1,7 +1,6 @@
 /** Whatever stands in objects that the parser takes: they translate, in any order alike, to resources that agents take. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createSnapshot } from '../../../../src/model/snapshot.ts';
 import type { KnownObject } from '../../../../src/source/kubernetes/objects.ts';
 import { stateText } from '../../../../src/source/state-document.ts';
 import { parseStateFile } from '../../../../src/source/state-file.ts';
@@ -18,13 +17,7 @@ describe('any objects', () => {
       fc.assert(
         fc.property(clusters, (cluster) => {
           const { workloads, services } = translateObjects(cluster);
-          // Two objects may give one name; which of them has it is not decided here.
-          const snapshot = createSnapshot({ workloads, services, policies: [] });
-          const resources = {
-            workloads: [...snapshot.workloads.values()],
-            services: [...snapshot.services.values()],
-            policies: [],
-          };
+          const resources = { workloads, services, policies: [] };
           const read = parseStateFile(stateText(resources));
           expect(read.problems).toEqual([]);
           expect(read.resources).toEqual(resources);

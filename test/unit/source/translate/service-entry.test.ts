@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { translateObjects } from '../../../../src/source/translate/mesh.ts';
 import { among, gateway, mesh, namespace, serviceEntry, serviceOf, warningsOf } from './objects.ts';
 
 const uids = (entry: ReturnType<typeof serviceEntry>) =>
@@ -164,5 +165,24 @@ describe('a service entry as workloads', () => {
       namespace(),
     ]);
     expect([services[0]?.waypoint === undefined, workloads[0]?.waypoint]).toEqual([false, undefined]);
+  });
+});
+
+describe('two objects that give one name', () => {
+  it('give what the older one says, in any order, as a control plane has it', () => {
+    const older = serviceEntry(
+      { ports: [{ number: 1, name: 'a' }] },
+      { name: 'z', creationTimestamp: '2026-01-01T00:00:00Z' },
+    );
+    const newer = serviceEntry(
+      { ports: [{ number: 2, name: 'b' }] },
+      { name: 'a', creationTimestamp: '2026-01-02T00:00:00Z' },
+    );
+    for (const objects of [
+      [older, newer],
+      [newer, older],
+    ]) {
+      expect(translateObjects(objects).services).toMatchObject([{ name: 'z', ports: [{ servicePort: 1 }] }]);
+    }
   });
 });
