@@ -85,3 +85,10 @@ describe('a request to /cmddel', () => {
     expect(() => parseRemoveRequest(body)).toThrow(message);
   });
 });
+
+it('a pod may say whether its names are the agent’s to answer, and nothing else than yes or no', () => {
+  const pod = { Netns: '/run/netns/x', PodName: 'a', PodNamespace: 'b', PodUID: 'u', ServiceAccount: 's' };
+  expect(parseAddRequest(pod).dnsCapture).toBeUndefined();
+  expect(parseAddRequest({ ...pod, DnsCapture: false }).dnsCapture).toBe(false);
+  expect(() => parseAddRequest({ ...pod, DnsCapture: 'false' })).toThrow(/DnsCapture .*true or false/);
+});
