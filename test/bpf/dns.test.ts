@@ -24,9 +24,11 @@ describe.skipIf(podWorldUnavailable !== undefined || digMissing !== undefined)('
   let second: TestNameserver;
   let overIpv6: TestNameserver;
 
-  const ask = async (options: object): Promise<Told[]> =>
+  const ask = async (options: object, asRoot = false): Promise<Told[]> =>
     JSON.parse(
-      await world.run(['/usr/bin/python3', join(programs, 'ask_strict.py'), JSON.stringify(options)]),
+      await world.run(['/usr/bin/python3', join(programs, 'ask_strict.py'), JSON.stringify(options)], {
+        asRoot,
+      }),
     );
   const count = (reason: number) => world.world.countOf(world.client, reason);
 
@@ -220,6 +222,15 @@ describe.skipIf(podWorldUnavailable !== undefined || digMissing !== undefined)('
   });
 
   describe('of which the agent is not the one to answer', () => {
+    it('goes to its nameserver when it is the agent’s own, by UDP and TCP', async () => {
+      const exempt = world.world.exemptPin;
+      const to = [world.nameserver.address];
+      await ask({ to, name: catalog, exempt }, true);
+      await ask({ to, name: catalog, exempt, connect: true }, true);
+      await ask({ to, name: catalog, exempt, tcp: true }, true);
+      expect(world.nameserver.asked.map(({ by }) => by)).toEqual(['udp', 'udp', 'tcp']);
+    });
+
     afterEach(() => {
       world.client.capture.captureDns(true);
       world.world.capture.dns.beat();

@@ -92,6 +92,10 @@ export async function serveNames(
   return server;
 }
 
+const nobody = 'setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set -all --inh-caps -all'.split(
+  ' ',
+);
+
 export class DnsWorld {
   readonly world: CaptureWorld;
   readonly client: EnrolledPod;
@@ -153,7 +157,10 @@ export class DnsWorld {
   }
 
   /** Runs a program in the pod as nobody, with a resolv.conf of its own. */
-  async run(argv: readonly string[], options: { resolvConf?: string; input?: string } = {}): Promise<string> {
+  async run(
+    argv: readonly string[],
+    options: { resolvConf?: string; asRoot?: boolean } = {},
+  ): Promise<string> {
     const { child, output } = this.start(argv, options);
     const code = await new Promise((resolve) => child.once('close', resolve));
     if (code !== 0) throw new Error(`${argv.join(' ')} ended with ${code}: ${output()}`);
@@ -162,17 +169,17 @@ export class DnsWorld {
 
   start(
     argv: readonly string[],
-    { resolvConf }: { resolvConf?: string } = {},
+    { resolvConf, asRoot = false }: { resolvConf?: string; asRoot?: boolean } = {},
   ): { child: ChildProcess; output: () => string } {
     const file = join(this.directory, `resolv-${Math.random()}.conf`);
     const standard = `nameserver ${this.nameserver.address}\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:2 attempts:2\n`;
     writeFileSync(file, resolvConf ?? standard);
     const script =
       'echo $$ > "$1/cgroup.procs"; ns=$2; conf=$3; shift 3; ' +
-      'exec nsenter --net="/run/netns/$ns" unshare --mount sh -c \'mount --bind "$0" /etc/resolv.conf && exec setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set -all --inh-caps -all "$@"\' "$conf" "$@"';
+      'exec nsenter --net="/run/netns/$ns" unshare --mount sh -c \'mount --bind "$0" /etc/resolv.conf && exec "$@"\' "$conf" "$@"';
     const child = spawn(
       '/bin/sh',
-      ['-c', script, 'sh', this.client.cgroup, this.client.netns, file, ...argv],
+      ['-c', script, 'sh', this.client.cgroup, this.client.netns, file, ...(asRoot ? [] : nobody), ...argv],
       {
         stdio: ['ignore', 'pipe', 'pipe'],
       },

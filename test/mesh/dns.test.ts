@@ -40,6 +40,7 @@ describeInLab(
   'names in the mesh',
   {
     agentEnv: { HADAL_LOG_LEVEL: 'debug' },
+    agentReadyMs: 90_000,
     manifests: [
       namespace('shop', { mesh: true }),
       pod('shop/client', 'a'),

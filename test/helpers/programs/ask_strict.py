@@ -1,5 +1,8 @@
 # Asks for an A record by a socket of the given kind and tells who seemed to answer, and whom it seems connected to.
-import json, socket, struct, sys
+import json, os, socket, struct, sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import kernel_maps
 
 options = json.loads(sys.argv[1])
 family = socket.AF_INET6 if options.get("family") == 6 else socket.AF_INET
@@ -9,6 +12,8 @@ query = struct.pack("!6H", 0x1234, 0x0100, 1, 0, 0, 0) + name + struct.pack("!2H
 told = []
 sock = socket.socket(family, kind)
 sock.settimeout(options.get("timeout", 2))
+if options.get("exempt"):
+    kernel_maps.exempt(options["exempt"], sock)
 if options.get("bind"):
     sock.bind((options["bind"], 0))
 if options.get("device"):
