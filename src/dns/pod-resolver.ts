@@ -3,7 +3,7 @@ import { sleep } from '../base/abort.ts';
 import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { DNS_SLOTS } from '../kernel/constants.gen.ts';
-import { type DnsCapture, type DnsProtocol, familyOf } from '../kernel/dns-capture.ts';
+import { type DnsCapture, type DnsProtocol, familyOf, type NameserverSlot } from '../kernel/dns-capture.ts';
 import { isLocalOnly, parseAddress } from '../model/address.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
@@ -78,13 +78,16 @@ export class PodResolver {
     });
   }
 
-  /** Sockets for the nameservers that the pod is configured with or has asked meanwhile. `clusterDns`: addresses of the cluster's. */
-  follow(clusterDns: readonly string[]): void {
+  /**
+   * Sockets for the nameservers that the pod is configured with or has asked meanwhile. `clusterDns`: addresses of the
+   * cluster's; `before`: what the kernel knows.
+   */
+  follow(clusterDns: readonly string[], before?: readonly NameserverSlot[]): void {
     const { capture } = this.#parts;
     const { podIndex, addresses } = this.pod;
     const configured = [...this.#configuration.read().nameservers, ...clusterDns].filter(isElsewhere);
-    capture.configure(podIndex, configured);
-    const wanted = new Set(capture.nameserversOf(podIndex).map(({ slot }) => slot));
+    const known = capture.configure(podIndex, configured, before);
+    const wanted = new Set(known.map(({ slot }) => slot));
     // Ready for the first nameserver of each family, whoever it is.
     if (addresses.some((address) => !address.includes(':'))) wanted.add(0);
     if (addresses.some((address) => address.includes(':'))) wanted.add(DNS_SLOTS);

@@ -86,10 +86,11 @@ export class Resolvers {
     const { capture, logger } = this.#options;
     capture.beat();
     const clusterDns = this.#clusterDnsAddresses();
+    const nameservers = capture.nameserversByPod();
     for (const resolver of this.#pods.values()) {
       const { pod } = resolver;
       try {
-        resolver.follow(clusterDns);
+        resolver.follow(clusterDns, nameservers.get(pod.podIndex) ?? []);
         pod.captureDns(!this.#isClusterDns(pod));
       } catch (err) {
         logger.warn({ err, pod: pod.enrolled.uid }, 'the resolver of a pod does not follow its nameservers');

@@ -103,23 +103,42 @@ export class DnsCapture {
     return found;
   }
 
+  /** Of all pods at once: cheaper than asking for each. */
+  nameserversByPod(): ReadonlyMap<number, NameserverSlot[]> {
+    const found = new Map<number, NameserverSlot[]>();
+    for (const [key, value] of this.#nameservers.entries()) {
+      const { podIndex, slot } = this.#slotKey.decode(key);
+      const { address, flags } = this.#nameserver.decode(value);
+      const entry = { slot, address, configured: (flags & NAMESERVER_CONFIGURED) !== 0 };
+      const known = found.get(podIndex);
+      if (known === undefined) found.set(podIndex, [entry]);
+      else known.push(entry);
+    }
+    return found;
+  }
+
   nameserverAt(podIndex: number, slot: number): string | undefined {
     const value = this.#nameservers.get(this.#slotKey.encode({ podIndex, slot }));
     return value === undefined ? undefined : this.#nameserver.decode(value).address;
   }
 
-  /** Gives slots to nameservers that the pod is configured with; those without room are left out. */
-  configure(podIndex: number, addresses: readonly string[]): void {
-    const known = this.nameserversOf(podIndex);
+  /** Gives slots to nameservers that the pod is configured with; those without room are left out. Returns all slots taken. */
+  configure(
+    podIndex: number,
+    addresses: readonly string[],
+    before: readonly NameserverSlot[] = this.nameserversOf(podIndex),
+  ): readonly NameserverSlot[] {
+    const known = [...before];
     for (const address of addresses) {
-      const before = known.find((entry) => entry.address === address);
-      if (before?.configured === true) continue;
-      const slot = before?.slot ?? freeSlot(known, address);
+      const same = known.find((entry) => entry.address === address);
+      if (same?.configured === true) continue;
+      const slot = same?.slot ?? freeSlot(known, address);
       if (slot === undefined) continue;
       const value = this.#nameserver.encode({ address, flags: NAMESERVER_CONFIGURED });
       this.#nameservers.set(this.#slotKey.encode({ podIndex, slot }), value);
-      if (before === undefined) known.push({ slot, address, configured: true });
+      if (same === undefined) known.push({ slot, address, configured: true });
     }
+    return known;
   }
 
   /** Queries to the slot's nameserver come to this socket from now on. */
