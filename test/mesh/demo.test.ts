@@ -39,11 +39,12 @@ describe.skipIf(whyNoLab !== undefined)('the demo', () => {
     const { status, report } = await demo({ HADAL_TEST_PLAINTEXT_TUNNELS: '1' });
     expect(status).toBe(1);
     expect(report).toContain('found in the clear: 8 of 12');
+    // 200, and what TCP sent again on a busy machine.
     expect(report).toMatch(
-      /the ask of front>catalog over IPv4 crossed the fabric in the clear \(200 times\)/,
+      /the ask of front>catalog over IPv4 crossed the fabric in the clear \(2\d\d times\)/,
     );
     expect(report).toMatch(
-      /the answer of visitor>front over IPv6 crossed the fabric in the clear \(200 times\)/,
+      /the answer of visitor>front over IPv6 crossed the fabric in the clear \(2\d\d times\)/,
     );
   });
 });
