@@ -175,7 +175,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
       try {
         const before = world.countOf(pod, reasons.SLIPPED_THROUGH);
         const dialled = world.dial(pod, { to: [of(outside), 8080] });
-        await expect.poll(() => slipped.length).toBe(1);
+        await expect.poll(() => slipped.length, { timeout: 10_000 }).toBe(1);
         expect(world.countOf(pod, reasons.SLIPPED_THROUGH)).toBe(before + 1);
         expect(slipped[0]).toMatchObject({
           kind: 'slipped',
