@@ -80,7 +80,9 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
       expect(flow?.bytesReceived).toBe(bytes + (result.greetingBytes ?? 0));
       expect(flow?.rttMicroseconds).toBeGreaterThan(0);
       expect(flow?.durationMicroseconds).toBeGreaterThan(1_000);
-      expect(Math.abs((flow?.openedUnixMicroseconds ?? 0) - startedUs)).toBeLessThan(3_000_000);
+      // The kernel's clock and the wall's are put together by two readings.
+      expect(flow?.openedUnixMicroseconds).toBeGreaterThan(startedUs - 100_000);
+      expect(flow?.openedUnixMicroseconds).toBeLessThan(Date.now() * 1000 + 100_000);
       expect(sumOf(reasons.OUTSIDE_MESH, 'bytesSent') - before.sent).toBe(bytes);
       expect(sumOf(reasons.OUTSIDE_MESH, 'closed') - before.closed).toBe(1);
     });
