@@ -19,6 +19,10 @@ void CapturedConnection::begin(Worker& worker, Pod& pod, ListenerKind kind, Uniq
     connection->refuse(reason);
     return;
   }
+  if (kind == ListenerKind::plaintext) {
+    connection->listed_ =
+        pod.list_own({.local = connection->ends_.destination, .remote = connection->ends_.source});
+  }
   connection->ask();
 }
 
@@ -92,7 +96,8 @@ void CapturedConnection::on_inbound_row(const std::shared_ptr<const InboundRow>&
     return;
   }
   vanish();
-  PlaintextFlow::start_inbound(worker_, pod_, std::move(fd_), ends_, *row);
+  PlaintextFlow::start_inbound(worker_, pod_, {.fd = std::move(fd_), .listed = std::move(listed_)}, ends_,
+                               *row);
 }
 
 void CapturedConnection::on_deadline() {

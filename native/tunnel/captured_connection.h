@@ -29,6 +29,8 @@ class CapturedConnection final : public Flow, public Parked, public net::Timed {
 
   ListenerKind kind_;
   UniqueFd fd_;
+  /// Only of one accepted in clear.
+  OwnSocket listed_;
 };
 
 }  // namespace hadal::tunnel

@@ -26,7 +26,7 @@ ClientTunnel* ClientTunnel::open(Worker& worker, Pod& pod, TunnelPool& pool, Poo
     detail = "the pod has as many tunnels as it may have";
     return nullptr;
   }
-  Dialled dialled = pod.dial(entry.destination);
+  ListedSocket dialled = pod.dial(entry.destination);
   if (!dialled.fd.valid()) {
     reason = connect_reason(errno);
     detail = std::strerror(errno);
@@ -44,7 +44,7 @@ ClientTunnel* ClientTunnel::open(Worker& worker, Pod& pod, TunnelPool& pool, Poo
   return tunnel;
 }
 
-ClientTunnel::ClientTunnel(Worker& worker, Pod& pod, TunnelPool& pool, PoolEntry& entry, Dialled dialled)
+ClientTunnel::ClientTunnel(Worker& worker, Pod& pod, TunnelPool& pool, PoolEntry& entry, ListedSocket dialled)
     : Tunnel(worker, pod, h2::Role::client, std::move(dialled.fd), entry.destination),
       pool_(pool),
       entry_(entry),

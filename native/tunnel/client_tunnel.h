@@ -28,7 +28,7 @@ class ClientTunnel final : public Tunnel {
   void maintain(int64_t now_ns) override;
 
  private:
-  ClientTunnel(Worker& worker, Pod& pod, TunnelPool& pool, PoolEntry& entry, Dialled dialled);
+  ClientTunnel(Worker& worker, Pod& pod, TunnelPool& pool, PoolEntry& entry, ListedSocket dialled);
 
   /// A server opens no streams towards a client.
   h2::Stream* on_new_stream() override { return nullptr; }

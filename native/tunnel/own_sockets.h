@@ -1,5 +1,7 @@
-// The connections that we opened out of a pod, known to all workers. One of them that comes
-// back as a captured connection would be carried again, and again: such a loop is refused before it starts.
+// The connections whose end in a pod's namespace is ours, known to all workers: those that we opened out of
+// the pod, and those that we accepted in clear. One of the first that comes back as a captured connection
+// would be carried again, and again: such a loop is refused before it starts. One of the second holds the
+// tuple that a delivery from the same address and port would need.
 #pragma once
 
 #include <memory>
@@ -7,6 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "native/base/unique_fd.h"
 #include "native/net/address.h"
 
 namespace hadal::tunnel {
@@ -37,7 +40,8 @@ class OwnSockets {
   friend class OwnSocket;
 
   mutable std::mutex mutex_;
-  std::unordered_set<Connection, ConnectionHash> connections_;
+  /// One that ended a moment ago may still be listed beside its successor.
+  std::unordered_multiset<Connection, ConnectionHash> connections_;
 };
 
 /// Listed for as long as it lives.
@@ -60,13 +64,18 @@ class OwnSocket {
   ~OwnSocket() {
     if (list_ != nullptr) {
       const std::lock_guard lock(list_->mutex_);
-      list_->connections_.erase(connection_);
+      list_->connections_.erase(list_->connections_.find(connection_));
     }
   }
 
  private:
   std::shared_ptr<OwnSockets> list_;
   Connection connection_;
+};
+
+struct ListedSocket {
+  UniqueFd fd;
+  OwnSocket listed;
 };
 
 }  // namespace hadal::tunnel

@@ -14,14 +14,15 @@ void PlaintextFlow::start_outbound(Worker& worker, Pod& pod, UniqueFd fd, const 
   auto* flow = new PlaintextFlow(worker, pod, FlowDirection::outbound);
   FlowEnds all = ends;
   all.endpoint = endpoint.destination;
-  Dialled dialled = pod.dial(endpoint.destination);
+  ListedSocket dialled = pod.dial(endpoint.destination);
   flow->listed_ = std::move(dialled.listed);
   flow->start(std::move(fd), std::move(dialled.fd), all, endpoint.edge);
 }
 
-void PlaintextFlow::start_inbound(Worker& worker, Pod& pod, UniqueFd fd, const FlowEnds& ends,
+void PlaintextFlow::start_inbound(Worker& worker, Pod& pod, ListedSocket source, const FlowEnds& ends,
                                   const InboundRow& row) {
   auto* flow = new PlaintextFlow(worker, pod, FlowDirection::inbound);
+  flow->listed_ = std::move(source.listed);
   FlowEnds all = ends;
   all.endpoint = row.upstream;
   if (row.proxy_destination) {
@@ -30,7 +31,7 @@ void PlaintextFlow::start_inbound(Worker& worker, Pod& pod, UniqueFd fd, const F
   // The client's port is taken: the captured connection itself holds it, and the application's address would
   // find that connection instead of the listener.
   const net::SocketAddress client{.address = ends.source.address, .port = 0};
-  flow->start(std::move(fd), pod.deliver(client, row.upstream, row.loopback), all, row.edge);
+  flow->start(std::move(source.fd), pod.deliver(client, row.upstream, row.loopback), all, row.edge);
 }
 
 PlaintextFlow::PlaintextFlow(Worker& worker, Pod& pod, FlowDirection direction)

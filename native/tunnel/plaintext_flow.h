@@ -16,7 +16,7 @@ class PlaintextFlow final : public Flow, public net::Resumable, public net::Time
  public:
   static void start_outbound(Worker& worker, Pod& pod, UniqueFd fd, const FlowEnds& ends,
                              const OutboundEndpoint& endpoint);
-  static void start_inbound(Worker& worker, Pod& pod, UniqueFd fd, const FlowEnds& ends,
+  static void start_inbound(Worker& worker, Pod& pod, ListedSocket source, const FlowEnds& ends,
                             const InboundRow& row);
 
   void abort(uint16_t reason) override { break_off(reason); }

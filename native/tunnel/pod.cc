@@ -5,6 +5,7 @@
 
 #include "bpf/shared/reasons.h"
 #include "native/net/socket.h"
+#include "native/tunnel/delivery_ports.h"
 #include "native/tunnel/worker.h"
 
 namespace hadal::tunnel {
@@ -155,7 +156,7 @@ uint32_t Pod::take_failed_answers(const net::IpAddress& asker) {
 
 void Pod::count_question_timeout() { worker_.count_question_timeout(); }
 
-Dialled Pod::dial(const net::SocketAddress& destination) {
+ListedSocket Pod::dial(const net::SocketAddress& destination) {
   UniqueFd fd = stock_.take(SocketUse::dial, family_of(destination.address), worker_.loop().now_ns());
   if (!fd.valid()) {
     return {};
@@ -186,31 +187,42 @@ UniqueFd Pod::deliver(const net::SocketAddress& client, const net::SocketAddress
   // The pod to itself by its own address, and families that do not match, connect as themselves.
   const bool keep = worker_.settings().keep_source_address &&
                     source.address.is_v4() == target.address.is_v4() && source.address != target.address;
-  while (true) {
+  for (int attempt = 0;; ++attempt) {
     UniqueFd fd = stock_.take(SocketUse::delivery, family_of(target.address), worker_.loop().now_ns());
     if (!fd.valid()) {
       return {};
     }
-    bool bound = !keep;
-    if (keep && source.port != 0) {
-      bound = bind_to(fd.get(), source);
-    }
-    if (!bound) {
-      source.port = 0;
-      net::choose_port_at_connect(fd.get());
-      bound = bind_to(fd.get(), source);
-    }
+    const bool bound = !keep || bind_delivery(fd.get(), source, target, attempt);
     const int error = bound ? start_connect(fd.get(), target) : errno;
     if (error == 0) {
       return fd;
     }
-    // The client's port may be in TIME_WAIT towards this very target: any other port will do.
-    if (error != EADDRNOTAVAIL || source.port == 0) {
+    // The port may be in TIME_WAIT towards this very target, or a listener's: any other will do.
+    const bool port_in_use = error == EADDRNOTAVAIL || error == EADDRINUSE;
+    if (!keep || !port_in_use || attempt >= DeliveryPorts::kAttempts) {
       errno = error;
       return {};
     }
-    source.port = 0;
   }
+}
+
+/// By the client's own port first, then by one that clients do not use, at last by any.
+bool Pod::bind_delivery(int fd, const net::SocketAddress& client, const net::SocketAddress& target,
+                        int attempt) {
+  net::SocketAddress source = client;
+  if (attempt > 0 || source.port == 0) {
+    if (attempt >= DeliveryPorts::kAttempts) {
+      source.port = 0;
+      net::choose_port_at_connect(fd);
+      return bind_to(fd, source);
+    }
+    source.port = DeliveryPorts::candidate(attempt, worker_.random());
+  }
+  if (is_own_socket({.local = target, .remote = source})) {
+    errno = EADDRINUSE;
+    return false;
+  }
+  return bind_to(fd, source);
 }
 
 int Pod::connect_progress(int fd) {

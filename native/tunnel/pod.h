@@ -31,12 +31,6 @@ struct ListenerFds {
   UniqueFd plaintext;
 };
 
-/// A connection on its way out of a pod.
-struct Dialled {
-  UniqueFd fd;
-  OwnSocket listed;
-};
-
 class Pod : public net::Disposable {
  public:
   Pod(Worker& worker, const PodSettings& settings, UniqueFd netns, ListenerFds listeners,
@@ -51,6 +45,8 @@ class Pod : public net::Disposable {
   [[nodiscard]] bool is_own_socket(const Connection& connection) const {
     return load_->own_sockets->contains(connection);
   }
+  /// One that we accepted in clear.
+  [[nodiscard]] OwnSocket list_own(const Connection& connection) { return {load_->own_sockets, connection}; }
 
   // Decision tables. A miss parks the connection and asks TypeScript, unless a quota is used up.
   /// False when a quota forbids to wait.
@@ -66,7 +62,7 @@ class Pod : public net::Disposable {
   void note_failed_answer(FlowDirection direction, const net::IpAddress& peer);
 
   /// A socket on its way out of the pod from its own address; connecting. Invalid with errno set.
-  [[nodiscard]] Dialled dial(const net::SocketAddress& destination);
+  [[nodiscard]] ListedSocket dial(const net::SocketAddress& destination);
   /// A socket on its way to the application, with the client's address and, if free, port.
   [[nodiscard]] UniqueFd deliver(const net::SocketAddress& client, const net::SocketAddress& upstream,
                                  bool loopback);
@@ -111,6 +107,8 @@ class Pod : public net::Disposable {
   [[nodiscard]] bool may_park(size_t rows) const;
   [[nodiscard]] uint32_t take_failed_answers(const net::IpAddress& asker);
   void check_drained();
+  [[nodiscard]] bool bind_delivery(int fd, const net::SocketAddress& client, const net::SocketAddress& target,
+                                   int attempt);
 
   Worker& worker_;
   uint32_t index_;

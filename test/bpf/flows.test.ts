@@ -80,7 +80,9 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
       expect(flow?.bytesReceived).toBe(bytes + (result.greetingBytes ?? 0));
       expect(flow?.rttMicroseconds).toBeGreaterThan(0);
       expect(flow?.durationMicroseconds).toBeGreaterThan(1_000);
-      expect(Math.abs((flow?.openedUnixMicroseconds ?? 0) - startedUs)).toBeLessThan(3_000_000);
+      // The kernel's clock and the wall's are put together by two readings.
+      expect(flow?.openedUnixMicroseconds).toBeGreaterThan(startedUs - 100_000);
+      expect(flow?.openedUnixMicroseconds).toBeLessThan(Date.now() * 1000 + 100_000);
       expect(sumOf(reasons.OUTSIDE_MESH, 'bytesSent') - before.sent).toBe(bytes);
       expect(sumOf(reasons.OUTSIDE_MESH, 'closed') - before.closed).toBe(1);
     });
@@ -175,7 +177,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
       try {
         const before = world.countOf(pod, reasons.SLIPPED_THROUGH);
         const dialled = world.dial(pod, { to: [of(outside), 8080] });
-        await expect.poll(() => slipped.length).toBe(1);
+        await expect.poll(() => slipped.length, { timeout: 10_000 }).toBe(1);
         expect(world.countOf(pod, reasons.SLIPPED_THROUGH)).toBe(before + 1);
         expect(slipped[0]).toMatchObject({
           kind: 'slipped',

@@ -35,7 +35,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that arrives in
           remote: { address: of(client), port: result.local?.port },
         },
       });
-      expect(world.countOf(server, reasons.CAPTURED_PLAINTEXT)).toBe(before + 1);
+      // A SYN that is sent again is looked up again.
+      expect(world.countOf(server, reasons.CAPTURED_PLAINTEXT)).toBeGreaterThan(before);
     });
 
     it('goes to the plaintext listener also on a port where no application listens', async () => {
