@@ -137,6 +137,7 @@ describeWithApiServer('the Kubernetes source', (world) => {
 
   it('finds a custom resource that is installed later, and loses its objects with it', async () => {
     const name = 'peerauthentications.security.istio.io';
+    await uninstallCustomResource(world, name);
     const namespace = await newNamespace(world.admin);
     const follower = follow(world.machines, {
       kinds: ['PeerAuthentication', 'Service'],

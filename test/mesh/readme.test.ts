@@ -43,7 +43,7 @@ const run = (line: string): Promise<CommandResult> =>
   capture(line.split(' '), { cwd: root, timeoutMs: 60_000 });
 
 const subcommands = [...fenced, ...inline].flatMap((line) => {
-  const words = /^(?:npx )?hadal ([a-z]+(?: (?:up|down|exec|status)\b)?)/.exec(line)?.[1];
+  const words = /^(?:npx )?hadal ([a-z-]+(?: (?:up|down|exec|status)\b)?)/.exec(line)?.[1];
   return words === undefined ? [] : [words];
 });
 const scripts = [...fenced, ...inline].flatMap((line) => {
