@@ -150,7 +150,7 @@ export class Authority implements CertificateSigner {
         `${this.name} cannot sign: ${expired ?? 'a certificate above it expired'}; renew it`,
       );
     }
-    const lifetimeMs = wantedMs > 0 ? Math.min(wantedMs, maxLifetimeMs) : defaultLifetimeMs;
+    const lifetimeMs = Math.min(wantedMs > 0 ? wantedMs : defaultLifetimeMs, maxLifetimeMs);
     // X.509 knows whole seconds.
     const second = (ms: number) => new Date(Math.floor(ms / 1000) * 1000);
     return {

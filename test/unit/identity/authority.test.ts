@@ -118,6 +118,15 @@ describe('lifetimes', () => {
   it('are 90 days at most', async () => {
     expect((await validity(365 * 24 * hour)).to).toBe('2030-04-01T00:00:00.000Z');
   });
+  it.each([0, -1, 24 * hour])(
+    'are no longer than the longest, whatever is asked for (%s ms)',
+    async (asked) => {
+      const settings = { ...options, now: () => now, maxLifetimeMs: 60_000 };
+      const authority = await openSelfSignedAuthority(join(temporaryDirectory(), 'ca'), settings);
+      const { validToDate } = new X509Certificate((await issue(authority, asked)).leaf);
+      expect(validToDate.toISOString()).toBe('2030-01-01T00:01:00.000Z');
+    },
+  );
   it('never outlive the root', async () => {
     expect((await validity(24 * hour, 2 * hour)).to).toBe('2030-01-01T02:00:00.000Z');
   });
