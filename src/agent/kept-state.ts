@@ -22,6 +22,8 @@ interface Waiting extends VersionedChange {
   readonly snapshot: MeshSnapshot;
 }
 
+/** So long after a write that failed it is tried again, whether anything changes or not. */
+const writeAgainMs = 2_000;
 /** Below this a log is not worth being written anew. */
 const smallestLogBytes = 256 * 1024;
 
@@ -54,6 +56,9 @@ export class KeptState {
   #snapshot: MeshSnapshot = emptySnapshot;
   /** The log cannot be gone on with: something of it failed, or nobody has read it. */
   #needsBase = true;
+  /** Something that is in force is not on disk. */
+  #isBehind = false;
+  #isClosed = false;
 
   constructor(directory: string, logger: Logger, delayMs = 500) {
     this.#directory = directory;
@@ -74,25 +79,32 @@ export class KeptState {
   keep(change: VersionedChange, snapshot: MeshSnapshot): void {
     if (isEmptyChange(change.change)) return;
     this.#waiting.push({ ...change, snapshot });
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      void this.flush();
-    }, this.#delayMs);
-    this.#timer.unref();
+    this.#flushIn(this.#delayMs);
   }
 
   /** Writes what waits to be written. Never rejects: a full disk must not end an agent. */
   flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#writing = this.#writing
       .then(() => this.#write())
       .catch((err: unknown) => {
-        this.#logger.error({ err, path: this.#directory }, 'the mesh state could not be kept on disk');
+        this.#logger.error(
+          { err, path: this.#directory },
+          'the mesh state could not be kept on disk; it is tried again',
+        );
+        if (!this.#isClosed) this.#flushIn(writeAgainMs);
       });
     return this.#writing;
   }
 
+  #flushIn(delayMs: number): void {
+    this.#timer ??= setTimeout(() => void this.flush(), delayMs);
+    this.#timer.unref();
+  }
+
   async close(): Promise<void> {
-    clearTimeout(this.#timer);
+    this.#isClosed = true;
     await this.flush();
     await this.#log?.close();
     this.#log = undefined;
@@ -123,10 +135,13 @@ export class KeptState {
   async #write(): Promise<void> {
     const waiting = this.#waiting;
     const last = waiting.at(-1);
-    if (last === undefined) return;
+    if (last === undefined && !this.#isBehind) return;
     this.#waiting = [];
-    this.#snapshot = last.snapshot;
-    this.#generation = last.generation;
+    this.#isBehind = true;
+    if (last !== undefined) {
+      this.#snapshot = last.snapshot;
+      this.#generation = last.generation;
+    }
     for (const each of waiting) this.#follow(each);
     if (!this.#needsBase) {
       // Until all of it is there the log is not to be gone on with.
@@ -136,6 +151,7 @@ export class KeptState {
     }
     if (this.#needsBase || this.#logBytes > Math.max(smallestLogBytes, this.#baseBytes))
       await this.#replace();
+    this.#isBehind = false;
   }
 
   #follow({ change, versions }: VersionedChange): void {

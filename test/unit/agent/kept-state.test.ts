@@ -2,6 +2,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -227,5 +228,33 @@ describe('the kept state', () => {
     keeping.apply(changeFrom(resources));
     await keeping.state.close();
     expect((await readAgain())?.resources).toEqual(resources);
+  });
+
+  describe('that could not be written', () => {
+    const away = () => `${directory}-away`;
+
+    async function failOnce(): Promise<Keeping> {
+      const keeping = new Keeping();
+      await keeping.state.read();
+      keeping.apply(changeFrom(resources));
+      renameSync(directory, away());
+      await keeping.state.flush();
+      renameSync(away(), directory);
+      expect(readdirSync(directory)).toEqual([]);
+      return keeping;
+    }
+
+    it('is written a moment later, though nothing changes any more', async () => {
+      const keeping = await failOnce();
+      await expect.poll(() => readdirSync(directory), { timeout: 8_000 }).toEqual(['1.base']);
+      expect((await readAgain())?.resources).toEqual(resources);
+      await keeping.state.close();
+    });
+
+    it('is written at the end at the latest', async () => {
+      const keeping = await failOnce();
+      await keeping.state.close();
+      expect((await readAgain())?.resources).toEqual(resources);
+    });
   });
 });
