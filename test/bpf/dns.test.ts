@@ -202,8 +202,8 @@ describe.skipIf(podWorldUnavailable !== undefined || digMissing !== undefined)('
       { libc: 'musl', argv: () => [musl] },
     ];
 
-    it.each(cases)('$libc finds both addresses of a name', async ({ argv }) => {
-      if (argv()[0] === '') return console.warn('SKIPPED: musl-gcc is missing (apt-get install musl-tools)');
+    it.for(cases)('$libc finds both addresses of a name', async ({ argv }, { skip }) => {
+      skip(argv()[0] === '', 'musl-gcc is missing (apt-get install musl-tools)');
       const lines = async (name: string, resolvConf?: string) =>
         (await world.run([...argv(), name], resolvConf === undefined ? {} : { resolvConf }))
           .trim()

@@ -51,6 +51,10 @@ export const podObject = z.object({
     restartPolicy: z.enum(['Always', 'OnFailure', 'Never']).default('Always'),
     securityContext: z.object({ runAsUser: z.int().min(0).optional() }).default({}),
     containers: z.array(container).min(1, 'a pod needs at least one container'),
+    /** Those that go on beside the others, `restartPolicy: Always`, are the sidecars of Kubernetes 1.29. */
+    initContainers: z
+      .array(z.object({ ports: container.shape.ports, restartPolicy: z.string().optional() }))
+      .optional(),
   }),
   status: z
     .object({
@@ -81,10 +85,11 @@ export function isTerminal(pod: PodObject): boolean {
   return pod.status.phase === 'Succeeded' || pod.status.phase === 'Failed';
 }
 
-/** The number behind a port reference, by the container ports of this pod. */
+/** The number behind a port reference, by the container ports of this pod; those of sidecars come last. */
 export function containerPortNumber(pod: PodObject, reference: number | string): number | undefined {
   if (typeof reference === 'number') return reference;
-  for (const { ports } of pod.spec.containers) {
+  const sidecars = pod.spec.initContainers?.filter(({ restartPolicy }) => restartPolicy === 'Always') ?? [];
+  for (const { ports } of [...pod.spec.containers, ...sidecars]) {
     const named = ports.find((port) => port.name === reference && port.protocol === 'TCP');
     if (named !== undefined) return named.containerPort;
   }

@@ -213,6 +213,24 @@ describe('a pod', () => {
     expect(workloadOf(pod({}, {}, { phase: 'Pending', conditions: [] })).status).toBe('UNHEALTHY');
   });
 
+  it('serves the named ports of its sidecars, but not those of containers that end before it runs', () => {
+    const sidecar = { ports: [{ name: 'web', containerPort: 4000 }], restartPolicy: 'Always' };
+    const passing = { ports: [{ name: 'gone', containerPort: 5000 }] };
+    const own = pod({}, { initContainers: [passing, sidecar] });
+    const named = service(
+      {},
+      {
+        ports: [
+          { port: 80, targetPort: 'web' },
+          { port: 81, targetPort: 'gone' },
+        ],
+      },
+    );
+    expect(workloadOf(own, [named]).services[0]?.ports).toMatchObject([
+      { servicePort: 80, targetPort: 4000 },
+    ]);
+  });
+
   it('finds its node by name only', () => {
     const of = (region: string, name: string) => node({ 'topology.kubernetes.io/region': region }, {}, name);
     expect(workloadOf(pod(), [of('x', 'b'), of('eu', 'a')]).locality.region).toBe('eu');
