@@ -78,9 +78,12 @@ export class CertificateIssuer {
     return { issued: this.#issued, refused: { ...this.#refused } };
   }
 
-  /** The chain, leaf first, the bundle of roots last. Rejects with a HadalError whose message is what the caller may hear. */
+  /**
+   * The chain, leaf first, the bundle of roots last. Rejects with a HadalError whose message is what the caller may hear. What is
+   * asked is read only from callers that are known: strangers must not fill memory with it.
+   */
   async issue(
-    call: CertificateCall,
+    read: () => Promise<CertificateCall>,
     metadata: CallMetadata,
     peer: string,
     signal: AbortSignal,
@@ -90,6 +93,7 @@ export class CertificateIssuer {
     let identity: string | undefined;
     try {
       if (!this.#requests.take(caller.name)) throw tooOften(`${caller.name} asks too often`);
+      const call = await read();
       identity = this.#identityOf(call, caller);
       const verdict = await this.#settings.authorizer.mayIssue(identity, caller, signal);
       if (verdict !== true) {

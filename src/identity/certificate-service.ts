@@ -1,8 +1,9 @@
 /** `istio.v1.auth.IstioCertificateService` for a gRPC server: ztunnel and our own agents ask it for the certificates of their pods. */
+import { on } from 'node:events';
 import {
   Metadata,
   type Server,
-  type ServerUnaryCall,
+  type ServerReadableStream,
   type ServiceError,
   type sendUnaryData,
   status,
@@ -13,9 +14,9 @@ import {
   type IstioCertificateResponse,
   IstioCertificateServiceService,
 } from '../proto/certificate.gen.ts';
-import type { CertificateIssuer } from './certificate-issuer.ts';
+import type { CertificateCall, CertificateIssuer } from './certificate-issuer.ts';
 
-type Call = ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>;
+type Call = ServerReadableStream<IstioCertificateRequest, IstioCertificateResponse>;
 type Answer = sendUnaryData<IstioCertificateResponse>;
 
 /** How long one call may take: the API server may be asked twice on its way. */
@@ -32,20 +33,29 @@ const statuses: Readonly<Record<string, status>> = {
   ERR_IDENTITY_RATE: status.RESOURCE_EXHAUSTED,
 };
 
+/**
+ * The same on the wire as the unary method. grpc-js reads, inflates and decodes the request of a unary one before anybody can ask
+ * who calls; of a stream it reads what is asked for.
+ */
+const definition = {
+  createCertificate: { ...IstioCertificateServiceService.createCertificate, requestStream: true },
+} as const;
+
 export function addCertificateService(server: Server, issuer: CertificateIssuer): void {
-  server.addService(IstioCertificateServiceService, {
+  server.addService(definition, {
     createCertificate: (call: Call, answer: Answer) => void createCertificate(issuer, call, answer),
   });
 }
 
 async function createCertificate(issuer: CertificateIssuer, call: Call, answer: Answer): Promise<void> {
+  // Without a listener an error of the wire would be one of the process.
+  call.on('error', () => {});
   const gone = new AbortController();
   call.on('cancelled', () => gone.abort(new HadalError('ERR_ABORTED', 'the caller has left')));
   const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(callTimeoutMs)]);
   try {
-    const { csr, validityDuration, metadata: fields = {} } = call.request;
     const certChain = await issuer.issue(
-      { csr, validityDuration, fields },
+      () => readRequest(call, signal),
       call.metadata,
       call.getPeer(),
       signal,
@@ -60,4 +70,14 @@ async function createCertificate(issuer: CertificateIssuer, call: Call, answer: 
     };
     answer(error);
   }
+}
+
+/** The first message of the call; what follows it is not read. */
+async function readRequest(call: Call, signal: AbortSignal): Promise<CertificateCall> {
+  for await (const [request] of on(call, 'data', { close: ['end', 'close'], signal })) {
+    call.pause();
+    const { csr, validityDuration, metadata: fields = {} } = request as IstioCertificateRequest;
+    return { csr, validityDuration, fields };
+  }
+  throw new HadalError('ERR_IDENTITY_REQUEST', 'the call ended before its request came');
 }

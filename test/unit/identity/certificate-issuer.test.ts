@@ -99,7 +99,12 @@ async function world(view: PodView, settings: Partial<IssuerSettings> = {}) {
     const metadata = { get: () => [`Bearer ${tokens.get(token) ?? token}`] };
     const fields = { ImpersonatedIdentity: identity, ...options.fields };
     const call = { csr, validityDuration: options.seconds ?? 60, fields };
-    return issuer.issue(call, metadata, 'ipv4:10.0.0.7:4711', AbortSignal.timeout(5_000));
+    return issuer.issue(
+      () => Promise.resolve(call),
+      metadata,
+      'ipv4:10.0.0.7:4711',
+      AbortSignal.timeout(5_000),
+    );
   };
   const audit = () =>
     lines.map((line) => JSON.parse(line) as Record<string, unknown>).filter(({ audit }) => audit === true);

@@ -1,9 +1,12 @@
 /** The certificate service over real TLS and gRPC, with the agent's client on the other side. */
 import { copyFileSync, cpSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { connect as connectHttp2 } from 'node:http2';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { Metadata, Server } from '@grpc/grpc-js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Metadata, Server, ServerCredentials } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { HadalError } from '../../../src/base/errors.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { createAuthenticate } from '../../../src/identity/authenticate.ts';
 import { openSelfSignedAuthority } from '../../../src/identity/authority-directory.ts';
@@ -256,6 +259,52 @@ describe('a certificate over gRPC', () => {
     onTestFinished(() => again.server.forceShutdown());
     await expect.poll(() => ask(mine).then(() => 'signed', String), { timeout: 8_000 }).toBe('signed');
   }, 15_000);
+});
+
+describe('a request for a certificate', () => {
+  it('is not read before it is known who asks', async () => {
+    const caller = Promise.withResolvers<never>();
+    const issuer = new CertificateIssuer({
+      authority: { name: 'nobody', sign: () => Promise.reject(new Error('nobody signs')) },
+      authenticate: () => caller.promise,
+      authorizer: { mayIssue: () => Promise.resolve(false) },
+      trustDomains,
+      logger: silentLogger,
+    });
+    const server = new Server({ 'grpc.max_receive_message_length': 64 * 1024 ** 2 });
+    addCertificateService(server, issuer);
+    const port = await new Promise<number>((resolve, reject) =>
+      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      ),
+    );
+    const session = connectHttp2(`http://127.0.0.1:${port}`);
+    onTestFinished(() => session.destroy());
+    onTestFinished(() => server.forceShutdown());
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/istio.v1.auth.IstioCertificateService/CreateCertificate',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    const bytes = 4 * 1024 ** 2;
+    const frame = Buffer.alloc(5 + bytes);
+    frame.writeUInt32BE(bytes, 1);
+    stream.write(frame);
+    const answered = new Promise<unknown>((resolve) => {
+      stream.on(
+        'response',
+        (headers) => headers['grpc-status'] !== undefined && resolve(headers['grpc-status']),
+      );
+      stream.on('trailers', (trailers) => resolve(trailers['grpc-status']));
+    });
+    stream.resume();
+    await sleep(500);
+    // No more than HTTP/2's window of a stream that nobody reads.
+    expect(session.socket.bytesWritten).toBeLessThan(1024 ** 2);
+    caller.reject(new HadalError('ERR_IDENTITY_UNAUTHENTICATED', 'nobody'));
+    expect(await answered).toBe('16');
+  });
 });
 
 describe('the authority of a directory', () => {
