@@ -49,3 +49,8 @@ export function bearerToken(metadata: CallMetadata): string {
 export function unauthenticated(why: string, cause?: unknown): HadalError<'ERR_IDENTITY_UNAUTHENTICATED'> {
   return new HadalError('ERR_IDENTITY_UNAUTHENTICATED', why, { cause });
 }
+
+/** gRPC's `ipv4:10.0.0.1:4711` or `[fd00::1]:4711` without the port, which is another each time. */
+export function addressOf(peer: string): string {
+  return peer.replace(/^ipv[46]:/, '').replace(/:\d+$/, '');
+}

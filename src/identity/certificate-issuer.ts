@@ -5,7 +5,7 @@
 import { type ErrorCode, HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { spiffeText } from '../model/spiffe-id.ts';
-import type { Authenticate, Caller, CallMetadata } from './caller.ts';
+import { type Authenticate, addressOf, type Caller, type CallMetadata } from './caller.ts';
 import type { NodeAuthorizer } from './node-authorizer.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { CertificateSigner } from './signer.ts';
@@ -114,14 +114,16 @@ export class CertificateIssuer {
   }
 
   async #authenticate(metadata: CallMetadata, address: string, signal: AbortSignal): Promise<Caller> {
+    // Before anybody is asked: each token of a stranger would be a question for the API server.
+    if (!this.#strangers.has(address)) {
+      throw this.#refuse(tooOften(`${address} showed too many tokens that are not accepted`), { address });
+    }
     try {
       return await this.#settings.authenticate(metadata, signal);
     } catch (caught) {
       const error = HadalError.from(caught, 'ERR_IDENTITY_UNAUTHENTICATED');
-      const limited = this.#strangers.take(address)
-        ? error
-        : tooOften(`${address} asks too often: ${error.message}`);
-      throw this.#refuse(limited, { address });
+      if (error.code === 'ERR_IDENTITY_UNAUTHENTICATED') this.#strangers.take(address);
+      throw this.#refuse(error, { address });
     }
   }
 
@@ -202,9 +204,4 @@ function tooOften(why: string): HadalError {
 
 function auditCaller({ node, name }: Caller): { readonly node: string; readonly caller: string } {
   return { node, caller: name };
-}
-
-/** gRPC's `ipv4:10.0.0.1:4711` or `[fd00::1]:4711` without the port, which is another each time. */
-function addressOf(peer: string): string {
-  return peer.replace(/^ipv[46]:/, '').replace(/:\d+$/, '');
 }

@@ -16,13 +16,16 @@ export class RateLimit {
     this.#options = { maxNames: 10_000, now: Date.now, ...options };
   }
 
+  /** Whether `name` might go on; nothing is used. */
+  has(name: string): boolean {
+    return this.#available(name, this.#options.now()) >= 1;
+  }
+
   /** Whether `name` may go on; then it has used one. */
   take(name: string): boolean {
-    const { perSecond, burst, maxNames, now } = this.#options;
+    const { maxNames, now } = this.#options;
     const at = now();
-    const before = this.#buckets.get(name) ?? { left: burst, at };
-    const gained = (Math.max(0, at - before.at) / 1000) * perSecond;
-    const available = Math.min(burst, before.left + gained);
+    const available = this.#available(name, at);
     const allowed = available >= 1;
     this.#buckets.delete(name);
     this.#buckets.set(name, { left: allowed ? available - 1 : available, at });
@@ -31,5 +34,11 @@ export class RateLimit {
       this.#buckets.delete(oldest);
     }
     return allowed;
+  }
+  #available(name: string, at: number): number {
+    const { perSecond, burst } = this.#options;
+    const before = this.#buckets.get(name);
+    if (before === undefined) return burst;
+    return Math.min(burst, before.left + (Math.max(0, at - before.at) / 1000) * perSecond);
   }
 }

@@ -15,6 +15,9 @@ export interface DiscoveryLimits {
   readonly unanswered: number;
   /** How long a stream may take until it has said who it is and what it wants. */
   readonly openingMs: number;
+  /** Tokens that are not accepted from one address, at once and per second after that; then it is refused without a look. */
+  readonly strangerBurst: number;
+  readonly strangersPerSecond: number;
 }
 
 export const defaultLimits: DiscoveryLimits = Object.freeze({
@@ -26,6 +29,8 @@ export const defaultLimits: DiscoveryLimits = Object.freeze({
   responseBytes: 1024 ** 2,
   unanswered: 4,
   openingMs: 30_000,
+  strangerBurst: 100,
+  strangersPerSecond: 5,
 });
 
 /** A bucket that fills with time. */

@@ -8,7 +8,8 @@ import {
 import { HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Authenticate, Caller } from '../identity/caller.ts';
+import { type Authenticate, addressOf, type Caller } from '../identity/caller.ts';
+import { RateLimit } from '../identity/rate-limit.ts';
 import { AggregatedDiscoveryServiceService, type DeltaDiscoveryRequest } from '../proto/discovery.gen.ts';
 import type { ResourceStore } from './resource-store.ts';
 import { type DiscoveryLimits, defaultLimits } from './server-limits.ts';
@@ -81,6 +82,8 @@ export class DiscoveryServer implements Closeable {
   readonly #limits: DiscoveryLimits;
   readonly #connections = new Set<Connection>();
   readonly #ended = new Map<string, number>();
+  /** Addresses that show tokens which are not accepted. */
+  readonly #strangers: RateLimit;
   readonly #unfollow: () => void;
   #refused = 0;
   #endedBytes = 0;
@@ -89,6 +92,8 @@ export class DiscoveryServer implements Closeable {
   constructor(options: DiscoveryServerOptions) {
     this.#options = options;
     this.#limits = Object.freeze({ ...defaultLimits, ...options.limits });
+    const { strangerBurst: burst, strangersPerSecond: perSecond } = this.#limits;
+    this.#strangers = new RateLimit({ burst, perSecond });
     this.#unfollow = options.store.follow((change) => {
       for (const { stream } of this.#connections) stream.onChange(change);
     });
@@ -188,14 +193,24 @@ export class DiscoveryServer implements Closeable {
 
   async #open(connection: Connection): Promise<void> {
     const { call, aborted } = connection;
+    const address = addressOf(call.getPeer());
+    // Neither a question to the API server nor a line of the log for those who go on trying.
+    if (!this.#strangers.has(address)) {
+      return this.#end(
+        connection,
+        status.RESOURCE_EXHAUSTED,
+        'too many calls were refused; dial again later',
+      );
+    }
     let caller: Caller;
     try {
       caller = await this.#options.authenticate(call.metadata, aborted.signal);
     } catch (caught) {
       const err = HadalError.from(caught);
-      this.#options.logger.warn({ err, address: call.getPeer() }, 'discovery is refused to a caller');
+      this.#options.logger.warn({ err, address }, 'discovery is refused to a caller');
       // Not why: that is for those who read the log. Who could not be asked has refused nobody.
       const isRefused = err.code === 'ERR_IDENTITY_UNAUTHENTICATED';
+      if (isRefused) this.#strangers.take(address);
       return isRefused
         ? this.#end(connection, status.UNAUTHENTICATED, 'authentication failure')
         : this.#end(connection, status.UNAVAILABLE, 'callers cannot be authenticated now; dial again later');

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { HadalError } from '../../../src/base/errors.ts';
 import { LogRoot, silentLogger } from '../../../src/base/logger.ts';
 import { createAuthenticate } from '../../../src/identity/authenticate.ts';
 import { openSelfSignedAuthority } from '../../../src/identity/authority-directory.ts';
@@ -227,6 +228,25 @@ describe('a node', () => {
     expect(audit().filter(({ reason }) => reason === 'rate')).toHaveLength(1);
     expect(issuer.counts().refused.rate).toBe(3);
     expect(await ask('b', identityOf('back'))).toHaveLength(2);
+  });
+
+  it('that shows one token after the other is refused without a look at them', async () => {
+    let looks = 0;
+    const { ask, audit } = await world(viewOf(pods), {
+      strangers: { perSecond: 0.001, burst: 3 },
+      authenticate: () => {
+        looks += 1;
+        return Promise.reject(new HadalError('ERR_IDENTITY_UNAUTHENTICATED', 'no such token'));
+      },
+    });
+    for (let n = 0; n < 3; n++)
+      await expect(ask(`t${n}`, identityOf('front'))).rejects.toMatchObject({
+        code: 'ERR_IDENTITY_UNAUTHENTICATED',
+      });
+    for (let n = 0; n < 3; n++)
+      await expect(ask(`u${n}`, identityOf('front'))).rejects.toMatchObject({ code: 'ERR_IDENTITY_RATE' });
+    expect(looks).toBe(3);
+    expect(audit()).toHaveLength(4);
   });
 
   it('gets no longer life than the authority gives', async () => {

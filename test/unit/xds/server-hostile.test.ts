@@ -142,6 +142,23 @@ describe('a caller', () => {
     expect(namesOf(await agent.take())).toEqual([uid('a')]);
   });
 
+  it('that goes on with tokens that are not accepted is refused without a look, until some time has passed', async () => {
+    let looks = 0;
+    const { address } = await startControlPlane({
+      limits: { strangerBurst: 3, strangersPerSecond: 2 },
+      authenticate: async () => {
+        looks += 1;
+        throw new HadalError('ERR_IDENTITY_UNAUTHENTICATED', 'no such token');
+      },
+    });
+    const codes: (number | undefined)[] = [];
+    for (let call = 0; call < 6; call++) codes.push((await new Agent({ address }).ended)?.code);
+    expect(codes.slice(0, 3)).toEqual([16, 16, 16]);
+    expect(codes.at(-1)).toBe(status.RESOURCE_EXHAUSTED);
+    expect(looks).toBeLessThan(6);
+    await expect.poll(async () => (await new Agent({ address }).ended)?.code, { interval: 300 }).toBe(16);
+  });
+
   it('that takes long to be known is answered afterwards; one that leaves meanwhile is not asked for any longer', async () => {
     let aborted = false;
     const { store, discovery, address } = await startControlPlane({
