@@ -94,7 +94,8 @@ static __always_inline const struct hadal_nameserver* nameserver_at(__u32 pod_in
   return bpf_map_lookup_elem(&nameservers, &key);
 }
 
-/* Only there may a TCP query go out in clear while no agent runs: other nameservers the pod could make up. */
+/* Only there is TCP a query: other nameservers the pod makes up with a datagram, and what it dials there may
+ * be any connection. */
 static __always_inline bool is_configured(__u32 pod_index, __u16 slot) {
   const struct hadal_nameserver* found = nameserver_at(pod_index, slot);
   return found && (found->flags & HADAL_NAMESERVER_CONFIGURED);

@@ -160,10 +160,11 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx, const stru
   if (is_query(ctx)) {
     struct query query;
     find_resolver(sk, pod, IPPROTO_TCP, destination, &query);
-    *resolver = query.port;
-    if (query.port) return leave_alone(ctx, sk, pod_index, HADAL_REASON_DNS_STEERED);
-    if (query.slot != NO_SLOT && is_configured(pod_index, query.slot))
-      return leave_alone(ctx, sk, pod_index, HADAL_REASON_DNS_RESOLVER_AWAY);
+    if (query.slot != NO_SLOT && is_configured(pod_index, query.slot)) {
+      *resolver = query.port;
+      return leave_alone(ctx, sk, pod_index,
+                         query.port ? HADAL_REASON_DNS_STEERED : HADAL_REASON_DNS_RESOLVER_AWAY);
+    }
   }
 
   row = find_row(pod_index, destination, bpf_ntohs((__u16)ctx->user_port));

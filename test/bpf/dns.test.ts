@@ -280,6 +280,17 @@ describe.skipIf(podWorldUnavailable !== undefined || digMissing !== undefined)('
       }
     });
 
+    it('makes no nameserver of an address for TCP: what the pod dials there the mesh carries', async () => {
+      await ask({ to: ['10.96.0.78'], name: catalog });
+      // Meanwhile it has a resolver.
+      await sleep(1_100);
+      const result = await world.world.dial(world.client, { to: ['10.96.0.78', 53] });
+      expect(result.answer).toMatchObject({
+        who: expect.stringMatching(/^outbound\//),
+        local: { address: '10.96.0.78', port: 53 },
+      });
+    });
+
     it('goes to its nameserver when the pod asks more of them than there is room for', async () => {
       for (const last of [1, 2, 3]) await ask({ to: [`10.60.77.${last}`], name: catalog, timeout: 0.05 });
       const before = count(reasons.DNS_NOT_STEERED);
