@@ -33,6 +33,11 @@ export interface FoundAlias {
 
 export type FoundName = FoundService | FoundAlias;
 
+/** Kubernetes' own search domains end in one another, three deep. Pods write their search lists, and all share one thread. */
+const mostEnds = 3;
+/** A wildcard has fewer labels; names may have 127. */
+const mostWildcardLabels = 16;
+
 /**
  * The name itself; then what is left when one of the client's search domains is taken off its end (its resolver adds them to
  * names with dots too, and then `example.com.shop.svc.cluster.local` means `example.com`); then, for a name with few dots, the
@@ -46,8 +51,8 @@ export function findName(
   if (name === '') return undefined;
   const found = findExact(scope, name);
   if (found !== undefined) return found;
-  for (const domain of search.toSorted((left, right) => right.length - left.length)) {
-    if (!name.endsWith(`.${domain}`)) continue;
+  const ends = search.filter((domain) => name.endsWith(`.${domain}`));
+  for (const domain of ends.sort((left, right) => right.length - left.length).slice(0, mostEnds)) {
     const short = findExact(scope, name.slice(0, -domain.length - 1));
     if (short !== undefined) return short;
   }
@@ -70,7 +75,11 @@ function findExact(scope: NameScope, name: string): FoundName | undefined {
 }
 
 function findWildcard(scope: NameScope, name: string): FoundService | undefined {
-  for (let dot = name.indexOf('.'); dot >= 0; dot = name.indexOf('.', dot + 1)) {
+  const labels = name.split('.').length;
+  let dot = -1;
+  for (let left = labels - 1; left > 0; left--) {
+    dot = name.indexOf('.', dot + 1);
+    if (left > mostWildcardLabels) continue;
     const service = bestNamed(scope, `*${name.slice(dot)}`);
     if (service !== undefined) return { name, service, endpoints: undefined };
   }
@@ -101,6 +110,9 @@ function bestNamed(
   { snapshot, namespace, preferredNamespace }: NameScope,
   hostname: string,
 ): Service | undefined {
+  const named = snapshot.servicesNamed(hostname);
+  // By far the most: each name is looked for in many forms.
+  if (named.length === 0) return undefined;
   const rank = (service: Service) =>
     service.namespace === namespace
       ? 0
@@ -109,8 +121,7 @@ function bestNamed(
         : service.canonical
           ? 2
           : 3;
-  return snapshot
-    .servicesNamed(hostname)
+  return named
     .filter((service) => service.visibility === 'PUBLIC' || service.namespace === namespace)
     .toSorted(
       (left, right) => rank(left) - rank(right) || (serviceKey(left) < serviceKey(right) ? -1 : 1),

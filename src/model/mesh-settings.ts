@@ -81,9 +81,17 @@ export function aliasesNamed(
   mesh: { readonly services?: ReadonlyMap<string, Service> },
   hostname: string,
 ): readonly DnsAlias[] {
-  const { dnsAliases } = meshSettingsOf(mesh.services?.get(meshSettingsKey));
-  return dnsAliases.filter((alias) => alias.hostname === hostname);
+  const settings = meshSettingsOf(mesh.services?.get(meshSettingsKey));
+  let byHostname = aliasesOf.get(settings);
+  if (byHostname === undefined) {
+    byHostname = Map.groupBy(settings.dnsAliases, (alias) => alias.hostname);
+    aliasesOf.set(settings, byHostname);
+  }
+  return byHostname.get(hostname) ?? [];
 }
+
+/** Asked for with each query; settings are never changed. */
+const aliasesOf = new WeakMap<MeshSettings, ReadonlyMap<string, readonly DnsAlias[]>>();
 
 const noMeshSettings = createMeshSettings({});
 /** Asked for with each judgement of an unknown address; services are never changed. */
