@@ -81,7 +81,7 @@ async function startAgent(scope: AgentScope, quit: () => void): Promise<void> {
   );
 
   const path = await startDataPath(scope, native);
-  const podParts = startEnrolment(scope, path);
+  const podParts = await startEnrolment(scope, path);
   const { enrolment } = podParts;
   done.dataPath();
 

@@ -2,9 +2,6 @@
 
 import type { StoredPod } from '../enrolment/pod-store.ts';
 import type { RemoveReason } from '../enrolment/request.ts';
-import { ApiClient } from '../source/api-server/api-client.ts';
-import { loadApiConfig } from '../source/api-server/api-config.ts';
-import { RedirectionAnnotations } from '../source/api-server/redirection-annotation.ts';
 import type { AgentScope } from './parts.ts';
 
 export interface PodAnnotations {
@@ -13,11 +10,17 @@ export interface PodAnnotations {
 }
 
 /** Undefined when nobody wants them. `stored` are the pods that an earlier agent knew. */
-export function startPodAnnotations(
+export async function startPodAnnotations(
   { config, logs, lifecycle }: AgentScope,
   stored: Iterable<StoredPod>,
-): PodAnnotations | undefined {
+): Promise<PodAnnotations | undefined> {
   if (!config.annotatePods) return undefined;
+  // The client of the Kubernetes API takes tens of megabytes, which only those agents shall have that use it.
+  const [{ ApiClient }, { loadApiConfig }, { RedirectionAnnotations }] = await Promise.all([
+    import('../source/api-server/api-client.ts'),
+    import('../source/api-server/api-config.ts'),
+    import('../source/api-server/redirection-annotation.ts'),
+  ]);
   const api = new ApiClient(loadApiConfig({ file: config.kubeconfig || undefined }));
   lifecycle.own('connections to the Kubernetes API', api);
   const annotations = new RedirectionAnnotations(api, { logger: logs.scope('annotations') });

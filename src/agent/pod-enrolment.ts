@@ -11,7 +11,7 @@ import { startPodAnnotations } from './pod-annotations.ts';
 const routing = { mark: MARK, mask: MARK_MASK, table: ROUTE_TABLE, priority: RULE_PRIORITY };
 
 /** Knows the pods on disk; carries none yet. */
-export function startEnrolment(scope: AgentScope, path: DataPath): PodParts {
+export async function startEnrolment(scope: AgentScope, path: DataPath): Promise<PodParts> {
   const { config, logs, lifecycle } = scope;
   const { native, kernel, tunnel, certificates, flows, pods, judge } = path;
   const logger = logs.scope('enrolment');
@@ -44,7 +44,7 @@ export function startEnrolment(scope: AgentScope, path: DataPath): PodParts {
     logger: logs.scope('dns'),
   });
   lifecycle.own('resolvers of names', resolvers);
-  const annotations = startPodAnnotations(scope, store.pods());
+  const annotations = await startPodAnnotations(scope, store.pods());
   const enrolment = new Enrolment({
     native,
     capture,

@@ -274,7 +274,7 @@ describeWithApiServer('the annotation of pods that an agent holds', (world) => {
     const config = { annotatePods: true, kubeconfig };
     const scope = { config, logs: new LogRoot({ level: 'silent' }), lifecycle } as unknown as AgentScope;
     const stored = (pod: AnnotatedPod, leftAt?: string) => ({ ...pod, leftAt }) as unknown as StoredPod;
-    const followed = startPodAnnotations(scope, [stored(left, '2026-01-01T00:00:00Z'), stored(comes)]);
+    const followed = await startPodAnnotations(scope, [stored(left, '2026-01-01T00:00:00Z'), stored(comes)]);
     for (const one of [comes, leaves, ends]) followed?.carried(stored(one));
     await eventually(async () => (await annotationOf(ends)) === 'enabled', 'they are annotated');
     followed?.gone(stored(leaves), 'left');
@@ -290,9 +290,9 @@ describeWithApiServer('the annotation of pods that an agent holds', (world) => {
     ]);
   });
 
-  it('is nothing that an agent writes unasked', () => {
+  it('is nothing that an agent writes unasked', async () => {
     const scope = { config: { annotatePods: false } } as unknown as AgentScope;
-    expect(startPodAnnotations(scope, [])).toBeUndefined();
+    expect(await startPodAnnotations(scope, [])).toBeUndefined();
   });
 
   it('is not put on another pod of the same name', async () => {
