@@ -7,7 +7,7 @@ import { HadalError } from '../base/errors.ts';
 import { Lifecycle } from '../base/lifecycle.ts';
 import { LogRoot } from '../base/logger.ts';
 import type { AgentConfiguration } from '../config/agent-config.ts';
-import type { AgentConfig } from '../config/agent-options.ts';
+import { chosenOptions } from '../config/read-options.ts';
 import { KnownRevocations } from '../identity/revocation-lists.ts';
 import { nativeAddon } from '../native/addon.ts';
 import { explainConnection } from '../routing/explain.ts';
@@ -36,7 +36,7 @@ export async function runAgent({ values: config, sources, warnings }: AgentConfi
   const logs = new LogRoot({ level: config.logLevel, ...format, fields: { node: config.nodeName } });
   const logger = logs.scope('agent');
   const version = packageVersion();
-  logger.info({ version, config: chosen(config, sources) }, 'the agent starts');
+  logger.info({ version, config: chosenOptions({ values: config, sources }) }, 'the agent starts');
   for (const warning of warnings) logger.warn(warning);
 
   const lifecycle = new Lifecycle();
@@ -139,16 +139,4 @@ async function startServers(parts: AgentParts, quit: () => void): Promise<void> 
     logger,
   });
   lifecycle.own('metrics server', server);
-}
-
-/** Options that somebody chose, for the first line of the log. */
-function chosen(config: AgentConfig, sources: AgentConfiguration['sources']): Record<string, unknown> {
-  const names = Object.keys(sources) as (keyof AgentConfig)[];
-  const given = names.filter((name) => sources[name] !== 'default');
-  return Object.fromEntries(given.map((name) => [name, `${plain(config[name])} (${sources[name]})`]));
-}
-
-function plain(value: unknown): string {
-  if (Array.isArray(value)) return value.map(plain).join(',');
-  return typeof value === 'object' && value !== null && 'text' in value ? String(value.text) : String(value);
 }

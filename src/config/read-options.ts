@@ -74,6 +74,22 @@ export function describeOptions<Table extends OptionTable>(
 }
 
 /** An empty variable counts as given: some options mean something by it. */
+/** Options that somebody chose, with where, for the first line of a role's log. */
+export function chosenOptions<Table extends OptionTable>({
+  values,
+  sources,
+}: Pick<Configuration<Table>, 'values' | 'sources'>): Record<string, string> {
+  const chosen = Object.entries<OptionSource>(sources).filter(([, source]) => source !== 'default');
+  return Object.fromEntries(
+    chosen.map(([name, source]) => [name, `${plainText(values[name as keyof Table])} (${source})`]),
+  );
+}
+
+function plainText(value: unknown): string {
+  if (Array.isArray(value)) return value.map(plainText).join(',');
+  return typeof value === 'object' && value !== null && 'text' in value ? String(value.text) : String(value);
+}
+
 function findText(
   name: string,
   env: string,

@@ -9,6 +9,7 @@ import { Lifecycle } from '../base/lifecycle.ts';
 import { LogRoot } from '../base/logger.ts';
 import type { ControlPlaneConfiguration } from '../config/control-plane-config.ts';
 import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
+import { chosenOptions } from '../config/read-options.ts';
 import { addCertificateService } from '../identity/certificate-service.ts';
 import type { Cidr } from '../model/cidr.ts';
 import { explainInMesh } from '../routing/explain-in-mesh.ts';
@@ -46,7 +47,7 @@ export async function runControlPlane(configuration: ControlPlaneConfiguration):
   const logs = new LogRoot({ level: config.logLevel, ...format });
   const logger = logs.scope('control-plane');
   const version = packageVersion();
-  logger.info({ version, config: chosen(configuration) }, 'the control plane starts');
+  logger.info({ version, config: chosenOptions(configuration) }, 'the control plane starts');
   for (const warning of warnings) logger.warn(warning);
 
   const lifecycle = new Lifecycle();
@@ -212,17 +213,4 @@ async function startServers(parts: PlaneParts, quit: () => void): Promise<void> 
     logger,
   });
   lifecycle.own('metrics server', server);
-}
-
-/** Options that somebody chose, for the first line of the log. */
-function chosen({ values, sources }: ControlPlaneConfiguration): Record<string, unknown> {
-  const names = (Object.keys(sources) as (keyof ControlPlaneConfig)[]).filter(
-    (name) => sources[name] !== 'default',
-  );
-  return Object.fromEntries(names.map((name) => [name, `${plain(values[name])} (${sources[name]})`]));
-}
-
-function plain(value: unknown): string {
-  if (Array.isArray(value)) return value.map(plain).join(',');
-  return typeof value === 'object' && value !== null && 'text' in value ? String(value.text) : String(value);
 }
