@@ -4,6 +4,7 @@ import { createService, type Service } from '../../model/service.ts';
 import { createWorkload, type Workload } from '../../model/workload.ts';
 import type { ServiceEntryObject } from '../kubernetes/service-entry.ts';
 import type { WorkloadEntrySpec } from '../kubernetes/workload-entry.ts';
+import { labels } from './label-names.ts';
 import { loadBalancing } from './load-balancing.ts';
 import { serviceEntryMemberships } from './memberships.ts';
 import { virtualNetworks } from './place.ts';
@@ -29,6 +30,7 @@ function servicesOf(entry: ServiceEntryObject, view: ClusterView, warnings: Tran
   const binding = bindWaypoint(view, { object: entry, traffic: 'service', ...metadata });
   warnings.push(...binding.warnings);
   const isPassthrough = spec.resolution === 'NONE';
+  if (spec.resolution === 'DYNAMIC_DNS') warnings.push(...dynamicDnsWarnings(entry, binding.named !== ''));
   const shared = {
     name,
     namespace,
@@ -51,6 +53,18 @@ function servicesOf(entry: ServiceEntryObject, view: ClusterView, warnings: Tran
   return [...new Set(spec.hosts)].map((hostname) =>
     createService({ ...shared, hostname, addresses: addressesOf(entry, view, hostname, warnings) }),
   );
+}
+
+/** Its hosts have an address, and no endpoints: whoever connects is refused where no waypoint takes the connection. */
+function dynamicDnsWarnings(entry: ServiceEntryObject, hasWaypoint: boolean): TranslationWarning[] {
+  if (!hasWaypoint) {
+    const reason = `is DYNAMIC_DNS, which only a waypoint resolves: name one by ${labels.useWaypoint}; until then connections are refused`;
+    return [warning(entry, 'spec.resolution', reason)];
+  }
+  if (entry.spec.location === 'MESH_EXTERNAL') return [];
+  return [
+    warning(entry, 'spec.location', 'must be MESH_EXTERNAL for a waypoint to resolve hosts by DYNAMIC_DNS'),
+  ];
 }
 
 function addressesOf(
@@ -132,10 +146,10 @@ function endpointWorkload(
   warnings: TranslationWarning[],
 ): Workload | undefined {
   const { endpoint, hosts, field } = known;
-  const { name, namespace, labels, annotations } = entry.metadata;
+  const { name, namespace, annotations } = entry.metadata;
   const where = machineAddress(endpoint.address, { object: entry, field }, warnings);
   if (where === undefined) return undefined;
-  const own = { ...labels, ...endpoint.labels };
+  const own = { ...entry.metadata.labels, ...endpoint.labels };
   // The entry's own label is for its services; the endpoint's is for connections to its address.
   const binding = bindWaypoint(view, {
     object: entry,

@@ -23,7 +23,8 @@ export function wantsVirtualAddress({ metadata, spec }: ServiceEntryObject, host
   return (
     spec.resolution !== 'NONE' &&
     spec.addresses.length === 0 &&
-    !host.startsWith('*') &&
+    // All hosts of such a wildcard are at the one address; which is meant, a waypoint reads in the request.
+    (!host.startsWith('*') || spec.resolution === 'DYNAMIC_DNS') &&
     metadata.labels[labels.autoallocate]?.toLowerCase() !== 'false'
   );
 }

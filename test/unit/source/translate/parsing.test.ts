@@ -71,6 +71,24 @@ describe('a field that is read', () => {
     ['ServiceEntry', { spec: { hosts: ['a.*.com'] } }, 'spec.hosts[0]'],
     ['ServiceEntry', { spec: { hosts: ['a.com'], resolution: 'MAGIC' } }, 'spec.resolution'],
     ['ServiceEntry', { spec: { hosts: ['a.com'], ports: [{ number: 70_000 }] } }, 'spec.ports[0].number'],
+    ['ServiceEntry', { spec: { hosts: ['a.com'], resolution: 'DYNAMIC_DNS' } }, 'spec.hosts[0]'],
+    [
+      'ServiceEntry',
+      { spec: { hosts: ['*.a.com'], resolution: 'DYNAMIC_DNS', addresses: ['10.0.0.1'] } },
+      'spec.addresses',
+    ],
+    [
+      'ServiceEntry',
+      { spec: { hosts: ['*.a.com'], resolution: 'DYNAMIC_DNS', endpoints: [{ address: '1.1.1.1' }] } },
+      'spec.endpoints',
+    ],
+    [
+      'ServiceEntry',
+      {
+        spec: { hosts: ['*.a.com'], resolution: 'DYNAMIC_DNS', ports: [{ number: 443, protocol: 'HTTPS' }] },
+      },
+      'spec.ports[0].protocol',
+    ],
     [
       'ServiceEntry',
       { spec: { hosts: ['a.com'], endpoints: [{ address: '1.1.1.1' }], workloadSelector: { labels: {} } } },

@@ -168,6 +168,37 @@ describe('a service entry as workloads', () => {
   });
 });
 
+describe('a service entry whose hosts are resolved with each request (DYNAMIC_DNS)', () => {
+  const wildcard = {
+    hosts: ['*.example.com'],
+    resolution: 'DYNAMIC_DNS',
+    ports: [{ number: 443, name: 'tls', protocol: 'TLS' }],
+  };
+  const labels = { 'istio.io/use-waypoint': 'w' };
+
+  it('is a service with one address for all of them, before which its waypoint stands, and no endpoint', () => {
+    const entry = serviceEntry(wildcard, { labels });
+    const { services, workloads, warnings } = among(entry, [gateway(), namespace()]);
+    expect(services).toMatchObject([{ hostname: '*.example.com', waypoint: { hboneMtlsPort: 15008 } }]);
+    expect(services[0]?.addresses.map(({ address }) => address)).toEqual([
+      expect.stringMatching(/^240\.240\./),
+      expect.stringMatching(/^2001:2::/),
+    ]);
+    expect([workloads, warnings]).toEqual([[], []]);
+  });
+
+  it('without a waypoint has nobody who could resolve them: a warning says so', () => {
+    expect(warningsOf(serviceEntry(wildcard))).toEqual([
+      expect.stringMatching(/^spec\.resolution .*istio\.io\/use-waypoint/),
+    ]);
+  });
+
+  it('and that is said to be inside the mesh gets a warning: a waypoint resolves what is outside', () => {
+    const entry = serviceEntry({ ...wildcard, location: 'MESH_INTERNAL' }, { labels });
+    expect(warningsOf(entry, [gateway(), namespace()])).toEqual([expect.stringMatching(/^spec\.location /)]);
+  });
+});
+
 describe('two objects that give one name', () => {
   it('give what the older one says, in any order, as a control plane has it', () => {
     const older = serviceEntry(
