@@ -64,6 +64,7 @@ async function openSigner(
     address: config.caAddress,
     rootFile: config.caRootFile,
     tokenFile: config.tokenFile,
+    clusterId: config.clusterId,
     ...(config.caServerName === '' ? {} : { serverName: config.caServerName }),
     revocations: () => revocations.lists,
   });

@@ -55,11 +55,7 @@ export class XdsMesh implements MeshSource {
     this.#client = new XdsClient({
       address,
       transport: new GrpcTransport({ address, credentials, serverName: config.xdsServerName }),
-      metadata: async () => {
-        const metadata = await callMetadata(config.tokenFile);
-        metadata.set('clusterid', config.clusterId);
-        return metadata;
-      },
+      metadata: () => callMetadata(config),
       node: nodeIdentity(config, process.env, (problem) => this.#logger.warn(problem)),
       onDemand: config.xdsOnDemand,
       kept,

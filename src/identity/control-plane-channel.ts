@@ -17,6 +17,8 @@ export interface ControlPlaneAccess {
   /** PEM bundle of the authorities that may have signed the control plane's certificate. */
   readonly rootFile: string;
   readonly tokenFile: string;
+  /** istiod looks for the caller's pod in the cluster of this name alone, and signs for nobody who does not say one. */
+  readonly clusterId?: string;
 }
 
 const rereadMs = 2_000;
@@ -69,7 +71,7 @@ class RootFile implements experimental.CertificateProvider {
 export function controlPlaneCredentials({
   rootFile,
   revocations = () => RevocationLists.none,
-}: Omit<ControlPlaneAccess, 'tokenFile'>): ChannelCredentials {
+}: Pick<ControlPlaneAccess, 'rootFile' | 'revocations'>): ChannelCredentials {
   return experimental.createCertificateProviderChannelCredentials(new RootFile(rootFile), null, {
     checkServerIdentity: (host, certificate) =>
       checkServerIdentity(host, certificate) ?? whyRevoked(certificate, revocations()),
@@ -94,9 +96,13 @@ function whyRevoked(leaf: PeerCertificate, lists: RevocationLists): Error | unde
 }
 
 /** What goes with each call. Rejects with ERR_IDENTITY_TOKEN_FILE, which never holds what the file does. */
-export async function callMetadata(tokenFile: string): Promise<Metadata> {
+export async function callMetadata({
+  tokenFile,
+  clusterId,
+}: Pick<ControlPlaneAccess, 'tokenFile' | 'clusterId'>): Promise<Metadata> {
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${await readToken(tokenFile)}`);
+  if (clusterId !== undefined) metadata.set('clusterid', clusterId);
   return metadata;
 }
 

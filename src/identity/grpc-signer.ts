@@ -44,7 +44,7 @@ export class GrpcSigner implements CertificateSigner, Closeable {
   }
 
   async sign({ csr, identity, lifetimeMs }: SigningRequest, signal: AbortSignal): Promise<SignedCertificate> {
-    const metadata = await callMetadata(this.#options.tokenFile);
+    const metadata = await callMetadata(this.#options);
     const request = {
       csr,
       validityDuration: Math.ceil(lifetimeMs / 1000),

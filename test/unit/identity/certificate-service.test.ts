@@ -4,7 +4,7 @@ import { connect as connectHttp2 } from 'node:http2';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Metadata, Server, ServerCredentials } from '@grpc/grpc-js';
+import { Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { HadalError } from '../../../src/base/errors.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
@@ -21,7 +21,11 @@ import { generateKey } from '../../../src/identity/keys.ts';
 import { LiveAuthority } from '../../../src/identity/live-authority.ts';
 import { ServerCertificate } from '../../../src/identity/server-certificate.ts';
 import { checkCertificate } from '../../../src/identity/workload-certificate.ts';
-import { IstioCertificateServiceClient } from '../../../src/proto/certificate.gen.ts';
+import {
+  IstioCertificateServiceClient,
+  type IstioCertificateServiceServer,
+  IstioCertificateServiceService,
+} from '../../../src/proto/certificate.gen.ts';
 import { opensslAuthority, opensslVerify, temporaryDirectory } from './openssl.ts';
 
 const identity = 'spiffe://cluster.local/ns/shop/sa/front';
@@ -166,6 +170,22 @@ describe('a certificate over gRPC', () => {
         /node a may not have a certificate for .*sa\/back: no pod; a retry may help/,
       ),
     });
+  });
+
+  it('is asked for in the name of the cluster: istiod looks for the pod that asks in no other', async () => {
+    const { certificate, signer } = await world();
+    const clusters: unknown[] = [];
+    const server = new Server();
+    server.addService(IstioCertificateServiceService, {
+      createCertificate: ({ metadata }, done) => {
+        clusters.push(...metadata.get('clusterid'));
+        done({ code: status.UNAUTHENTICATED });
+      },
+    } satisfies IstioCertificateServiceServer);
+    onTestFinished(() => server.forceShutdown());
+    const address = `127.0.0.1:${await serve(server, certificate)}`;
+    await expect(ask(signer({ address, clusterId: 'east' }))).rejects.toThrow(/refused/);
+    expect(clusters).toEqual(['east']);
   });
 
   it('is refused for a node of another token', async () => {

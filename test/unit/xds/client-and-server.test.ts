@@ -298,7 +298,7 @@ describe('an agent and its control plane', () => {
     const agent = await Follower.start({
       address,
       transport: new GrpcTransport({ address, credentials: () => controlPlaneCredentials({ rootFile }) }),
-      metadata: () => callMetadata(tokenFile),
+      metadata: () => callMetadata({ tokenFile }),
     });
     const fails = (why: RegExp) => vi.waitFor(() => expect(agent.client.status.error).toMatch(why));
     await fails(/token/);
