@@ -52,7 +52,8 @@
     "the waypoint that must carry this is absent or not ready")                                           \
   X(125, POLICY_DENIED, "policy_denied", "a DENY policy matches")                                         \
   X(126, POLICY_NOT_ALLOWED, "policy_not_allowed", "ALLOW policies exist and none matches")               \
-  X(127, UNKNOWN_POLICY, "unknown_policy", "the workload names a policy that the agent does not have")    \
+  X(127, UNKNOWN_POLICY, "unknown_policy",                                                                \
+    "a policy that is for the workload is not known or not understood by the agent")                      \
   X(128, UNKNOWN_WORKLOAD, "unknown_workload", "the pod's own workload is not known yet")                 \
   X(129, SELF_CALL, "self_call", "the connection would call the agent's own port")                        \
   X(130, IP_MISMATCH, "ip_mismatch", "the CONNECT authority is not an address of this pod")               \

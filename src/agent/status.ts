@@ -41,7 +41,9 @@ function controlPlaneStatus(status: XdsStatus): ControlPlaneStatus {
     ...(connectedAt === undefined ? {} : { connectedAt: time(connectedAt) }),
     ...(lastResponseAt === undefined ? {} : { heardAt: time(lastResponseAt) }),
     ...(error === undefined ? {} : { error }),
-    rejected: rejected.map(({ name, reason }) => ({ name, reason })),
+    rejected: rejected.map(({ name, reason, refuses }) => {
+      return { name, reason, ...(refuses !== undefined && { refuses }) };
+    }),
   };
 }
 

@@ -10,6 +10,7 @@ import type { XdsCounters, XdsStatus } from '../xds/client-state.ts';
 import { convertResource } from '../xds/codec.ts';
 import { GrpcTransport } from '../xds/grpc-transport.ts';
 import { nodeIdentity } from '../xds/node-identity.ts';
+import { refusingAmong, refusingWith } from '../xds/refusing-policy.ts';
 import type { VersionedChange } from '../xds/versioned-change.ts';
 import type { KeptMesh } from './kept-record.ts';
 import type { MeshFollower } from './mesh-follower.ts';
@@ -58,8 +59,9 @@ export class XdsMesh implements MeshSource {
       metadata: () => callMetadata(config),
       node: nodeIdentity(config, process.env, (problem) => this.#logger.warn(problem)),
       onDemand: config.xdsOnDemand,
-      kept,
+      kept: kept && { ...kept, refusing: refusingAmong(kept.resources.policies) },
       convert: convertResource,
+      refusing: refusingWith(config.rootNamespace),
       onChange: (change) => this.#onChange(change),
       onConnected: options.onConnected,
       backoff: new Backoff({ initialMs: 10, maxMs: longestAbsenceMs, jitter: 0.5 }),

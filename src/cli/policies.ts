@@ -6,7 +6,8 @@ import { jsonText, type OutputFormat, outputOption } from './output-option.ts';
 import { type Column, renderTable } from './table.ts';
 
 const examples = `
-What agents enforce: ALLOW and DENY on connections. WORKLOADS is how many the policy is for. docs/policies.md says what becomes
+What agents enforce: ALLOW and DENY on connections. WORKLOADS is how many the policy is for; one that the agent does not
+understand refuses all connections to them, until it does or the policy is removed. docs/policies.md says what becomes
 of a policy that asks for HTTP; hadal analyze says it of each. -o json has the names of /config_dump.
 
 Examples:
@@ -25,6 +26,7 @@ interface DumpedPolicy {
   readonly action: string;
   readonly dryRun: boolean;
   readonly rules: readonly unknown[];
+  readonly notUnderstood?: string;
 }
 
 interface DumpedWorkload {
@@ -65,14 +67,23 @@ function isFor({ namespace, name, scope }: DumpedPolicy): (workload: DumpedWorkl
   };
 }
 
+function enforcement({ dryRun, notUnderstood }: PolicyRow): string {
+  if (dryRun) return 'dry run';
+  return notUnderstood === undefined ? 'yes' : `refuses all, not understood: ${notUnderstood}`;
+}
+
 const scopes = { Global: 'mesh', Namespace: 'namespace', WorkloadSelector: 'selected' } as const;
 
 const columns: readonly Column<PolicyRow>[] = [
   { title: 'NAMESPACE', cell: ({ namespace }) => namespace },
   { title: 'NAME', cell: ({ name }) => name },
-  { title: 'ACTION', cell: ({ action }) => action.toUpperCase() },
+  { title: 'ACTION', cell: ({ action, notUnderstood }) => (notUnderstood ? '?' : action.toUpperCase()) },
   { title: 'FOR', cell: ({ scope }) => scopes[scope] },
-  { title: 'RULES', cell: ({ rules }) => String(rules.length), align: 'right' },
+  {
+    title: 'RULES',
+    cell: ({ rules, notUnderstood }) => (notUnderstood ? '?' : String(rules.length)),
+    align: 'right',
+  },
   { title: 'WORKLOADS', cell: ({ workloads }) => String(workloads), align: 'right' },
-  { title: 'ENFORCED', cell: ({ dryRun }) => (dryRun ? 'dry run' : 'yes') },
+  { title: 'ENFORCED', cell: enforcement },
 ];

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { ControlPlaneStatus } from '../controlplane/plane-reports.ts';
-import type { AgentStatus, PodStatus } from '../runtime/agent-status.ts';
+import type { AgentStatus, PodStatus, RejectedByAgent } from '../runtime/agent-status.ts';
 import { type AgentAnswer, askAgents, describeAddress } from './admin-client.ts';
 import { type AgentChoice, addAgentOptions, findAgents } from './agent-address.ts';
 import type { CommandContext } from './command-module.ts';
@@ -128,15 +128,18 @@ function problems({ pending, stateError, controlPlane, pods, certificates }: Age
     ...(controlPlane?.error === undefined
       ? []
       : [`the control plane is not heard, what it said last is in force: ${controlPlane.error}`]),
-    ...(controlPlane?.rejected ?? []).map(
-      ({ name, reason }) =>
-        `${name} as the control plane has it is refused, its last good version stays: ${reason}`,
-    ),
+    ...(controlPlane?.rejected ?? []).map(describeRejected),
     ...(bad === 0
       ? []
       : [`${formatCount(bad, 'certificate')} could not be fetched or renewed: hadal certificates`]),
     ...pods.filter(({ error }) => error !== undefined).map(({ name, error }) => `pod ${name}: ${error}`),
   ];
+}
+
+function describeRejected({ name, reason, refuses }: RejectedByAgent): string {
+  return refuses === undefined
+    ? `${name} as the control plane has it is refused, its last good version stays: ${reason}`
+    : `${name} was never understood, so it refuses connections to ${refuses}: ${reason}`;
 }
 
 function indent(text: string): string {

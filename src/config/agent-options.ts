@@ -1,5 +1,7 @@
 import { availableParallelism, hostname } from 'node:os';
 import { logLevels } from '../base/logger.ts';
+import { discoveryOptions } from './discovery-options.ts';
+import { rootNamespaceOption } from './mesh-options.ts';
 import { option, type Values } from './option.ts';
 import * as parse from './parsers.ts';
 
@@ -61,6 +63,7 @@ export const agentOptions = {
     unit: 'path',
     doc: 'Revocation lists (X509 CRL in PEM, any number), watched. Peers whose certificate is on a list of its issuer are refused and their connections ended. Where no list of an issuer is known, its certificates pass.',
   }),
+  rootNamespace: rootNamespaceOption,
   podRanges: option({
     env: 'HADAL_POD_RANGES',
     group: 'Mesh',
@@ -77,39 +80,7 @@ export const agentOptions = {
     unit: 'list of CIDR',
     doc: 'Ranges of service addresses; as the ranges of pods.',
   }),
-  xdsAddress: option({
-    env: 'HADAL_XDS_ADDRESS',
-    group: 'Control plane',
-    parse: parse.optionalServer,
-    default: '',
-    unit: 'host:port',
-    doc: 'Control plane that tells workloads, services and policies, over TLS: `hadal control-plane`, or istiod on 15012. Empty: the file HADAL_STATE_FILE tells them.',
-  }),
-  xdsRootFile: option({
-    env: 'HADAL_XDS_ROOT_FILE',
-    group: 'Control plane',
-    parse: parse.path,
-    default: '/var/run/secrets/istio/root-cert.pem',
-    unit: 'path',
-    doc: "Roots that may have signed the control plane's certificate, as PEM. Read again while the agent runs.",
-  }),
-  xdsServerName: option({
-    env: 'HADAL_XDS_SERVER_NAME',
-    group: 'Control plane',
-    parse: parse.text,
-    default: '',
-    defaultDoc: 'the host of HADAL_XDS_ADDRESS',
-    unit: 'name',
-    doc: "Name that the control plane's certificate must have.",
-  }),
-  xdsOnDemand: option({
-    env: 'HADAL_XDS_ON_DEMAND',
-    group: 'Control plane',
-    parse: parse.boolean,
-    default: 'false',
-    unit: 'true or false',
-    doc: 'Workloads and services are asked for one by one, when a connection needs them, instead of all being sent. For very large meshes; policies are always all sent.',
-  }),
+  ...discoveryOptions,
   annotatePods: option({
     env: 'HADAL_ANNOTATE_PODS',
     group: 'Control plane',

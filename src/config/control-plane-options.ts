@@ -1,5 +1,6 @@
 import { logLevels } from '../base/logger.ts';
 import { enrolmentSelectors } from './enrolment-selectors.ts';
+import { rootNamespaceOption } from './mesh-options.ts';
 import { option, type Values } from './option.ts';
 import * as parse from './parsers.ts';
 
@@ -79,14 +80,7 @@ export const controlPlaneOptions = {
     unit: 'domain',
     doc: 'Domain below which services have their names.',
   }),
-  rootNamespace: option({
-    env: 'HADAL_ROOT_NAMESPACE',
-    group: 'Mesh',
-    parse: parse.text,
-    default: 'istio-system',
-    unit: 'name',
-    doc: 'Policies of this namespace without a selector hold for the whole mesh.',
-  }),
+  rootNamespace: rootNamespaceOption,
   enrolmentSelectors: option({
     env: 'HADAL_ENROLMENT_SELECTORS',
     group: 'Mesh',

@@ -149,6 +149,7 @@ function agentProcess(options: AgentsOptions, node: LabNode, source: NodeJS.Proc
       HADAL_NETWORK: names.network,
       HADAL_CLUSTER_DOMAIN: names.clusterDomain,
       HADAL_TRUST_DOMAIN: names.trustDomain,
+      HADAL_ROOT_NAMESPACE: names.rootNamespace,
       HADAL_POD_RANGES: plan.podRanges.join(','),
       HADAL_SERVICE_RANGES: plan.serviceRanges.join(','),
       HADAL_INSTANCE: node.name,

@@ -56,6 +56,11 @@ export interface Authorization {
   readonly rules: readonly Rule[];
   /** Told about, never enforced. */
   readonly dryRun: boolean;
+  /**
+   * Why what it says is not understood here. Such a policy has no rules, and refuses whatever it applies to: what it says may
+   * be a DENY. Absent of any other.
+   */
+  readonly notUnderstood?: string;
 }
 
 export type MatchFields = Partial<Match>;
@@ -88,10 +93,17 @@ export function createAuthorization(fields: AuthorizationFields): Authorization 
     action: fields.action ?? 'ALLOW',
     rules: Object.freeze([...(fields.rules ?? [])]),
     dryRun: fields.dryRun ?? false,
+    ...(fields.notUnderstood !== undefined && { notUnderstood: fields.notUnderstood }),
   });
 }
 
-/** `namespace/name`: the resource name of a policy. */
-export function policyKey(policy: Pick<Authorization, 'namespace' | 'name'>): string {
-  return `${policy.namespace}/${policy.name}`;
+/** `namespace/name`: the resource name of a policy. One that is sent under another name, and is not understood, has no namespace. */
+export function policyKey({ namespace, name }: Pick<Authorization, 'namespace' | 'name'>): string {
+  return namespace === '' ? name : `${namespace}/${name}`;
+}
+
+/** Whom a policy is for, in words. */
+export function policyReach({ scope, namespace }: Pick<Authorization, 'scope' | 'namespace'>): string {
+  if (scope === 'GLOBAL') return 'all workloads';
+  return scope === 'NAMESPACE' ? `all workloads of namespace ${namespace}` : 'the workloads that name it';
 }

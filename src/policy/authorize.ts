@@ -1,4 +1,4 @@
-import { type Authorization, policyKey } from '../model/authorization.ts';
+import { type Authorization, policyKey, policyReach } from '../model/authorization.ts';
 import { dependency } from '../model/diff.ts';
 import { reasons } from '../model/reasons.gen.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
@@ -21,17 +21,24 @@ export interface PolicyVerdict {
   readonly explanation: readonly string[];
 }
 
-/** Policies that apply to a workload, and the names it gives that nobody knows; those known to be gone are neither. */
+/** A policy that applies, and of which nobody here knows what it says. */
+interface UnknownPolicy {
+  readonly name: string;
+  readonly why: string;
+}
+
+/** Policies that apply to a workload; names of policies that are known to be gone are in none of the lists. */
 interface Candidates {
   readonly enforced: readonly Authorization[];
   readonly dryRun: readonly Authorization[];
-  readonly unknown: readonly string[];
+  readonly unknown: readonly UnknownPolicy[];
   readonly dependencies: readonly string[];
 }
 
 /**
- * May this connection enter the workload? A matching DENY refuses; else a name that nobody knows refuses, since what it
- * says may be a DENY; else any matching ALLOW lets it in; else it is let in only where no ALLOW applies.
+ * May this connection enter the workload? A matching DENY refuses; else a policy refuses that is named and not known, or that
+ * nobody here understands, since what it says may be a DENY; else any matching ALLOW lets it in; else it is let in only where no
+ * ALLOW applies.
  */
 export function authorize(snapshot: MeshSnapshot, workload: Workload, facts: ConnectionFacts): PolicyVerdict {
   const candidates = candidatesFor(snapshot, workload);
@@ -54,8 +61,8 @@ function decide(candidates: Candidates, facts: ConnectionFacts, explanation: str
   }
   const [unknown] = candidates.unknown;
   if (unknown !== undefined) {
-    explanation.push(`the workload names policy ${unknown}, which is not known here: refused until it is`);
-    return { reason: reasons.UNKNOWN_POLICY, policy: { name: unknown, rule: undefined } };
+    explanation.push(unknown.why);
+    return { reason: reasons.UNKNOWN_POLICY, policy: { name: unknown.name, rule: undefined } };
   }
   const allowing = candidates.enforced.filter(({ action }) => action === 'ALLOW');
   if (allowing.length === 0) {
@@ -88,26 +95,38 @@ function firstMatch(
 function candidatesFor(snapshot: MeshSnapshot, workload: Workload): Candidates {
   const named = workload.authorizationPolicies;
   const applicable = new Set([...snapshot.globalPolicies, ...snapshot.policiesIn(workload.namespace)]);
-  const unknown: string[] = [];
+  const unknown: UnknownPolicy[] = [];
   for (const name of named) {
     const policy = snapshot.policies.get(name);
     if (policy !== undefined) {
       applicable.add(policy);
     } else if (!snapshot.gonePolicies.has(name)) {
-      unknown.push(name);
+      const why = `the workload names policy ${name}, which is not known here: refused until it is`;
+      unknown.push({ name, why });
     }
   }
   const all = [...applicable];
+  const enforced = all.filter(({ dryRun }) => !dryRun);
   return {
-    enforced: all.filter(({ dryRun }) => !dryRun),
+    enforced: enforced.filter(isUnderstood),
     dryRun: all.filter(({ dryRun }) => dryRun),
-    unknown,
+    unknown: [...enforced.filter((policy) => !isUnderstood(policy)).map(notUnderstood), ...unknown],
     dependencies: [
       dependency.global,
       dependency.namespace(workload.namespace),
       ...named.map(dependency.policy),
     ],
   };
+}
+
+function isUnderstood(policy: Authorization): boolean {
+  return policy.notUnderstood === undefined;
+}
+
+function notUnderstood(policy: Authorization): UnknownPolicy {
+  const name = policyKey(policy);
+  const why = `policy ${name}, for ${policyReach(policy)}, is not understood here (${policy.notUnderstood}): refused until it is, or is removed`;
+  return { name, why };
 }
 
 function describeConnection(facts: ConnectionFacts): string {
@@ -118,6 +137,8 @@ function describeConnection(facts: ConnectionFacts): string {
 
 function describeDryRun(policies: readonly Authorization[], facts: ConnectionFacts): string[] {
   return policies.map((policy) => {
+    if (!isUnderstood(policy))
+      return `dry run: policy ${policyKey(policy)} is not understood here (${policy.notUnderstood}); not enforced`;
     const matches = policy.rules.some((rule) => ruleMatches(rule, facts));
     return `dry run: ${policy.action} policy ${policyKey(policy)} ${matches ? 'would match' : 'would not match'}; not enforced`;
   });

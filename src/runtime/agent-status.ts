@@ -33,7 +33,14 @@ export interface ControlPlaneStatus {
   /** Why there is no stream. */
   readonly error?: string;
   /** Resources whose newest version is not in force, and why. */
-  readonly rejected: readonly { readonly name: string; readonly reason: string }[];
+  readonly rejected: readonly RejectedByAgent[];
+}
+
+export interface RejectedByAgent {
+  readonly name: string;
+  readonly reason: string;
+  /** Of a policy without a good version: whom it refuses meanwhile, in words. Absent: the last good version stays. */
+  readonly refuses?: string;
 }
 
 export interface PodStatus {

@@ -96,9 +96,17 @@ function dumpGateway(gateway: GatewayAddress | undefined): unknown {
 }
 
 function dumpPolicy(policy: Authorization): unknown {
-  const { name, namespace, scope, action, dryRun } = policy;
+  const { name, namespace, scope, action, dryRun, notUnderstood } = policy;
   const rules = policy.rules.map(({ clauses }) => clauses.map(({ matches }) => matches.map(dumpMatch)));
-  return { name, namespace, scope: titleCase(scope), action: titleCase(action), dryRun, rules };
+  return {
+    name,
+    namespace,
+    scope: titleCase(scope),
+    action: titleCase(action),
+    dryRun,
+    rules,
+    notUnderstood,
+  };
 }
 
 function dumpMatch(match: Match): unknown {

@@ -1,23 +1,34 @@
 /**
- * What an agent holds of one type of resources on a delta stream, and what a message makes of it: pure, nothing is sent here.
- *
- * A response is converted as a whole and applied once. A resource that is not understood is refused alone, by name; its last
- * good version stays in force, and stays named in `initial_resource_versions`, so that the server sends its own again.
+ * What an agent holds of one type of resources on a delta stream, and what it asks for: pure, nothing is sent here. What a
+ * response makes of it stands in client-receive.ts.
  */
-import { createChange, type MeshChange, type MeshChangeFields } from '../model/change.ts';
+import type { MeshChange } from '../model/change.ts';
 import { NamedValues } from '../model/named-values.ts';
 import type { ResourceKind, ResourceVersions } from './versioned-change.ts';
 
 /** A resource in force. */
 export interface Retained {
   readonly kind: ResourceKind;
+  /** '' of what was never understood: whatever the server has is to be sent again. */
   readonly version: string;
+  /** Of what was never understood: what holds in its place. */
+  readonly refuses?: string;
 }
 
 /** A resource whose version was refused. */
 export interface Rejection {
   readonly version: string;
   readonly reason: string;
+  /** Whom it refuses meanwhile, in words; absent where the last good version stays, or there is nothing to hold. */
+  readonly refuses?: string;
+}
+
+/** What holds in place of a resource that was never understood. */
+export interface Refusing {
+  readonly kind: ResourceKind;
+  readonly value: unknown;
+  /** Whom it refuses, in words. */
+  readonly refuses: string;
 }
 
 export interface Subscription {
@@ -40,7 +51,12 @@ export type Converted =
       readonly kind: ResourceKind;
       readonly value: unknown;
     }
-  | { readonly name: string; readonly version: string; readonly reason: string };
+  | {
+      readonly name: string;
+      readonly version: string;
+      readonly reason: string;
+      readonly refusing: Refusing | undefined;
+    };
 
 export interface ConvertedResponse {
   readonly nonce: string;
@@ -77,6 +93,8 @@ export interface SubscriptionStart {
   readonly typeUrl: string;
   readonly wildcard: boolean;
   readonly retained?: Iterable<readonly [string, Retained]>;
+  /** Of an earlier process. */
+  readonly rejected?: Iterable<readonly [string, Rejection]>;
   readonly isComplete?: boolean;
 }
 
@@ -88,7 +106,7 @@ export function createSubscription(start: SubscriptionStart): Subscription {
     // What an earlier process asked for is to be followed on, or it would stay as it was for ever.
     wanted: new Set<string>(start.wildcard ? [] : retained.keys()),
     retained,
-    rejected: NamedValues.empty<Rejection>(),
+    rejected: NamedValues.empty<Rejection>().with(start.rejected ?? []),
     // Who asks by name has to wait for nothing.
     isComplete: start.isComplete === true || !start.wildcard,
   });
@@ -146,109 +164,4 @@ export function lookAway(subscription: Subscription, names: Iterable<string>): A
       refusal: undefined,
     },
   };
-}
-
-export function receive(subscription: Subscription, response: ConvertedResponse): Received {
-  const effect = new Effect(subscription);
-  for (const name of response.removed) effect.remove(name);
-  for (const resource of response.resources) {
-    if ('reason' in resource) effect.refuse(resource);
-    else effect.accept(resource.name, resource.version, resource.kind, resource.value);
-  }
-  return effect.result(response.nonce);
-}
-
-/** Collects what one response does. */
-class Effect {
-  readonly #subscription: Subscription;
-  readonly #retained = new Map<string, Retained | undefined>();
-  readonly #rejected = new Map<string, Rejection | undefined>();
-  readonly #upserts = { workloads: new Map(), services: new Map(), policies: new Map() } as Record<
-    ResourceKind,
-    Map<string, unknown>
-  >;
-  readonly #removals = { workloads: new Set(), services: new Set(), policies: new Set() } as Record<
-    ResourceKind,
-    Set<string>
-  >;
-  readonly #unknown = new Set<string>();
-  readonly #absent: string[] = [];
-
-  constructor(subscription: Subscription) {
-    this.#subscription = subscription;
-  }
-
-  remove(name: string): void {
-    const { retained, wanted, typeUrl } = this.#subscription;
-    const kind = retained.get(name)?.kind;
-    if (wanted.has(name)) this.#absent.push(name);
-    if (kind !== undefined) this.#removals[kind].add(name);
-    // Of a policy that was never understood this is news: it is not missing, it is gone.
-    else if (typeUrl.endsWith('Authorization')) this.#removals.policies.add(name);
-    this.#retained.set(name, undefined);
-    this.#rejected.set(name, undefined);
-  }
-
-  accept(name: string, version: string, kind: ResourceKind, value: unknown): void {
-    const before = this.#subscription.retained.get(name)?.kind;
-    if (before !== undefined && before !== kind) this.#removals[before].add(name);
-    this.#removals[kind].delete(name);
-    this.#upserts[kind].set(name, value);
-    this.#retained.set(name, { kind, version });
-    this.#rejected.set(name, undefined);
-    this.#unknown.delete(name);
-  }
-
-  refuse({ name, version, reason }: { name: string; version: string; reason: string }): void {
-    this.#rejected.set(name, { version, reason });
-    if (this.#subscription.typeUrl.endsWith('Authorization')) this.#unknown.add(name);
-  }
-
-  result(nonce: string): Received {
-    const { typeUrl, retained, rejected } = this.#subscription;
-    const refused = [...this.#rejected].flatMap(([name, rejection]) =>
-      rejection === undefined ? [] : [`${name}: ${rejection.reason}`],
-    );
-    const subscription = Object.freeze({
-      ...this.#subscription,
-      retained: retained.with(this.#retained),
-      rejected: rejected.with(this.#rejected),
-      isComplete: true,
-    });
-    const reply = {
-      typeUrl,
-      subscribe: none,
-      unsubscribe: none,
-      versions: noVersions,
-      nonce,
-      refusal: refused.length === 0 ? undefined : refused.join('; '),
-    };
-    return { subscription, change: this.#change(), versions: this.#versions(), reply, absent: this.#absent };
-  }
-
-  #change(): MeshChange {
-    const of = (kind: ResourceKind) => ({
-      upserts: [...this.#upserts[kind].values()],
-      removals: [...this.#removals[kind]],
-    });
-    const policies = {
-      ...of('policies'),
-      ...(this.#unknown.size === 0 ? {} : { unknown: [...this.#unknown] }),
-    };
-    return createChange({
-      workloads: of('workloads'),
-      services: of('services'),
-      policies,
-    } as MeshChangeFields);
-  }
-
-  #versions(): ResourceVersions {
-    const of = (kind: ResourceKind) =>
-      new Map(Array.from(this.#upserts[kind].keys(), (name) => [name, this.#versionOf(name)] as const));
-    return { workloads: of('workloads'), services: of('services'), policies: of('policies') };
-  }
-
-  #versionOf(name: string): string {
-    return this.#retained.get(name)?.version ?? '';
-  }
 }

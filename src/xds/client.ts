@@ -9,6 +9,7 @@ import { Backoff } from '../base/backoff.ts';
 import { HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
+import { receive } from './client-receive.ts';
 import {
   type ClientState,
   type Termination,
@@ -25,9 +26,10 @@ import {
   lookUp,
   openingRequest,
   type Received,
+  type Refusing,
+  type Rejection,
   type Request,
   type Retained,
-  receive,
   type Subscription,
 } from './client-subscription.ts';
 import {
@@ -40,13 +42,19 @@ import {
 } from './generation.ts';
 import type { NodeIdentity } from './node-identity.ts';
 import { addressType, authorizationType } from './type-urls.ts';
-import type { KeptVersions, ResourceKind, ResourceVersions, VersionedChange } from './versioned-change.ts';
+import type { KeptVersions, ResourceKind, VersionedChange } from './versioned-change.ts';
 
 export interface ConvertedResource {
   readonly kind: ResourceKind;
   /** Its own, which must be that of the resource. */
   readonly name: string;
   readonly value: unknown;
+}
+
+/** What is in force from before. */
+export interface KeptResources extends KeptVersions {
+  /** Of what was never understood and refuses: why, and whom. */
+  readonly refusing?: ReadonlyMap<string, { readonly reason: string; readonly refuses: string }>;
 }
 
 export interface XdsClientOptions {
@@ -59,9 +67,11 @@ export interface XdsClientOptions {
   /** Addresses are asked for by name, when somebody wants to know. */
   readonly onDemand: boolean;
   /** Versions of what is in force already; undefined: nothing ever was. */
-  readonly kept: KeptVersions | undefined;
+  readonly kept: KeptResources | undefined;
   /** Throws an error that says why it does not understand the resource. */
   readonly convert: (typeUrl: string, resource: RawResource) => ConvertedResource;
+  /** What holds in place of a resource that was not understood and has no good version; undefined: nothing. */
+  readonly refusing: (typeUrl: string, resource: RawResource, reason: string) => Refusing | undefined;
   /** In turn; the response is answered when it resolves. Must not reject. */
   readonly onChange: (change: VersionedChange) => void | Promise<void>;
   /** Names that were asked for, and of which the server says that there is nothing. */
@@ -103,11 +113,12 @@ export class XdsClient implements Closeable {
     this.#backoff = options.backoff ?? new Backoff({ initialMs: 10, maxMs: 15_000, jitter: 0.5 });
     const { kept, onDemand } = options;
     const start = (typeUrl: string, kinds: readonly ResourceKind[], wildcard: boolean) => {
-      const retained = kept === undefined ? [] : kinds.flatMap((kind) => retainedOf(kept.versions, kind));
+      const retained = kept === undefined ? [] : kinds.flatMap((kind) => retainedOf(kept, kind));
       const subscription = createSubscription({
         typeUrl,
         wildcard,
         retained,
+        rejected: rejectedOf(kept, retained),
         isComplete: kept !== undefined,
       });
       this.#subscriptions.set(typeUrl, subscription);
@@ -314,12 +325,15 @@ export class XdsClient implements Closeable {
 
   #convert(typeUrl: string, resource: RawResource): Converted {
     const { name, version } = resource;
+    const refused = (reason: string): Converted => {
+      return { name, version, reason, refusing: this.#options.refusing(typeUrl, resource, reason) };
+    };
     try {
       const { kind, name: own, value } = this.#options.convert(typeUrl, resource);
       if (own === name) return { name, version, kind, value };
-      return { name, version, reason: `it is sent under this name, and its own is ${own}` };
+      return refused(`it is sent under this name, and its own is ${own}`);
     } catch (caught) {
-      return { name, version, reason: HadalError.from(caught, 'ERR_XDS_RESOURCE_REJECTED').message };
+      return refused(HadalError.from(caught, 'ERR_XDS_RESOURCE_REJECTED').message);
     }
   }
 
@@ -327,7 +341,7 @@ export class XdsClient implements Closeable {
     if (refusal === undefined) return;
     this.#options.logger.error(
       { typeUrl, refusal },
-      'the control plane sent resources that are not understood; their last good versions stay',
+      'the control plane sent resources that are not understood; their last good versions stay, and policies without one refuse',
     );
   }
 
@@ -342,8 +356,22 @@ export class XdsClient implements Closeable {
   }
 }
 
-function retainedOf(kept: ResourceVersions, kind: ResourceKind): [string, Retained][] {
-  return Array.from(kept[kind], ([name, version]) => [name, { kind, version }]);
+function retainedOf({ versions, refusing }: KeptResources, kind: ResourceKind): [string, Retained][] {
+  return Array.from(versions[kind], ([name, version]) => {
+    const refuses = kind === 'policies' ? refusing?.get(name)?.refuses : undefined;
+    return [name, { kind, version, ...(refuses !== undefined && { refuses }) }];
+  });
+}
+
+/** Of an earlier process: which version it was nobody knows, only that it was not understood. */
+function rejectedOf(
+  kept: KeptResources | undefined,
+  retained: readonly (readonly [string, Retained])[],
+): [string, Rejection][] {
+  return retained.flatMap(([name, { refuses }]): [string, Rejection][] => {
+    const reason = kept?.refusing?.get(name)?.reason;
+    return refuses === undefined || reason === undefined ? [] : [[name, { version: '', reason, refuses }]];
+  });
 }
 
 function acknowledgement(typeUrl: string, nonce: string): Request {

@@ -1,6 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { createAuthorization } from '../../../src/model/authorization.ts';
 import { createSnapshot } from '../../../src/model/snapshot.ts';
+import { createWorkload } from '../../../src/model/workload.ts';
 import { asRunning } from '../../../src/source/offline/as-running.ts';
 import { readManifestSet } from '../../../src/source/offline/manifest-set.ts';
 import { translateObjects } from '../../../src/source/translate/mesh.ts';
@@ -37,6 +39,22 @@ describe.each(commands)('hadal %s %s %s %s %s', (...words) => {
     expect(offline.err).toBe('');
     const agent = await startTestAgent({ mesh: mesh() });
     expect(await agent.run(args)).toEqual(offline);
+  });
+});
+
+describe('a policy that the agent never understood', () => {
+  const workload = createWorkload({ uid: 'w', name: 'w', namespace: 'shop', tunnelProtocol: 'HBONE' });
+  const policies = [
+    createAuthorization({ namespace: 'shop', name: 'new', scope: 'NAMESPACE', notUnderstood: 'field 9' }),
+  ];
+  const held = createSnapshot({ workloads: [workload], services: [], policies });
+
+  it('is told as one that refuses, with the reason', async () => {
+    const agent = await startTestAgent({ mesh: held });
+    const { out } = await agent.run(['policies']);
+    expect(out).toMatch(/shop +new +\? +namespace +\? +1 +refuses all, not understood: field 9/);
+    const json = JSON.parse((await agent.run(['policies', '-o', 'json'])).out);
+    expect(json.policies).toEqual([expect.objectContaining({ name: 'new', notUnderstood: 'field 9' })]);
   });
 });
 

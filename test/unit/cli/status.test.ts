@@ -47,13 +47,19 @@ it('tells of the control plane whether it is heard, and what of it is refused', 
   const heard = await good.run(['status']);
   expect(heard.out).toContain(`control plane ${address}, connected for 3h00m, last heard 2m00s ago`);
   expect(heard.status).toBe(0);
-  const rejected = [{ name: 'shop/deny', reason: 'rules[0]: field number 99 is not understood' }];
+  const rejected = [
+    { name: 'shop/deny', reason: 'rules[0]: field number 99 is not understood' },
+    { name: 'shop/new', reason: 'scope: expected another', refuses: 'all workloads of namespace shop' },
+  ];
   const away = { address, state: 'waiting', heardAt, error: 'it is gone', rejected };
   const bad = await startTestAgent({ status: { ...usualStatus, controlPlane: away } });
   const { out, status } = await bad.run(['status']);
   expect(out).toContain(`control plane ${address}, not connected, last heard 2m00s ago`);
   expect(out).toContain('the control plane is not heard, what it said last is in force: it is gone');
   expect(out).toMatch(/shop\/deny as the control plane has it is refused.*field number 99/);
+  expect(out).toContain(
+    'shop/new was never understood, so it refuses connections to all workloads of namespace shop: scope: expected',
+  );
   expect(status).toBe(1);
 });
 

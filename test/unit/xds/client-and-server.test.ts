@@ -19,6 +19,7 @@ import { convertResource } from '../../../src/xds/codec.ts';
 import type { Generation } from '../../../src/xds/generation.ts';
 import { GrpcTransport } from '../../../src/xds/grpc-transport.ts';
 import { nodeIdentity } from '../../../src/xds/node-identity.ts';
+import { refusingWith } from '../../../src/xds/refusing-policy.ts';
 import { ResourceStore } from '../../../src/xds/resource-store.ts';
 import { DiscoveryServer } from '../../../src/xds/server.ts';
 import { addressType } from '../../../src/xds/type-urls.ts';
@@ -54,6 +55,7 @@ class Follower {
       onDemand: false,
       kept: undefined,
       convert: convertResource,
+      refusing: refusingWith('istio-system'),
       onChange: (told) => {
         this.changes.push(told.change);
         this.snapshot = updateSnapshot(this.snapshot, told.change).snapshot;

@@ -17,6 +17,7 @@ import {
 } from '../../../src/xds/codec.ts';
 import { GrpcTransport } from '../../../src/xds/grpc-transport.ts';
 import { nodeIdentity } from '../../../src/xds/node-identity.ts';
+import { refusingWith } from '../../../src/xds/refusing-policy.ts';
 import { addressType, authorizationType } from '../../../src/xds/type-urls.ts';
 import { noVersions, type VersionedChange } from '../../../src/xds/versioned-change.ts';
 import { ScriptedServer, type ScriptedStream } from './scripted-server.ts';
@@ -54,6 +55,7 @@ function start(options: Partial<XdsClientOptions> = {}): XdsClient {
     onDemand: false,
     kept: undefined,
     convert: convertResource,
+    refusing: refusingWith('istio-system'),
     onChange: (change) => {
       applied.push(change);
       mesh = updateSnapshot(mesh, change.change).snapshot;
