@@ -85,7 +85,7 @@ async function startAgent(scope: AgentScope, quit: () => void): Promise<void> {
   const { enrolment } = podParts;
   done.dataPath();
 
-  const meshState = await followMesh(scope, { ...path, enrolment }, done.mesh, () =>
+  const meshState = await followMesh(scope, { ...path, ...podParts }, done.mesh, () =>
     path.certificates.retryNow(),
   );
   await enrolment.restore(config.adoptTimeoutMs);

@@ -9,7 +9,7 @@ import type { KeptMesh } from './kept-record.ts';
 import type { KeptState } from './kept-state.ts';
 import type { DataPath, PodParts } from './parts.ts';
 
-export type Followers = Pick<DataPath, 'kernel' | 'tunnel'> & Pick<PodParts, 'enrolment'>;
+export type Followers = Pick<DataPath, 'kernel' | 'tunnel'> & Pick<PodParts, 'enrolment' | 'annotations'>;
 
 /** What a file tells has no versions. */
 const unversioned: KeptVersions = { versions: noVersions, generation: '' };
@@ -71,7 +71,7 @@ export class MeshFollower {
   }
 
   async #apply(change: MeshChange, kept?: VersionedChange): Promise<void> {
-    const { kernel, tunnel, enrolment } = this.#followers;
+    const { kernel, tunnel, enrolment, annotations } = this.#followers;
     const old = tunnel.snapshot;
     const { snapshot, diff } = updateSnapshot(old, change);
     // Of a large mesh each step takes tens of milliseconds; in between others have their turn.
@@ -85,6 +85,7 @@ export class MeshFollower {
     else if (ranges.added.length + ranges.removed.length > 0) kernel.capture.changeMeshRanges(ranges);
     this.#areRangesWritten = true;
     enrolment.onSnapshot();
+    annotations?.onSnapshot(old, snapshot, diff.workloads);
   }
 }
 

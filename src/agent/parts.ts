@@ -16,6 +16,7 @@ import type { AgentFlows } from './agent-flows.ts';
 import type { KernelCapture } from './kernel-capture.ts';
 import type { KernelRefusals } from './kernel-refusals.ts';
 import type { MeshSource } from './mesh-source.ts';
+import type { PodAnnotations } from './pod-annotations.ts';
 import type { PodHolder } from './pod-holder.ts';
 
 /** What every part of an agent is started with. */
@@ -45,6 +46,8 @@ export interface DataPath {
 export interface PodParts {
   readonly enrolment: Enrolment;
   readonly resolvers: Resolvers;
+  /** Undefined when nobody wants them. */
+  readonly annotations: PodAnnotations | undefined;
   /** Undefined when connections older than the enrolment are kept. */
   readonly olderConnections: OlderConnections | undefined;
 }

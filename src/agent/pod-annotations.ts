@@ -2,11 +2,19 @@
 
 import type { StoredPod } from '../enrolment/pod-store.ts';
 import type { RemoveReason } from '../enrolment/request.ts';
+import type { Changes } from '../model/diff.ts';
+import type { MeshSnapshot } from '../model/snapshot.ts';
 import type { AgentScope } from './parts.ts';
+
+type Workloads = Pick<MeshSnapshot, 'workloads'>;
 
 export interface PodAnnotations {
   carried(pod: StoredPod): void;
+  /** Captured, and not carried: its connections are refused, and it is tried again. */
+  pending(pod: StoredPod): void;
   gone(pod: StoredPod, reason: RemoveReason): void;
+  /** What the control plane says of workloads has changed. */
+  onSnapshot(old: Workloads, next: Workloads, changes: Changes): void;
 }
 
 /** Undefined when nobody wants them. `stored` are the pods that an earlier agent knew. */
@@ -32,11 +40,34 @@ export async function startPodAnnotations(
   });
   // One that left while nobody could write still says that it is held.
   for (const pod of stored) if (pod.leftAt !== undefined) annotations.set(pod, undefined);
+  /** Pods by the uid of their workload. */
+  const carried = new Map<string, StoredPod>();
+  const workloadOf = ({ namespace, name }: StoredPod) => `${config.clusterId}//Pod/${namespace}/${name}`;
+  const notCarried = (pod: StoredPod) => {
+    if (carried.get(workloadOf(pod))?.uid === pod.uid) carried.delete(workloadOf(pod));
+  };
   return {
-    carried: (pod) => annotations.set(pod, 'enabled'),
+    carried: (pod) => {
+      carried.set(workloadOf(pod), pod);
+      annotations.set(pod, 'enabled');
+    },
+    pending: (pod) => {
+      notCarried(pod);
+      annotations.set(pod, 'pending');
+    },
     gone: (pod, reason) => {
+      notCarried(pod);
       if (reason === 'left') annotations.set(pod, undefined);
       else annotations.forget(pod.uid);
+    },
+    // An agent may not read pods. But who took the annotation away made the control plane take back that it tunnels to the pod.
+    onSnapshot: (old, next, { changed }) => {
+      for (const workload of changed) {
+        const pod = carried.get(workload);
+        if (pod === undefined) continue;
+        const protocols = [old, next].map(({ workloads }) => workloads.get(workload)?.tunnelProtocol);
+        if (protocols[0] === 'HBONE' && protocols[1] !== 'HBONE') annotations.again(pod.uid);
+      }
     },
   };
 }

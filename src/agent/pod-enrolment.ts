@@ -66,10 +66,12 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
       resolvers.remove(pod.podIndex);
       annotations?.gone(pod.stored, reason);
     },
+    onPending: (stored) => annotations?.pending(stored),
+    onLetGo: (stored, reason) => annotations?.gone(stored, reason),
     logger,
   });
   pods.enrolment = enrolment;
-  return { enrolment, olderConnections, resolvers };
+  return { enrolment, olderConnections, resolvers, annotations };
 }
 
 export async function serveEnrolmentSocket(

@@ -22,6 +22,10 @@ export interface EnrolmentParts extends CarryingParts {
   readonly onCarried: (pod: CarriedPod) => void;
   /** They are not any more, since the pod left the mesh or has ended; called before anything of it is closed. */
   readonly onGone: (pod: CarriedPod, reason: RemoveRequest['reason']) => void;
+  /** Captured by an earlier agent, and could not be carried again: its connections are refused, and it is tried again. */
+  readonly onPending: (stored: StoredPod) => void;
+  /** Such a pod is not captured any more. */
+  readonly onLetGo: (stored: StoredPod, reason: RemoveRequest['reason']) => void;
 }
 
 export interface EnrolmentCounts {
@@ -230,7 +234,7 @@ export class Enrolment implements EnrolmentService {
     }
     for (const stored of store.pods()) {
       if ((stored.uid === uid) === (stored.netnsInode === inode) || this.#isHere(stored)) continue;
-      await this.#restoration.letGo(stored);
+      await this.#restoration.letGo(stored, 'deleted');
     }
   }
 
@@ -256,7 +260,7 @@ export class Enrolment implements EnrolmentService {
     const pod = this.#carried.get(uid) ?? this.#leavingOf(uid);
     if (pod === undefined) {
       const stored = store.get(uid);
-      if (stored !== undefined) await this.#restoration.letGo(stored);
+      if (stored !== undefined) await this.#restoration.letGo(stored, reason);
       return { removed: stored !== undefined };
     }
     this.#carried.delete(uid);

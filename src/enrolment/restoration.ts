@@ -7,6 +7,7 @@ import type { CaptureRouting, NativeNet } from '../native/types.ts';
 import type { CarriedPod } from './carried-pod.ts';
 import { openStoredNamespace, type PodNamespace } from './pod-namespace.ts';
 import type { PodStore, StoredPod } from './pod-store.ts';
+import type { RemoveReason } from './request.ts';
 import type { Turns } from './turns.ts';
 
 /** Captured, and refused until it can be carried. */
@@ -25,6 +26,8 @@ export interface RestorationParts {
   readonly carry: (netnsFd: number, stored: StoredPod) => Promise<unknown>;
   readonly isCarried: (uid: string) => boolean;
   readonly onFailed: () => void;
+  readonly onPending: (stored: StoredPod) => void;
+  readonly onLetGo: (stored: StoredPod, reason: RemoveReason) => void;
   readonly logger: Logger;
 }
 
@@ -70,6 +73,8 @@ export class Restoration {
     const { turns, store } = this.#parts;
     const backoff = this.#retries.get(stored.uid) ?? new Backoff({ initialMs: 500, maxMs: 10_000 });
     this.#pending.set(stored.uid, { stored, error: HadalError.from(cause, 'ERR_ENROLMENT') });
+    // One that left is not to be carried again, only to be cleaned up after.
+    if (stored.leftAt === undefined) this.#parts.onPending(stored);
     this.#retries.set(stored.uid, backoff);
     clearTimeout(this.#timers.get(stored.uid));
     const timer = setTimeout(() => {
@@ -90,8 +95,9 @@ export class Restoration {
   }
 
   /** Takes a pod out of the capture that is known from the store alone. */
-  async letGo(stored: StoredPod): Promise<void> {
+  async letGo(stored: StoredPod, reason: RemoveReason): Promise<void> {
     this.done(stored.uid);
+    if (stored.leftAt === undefined) this.#parts.onLetGo(stored, reason);
     this.#parts.capture.forgetPods(({ podIndex }) => podIndex === stored.podIndex);
     let namespace: PodNamespace | undefined;
     try {
@@ -132,7 +138,8 @@ export class Restoration {
           { pod: nameOf(stored) },
           'the network namespace of an enrolled pod is gone; the pod is dropped',
         );
-        await this.letGo(stored);
+        // The pod itself may go on in another one, as after a reboot; until it is enrolled there nobody holds it.
+        await this.letGo(stored, 'left');
       } else if (stored.leftAt !== undefined) {
         this.#parts.capture.forgetPods(({ podIndex }) => podIndex === stored.podIndex);
         await this.#endRoutes(namespace, stored);

@@ -3,10 +3,11 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, expect, it } from 'vitest';
 import type { AgentScope } from '../../src/agent/parts.ts';
-import { startPodAnnotations } from '../../src/agent/pod-annotations.ts';
+import { type PodAnnotations, startPodAnnotations } from '../../src/agent/pod-annotations.ts';
 import { Lifecycle } from '../../src/base/lifecycle.ts';
 import { LogRoot, silentLogger } from '../../src/base/logger.ts';
 import type { StoredPod } from '../../src/enrolment/pod-store.ts';
+import { createWorkload } from '../../src/model/workload.ts';
 import {
   type ApiClient,
   type ApiRequest,
@@ -205,6 +206,19 @@ describeWithApiServer('the annotation of pods that an agent holds', (world) => {
     return { api, annotations, errors };
   }
 
+  const stored = (pod: AnnotatedPod, leftAt?: string) => ({ ...pod, leftAt }) as unknown as StoredPod;
+
+  /** The part of an agent that writes them; `known` are the pods on its disk. */
+  async function agentWith(known: readonly StoredPod[]): Promise<PodAnnotations | undefined> {
+    const kubeconfig = join(world.machines.directory, `agent-${process.pid}.kubeconfig`);
+    writeFileSync(kubeconfig, kubeConfigFor(world.machines, token).exportConfig());
+    const lifecycle = new Lifecycle();
+    open.push(async () => void (await lifecycle.drain({ deadlineMs: 2_000 })));
+    const config = { annotatePods: true, kubeconfig, clusterId: 'Kubernetes' };
+    const scope = { config, logs: new LogRoot({ level: 'silent' }), lifecycle } as unknown as AgentScope;
+    return startPodAnnotations(scope, known);
+  }
+
   async function newPod(name: string, on = node): Promise<AnnotatedPod> {
     const { metadata } = await create<Stored>(world.admin, pod(namespace, name, { node: on }));
     return { namespace, name, uid: metadata.uid };
@@ -257,10 +271,6 @@ describeWithApiServer('the annotation of pods that an agent holds', (world) => {
   });
 
   it('follows the pods that come and go on an agent, those that left while no agent ran among them', async () => {
-    const kubeconfig = join(world.machines.directory, `agent-${process.pid}.kubeconfig`);
-    writeFileSync(kubeconfig, kubeConfigFor(world.machines, token).exportConfig());
-    const lifecycle = new Lifecycle();
-    open.push(async () => void (await lifecycle.drain({ deadlineMs: 2_000 })));
     const [comes, leaves, ends, left] = [
       await newPod('comes'),
       await newPod('leaves'),
@@ -271,10 +281,7 @@ describeWithApiServer('the annotation of pods that an agent holds', (world) => {
     earlier.annotations.set(left, 'enabled');
     await eventually(async () => (await annotationOf(left)) === 'enabled', 'an earlier agent held it');
 
-    const config = { annotatePods: true, kubeconfig };
-    const scope = { config, logs: new LogRoot({ level: 'silent' }), lifecycle } as unknown as AgentScope;
-    const stored = (pod: AnnotatedPod, leftAt?: string) => ({ ...pod, leftAt }) as unknown as StoredPod;
-    const followed = await startPodAnnotations(scope, [stored(left, '2026-01-01T00:00:00Z'), stored(comes)]);
+    const followed = await agentWith([stored(left, '2026-01-01T00:00:00Z'), stored(comes)]);
     for (const one of [comes, leaves, ends]) followed?.carried(stored(one));
     await eventually(async () => (await annotationOf(ends)) === 'enabled', 'they are annotated');
     followed?.gone(stored(leaves), 'left');
@@ -288,6 +295,38 @@ describeWithApiServer('the annotation of pods that an agent holds', (world) => {
       'enabled',
       undefined,
     ]);
+  });
+
+  it('is pending while a pod of an earlier agent cannot be carried, and goes when it is let go', async () => {
+    const followed = await agentWith([]);
+    const [held, gone] = [await newPod('held-again'), await newPod('let-go')];
+    for (const one of [held, gone]) followed?.pending(stored(one));
+    await eventually(async () => (await annotationOf(gone)) === 'pending', 'they are pending');
+    expect(await annotationOf(held)).toBe('pending');
+    followed?.carried(stored(held));
+    followed?.gone(stored(gone), 'left');
+    await eventually(async () => (await annotationOf(gone)) === undefined, 'it is taken away');
+    expect(await annotationOf(held)).toBe('enabled');
+  });
+
+  it('is written again when somebody takes it away: the control plane takes the tunnel back, which the agent hears', async () => {
+    const followed = await agentWith([]);
+    const held = await newPod('robbed');
+    const workload = (tunnelProtocol: 'HBONE' | 'NONE') => {
+      const uid = `Kubernetes//Pod/${namespace}/${held.name}`;
+      return { workloads: new Map([[uid, createWorkload({ uid, tunnelProtocol })]]) };
+    };
+    const changes = { added: [], changed: [`Kubernetes//Pod/${namespace}/${held.name}`], removed: [] };
+    followed?.carried(stored(held));
+    await eventually(async () => (await annotationOf(held)) === 'enabled', 'it is annotated');
+    const path = `/api/v1/namespaces/${namespace}/pods/${held.name}`;
+    const body = { metadata: { annotations: { 'ambient.istio.io/redirection': null } } };
+    await world.admin.request({ method: 'PATCH', path, body });
+    // The other way round it is what the agent's own writing brought about.
+    followed?.onSnapshot(workload('NONE'), workload('HBONE'), changes);
+    expect(await annotationOf(held)).toBeUndefined();
+    followed?.onSnapshot(workload('HBONE'), workload('NONE'), changes);
+    await eventually(async () => (await annotationOf(held)) === 'enabled', 'it is annotated again');
   });
 
   it('is nothing that an agent writes unasked', async () => {

@@ -27,8 +27,6 @@ export interface RedirectionAnnotationsOptions {
 interface Wish {
   readonly pod: AnnotatedPod;
   readonly redirection: Redirection;
-  /** It is written, and this is only what was. */
-  isWritten: boolean;
 }
 
 export class RedirectionAnnotations {
@@ -55,8 +53,13 @@ export class RedirectionAnnotations {
   set(pod: AnnotatedPod, redirection: Redirection): void {
     const known = this.#wishes.get(pod.uid);
     if (known !== undefined && known.redirection === redirection) return;
-    this.#wishes.set(pod.uid, { pod, redirection, isWritten: false });
+    this.#wishes.set(pod.uid, { pod, redirection });
     this.#queue.add(pod.uid);
+  }
+
+  /** Somebody else took it away, or wrote something else there: what is wished for is written once more. */
+  again(uid: string): void {
+    if (this.#wishes.has(uid)) this.#queue.add(uid);
   }
 
   /** The pod is gone; nothing is left to write. */
@@ -72,7 +75,7 @@ export class RedirectionAnnotations {
 
   async #write(uid: string, signal: AbortSignal): Promise<void> {
     const wish = this.#wishes.get(uid);
-    if (wish === undefined || wish.isWritten) return;
+    if (wish === undefined) return;
     const { namespace, name } = wish.pod;
     this.#writes += 1;
     try {
@@ -86,7 +89,6 @@ export class RedirectionAnnotations {
     } catch (error) {
       if (!isApiError(error, 404) && !isAnother(error)) throw error;
     }
-    wish.isWritten = true;
     // Without the annotation a pod is as it was before anybody cared.
     if (wish.redirection === undefined && this.#wishes.get(uid) === wish) this.#wishes.delete(uid);
   }
