@@ -3,6 +3,7 @@ import type { TunnelTotals } from '../native/types.ts';
 import { ConfigDump } from '../runtime/config-dump.ts';
 import { dumpPolicies, dumpServices, dumpWorkloads } from '../runtime/mesh-dump.ts';
 import type { AgentParts } from './parts.ts';
+import { dumpWorkloadState, type PodOnNode } from './workload-state.ts';
 
 /** What `/config_dump` shows of a running agent. */
 export function configDump(parts: AgentParts): ConfigDump {
@@ -37,26 +38,14 @@ export function configDump(parts: AgentParts): ConfigDump {
 
 async function workloadState({ enrolment, flows, config }: AgentParts): Promise<Record<string, unknown>> {
   const { connections } = await flows.log.connections({ states: ['live'] });
-  const entries = enrolment.pods().map((pod) => {
-    const { uid, name, namespace, serviceAccount } = pod.stored;
-    const own = connections.filter((connection) => connection.pod === `${namespace}/${name}`);
-    const of = (direction: 'inbound' | 'outbound') =>
-      own
-        .filter((connection) => connection.direction === direction)
-        .map(({ source, destination, endpoint, path }) => ({
-          src: `${source.address}:${source.port}`,
-          originalDst: `${destination.address}:${destination.port}`,
-          actualDst: endpoint === undefined ? undefined : `${endpoint.address}:${endpoint.port}`,
-          protocol: path === 'tunnel' ? 'HBONE' : 'TCP',
-        }));
-    const state = {
-      state: pod.state === 'carried' ? 'Up' : pod.state,
-      connections: { inbound: of('inbound'), outbound: of('outbound') },
-      info: { name, namespace, trustDomain: config.trustDomain, serviceAccount },
-    };
-    return [uid, state] as const;
-  });
-  return Object.fromEntries(entries);
+  const pods: PodOnNode[] = [
+    ...enrolment.pods().map(({ stored, state }) => ({
+      stored,
+      state: state === 'carried' ? ('Up' as const) : ('Draining' as const),
+    })),
+    ...enrolment.waiting().map(({ stored }) => ({ stored, state: 'Pending' as const })),
+  ];
+  return dumpWorkloadState(pods, connections, config.trustDomain);
 }
 
 function dumpTotals({ earlyEnds, ...totals }: TunnelTotals): unknown {
