@@ -100,6 +100,7 @@ async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<v
     authenticate,
     logger: logs.scope('discovery'),
     refresh: () => mesh.publisher.tellSeen(),
+    limits: { streams: config.maxConnections, streamAgeMs: config.maxStreamAge },
   });
   const writing = prepareStatusWriting({ ...scope, ...mesh });
   const parts: PlaneParts = { ...scope, ...mesh, ...authority, discovery, writing };
@@ -143,10 +144,11 @@ function startMesh(scope: PlaneScope): MeshParts {
 }
 
 async function startPort(parts: PlaneParts): Promise<void> {
-  const { config, lifecycle, logs, issuer, serverCertificate, discovery } = parts;
+  const { config, lifecycle, logs, issuer, serverCertificate, discovery, gate } = parts;
   const port = await startAgentPort({
     listen: config.listen.text,
     certificate: serverCertificate,
+    gate,
     services: [
       (server) => server.addService(DiscoveryServer.definition, discovery.handlers),
       (server) => addCertificateService(server, issuer),

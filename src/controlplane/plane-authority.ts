@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
+import { Admission } from '../identity/admission.ts';
 import { createAuthenticate } from '../identity/authenticate.ts';
 import type { Authenticate } from '../identity/caller.ts';
 import { CertificateIssuer } from '../identity/certificate-issuer.ts';
@@ -17,6 +18,7 @@ import { canonicalAddress } from '../model/address.ts';
 import type { ApiClient } from '../source/api-server/api-client.ts';
 import { createLivePods } from '../source/api-server/live-pods.ts';
 import { createTokenReviewer } from '../source/api-server/token-review.ts';
+import { ConnectionGate } from './connection-gate.ts';
 import { knownPods } from './known-pods.ts';
 import type { MeshParts, PlaneScope } from './plane-parts.ts';
 
@@ -24,6 +26,10 @@ export interface AuthorityParts {
   readonly authority: LiveAuthority;
   readonly authenticate: Authenticate;
   readonly issuer: CertificateIssuer;
+  /** Of the port for agents: its connections, its calls that are not authenticated yet, and the questions about their tokens. */
+  readonly gate: ConnectionGate;
+  readonly admission: Admission;
+  readonly callers: ServiceAccountCallers | undefined;
   /** Of the port for agents. */
   readonly serverCertificate: ServerCertificate;
 }
@@ -47,13 +53,23 @@ export async function openPlaneAuthority(scope: PlaneScope, mesh: MeshParts): Pr
   });
   lifecycle.own('server certificate', serverCertificate);
   const pods = { ...knownPods(mesh.translation.objects), ...livePods(mesh) };
-  const authenticate = createAuthenticate({
-    joinKeys: new JoinKeys(joinKeyDirectory(config.dataDirectory)),
-    serviceAccounts: serviceAccounts(config, mesh.api, pods),
+  const callers = serviceAccounts(config, mesh.api, pods);
+  const gate = new ConnectionGate({
+    limits: { agents: config.maxConnections, perAddress: config.maxConnectionsPerAddress },
+    logger: logs.scope('port'),
   });
+  const admission = new Admission({
+    authenticate: createAuthenticate({
+      joinKeys: new JoinKeys(joinKeyDirectory(config.dataDirectory)),
+      serviceAccounts: callers,
+    }),
+    onKnown: (peer, caller) => gate.recognise(peer, caller),
+    limits: { perAddress: Math.max(32, config.maxConnectionsPerAddress) },
+  });
+  const { authenticate } = admission;
   const authorizer = new NodeAuthorizer({ pods, trustDomains, logger });
   const issuer = new CertificateIssuer({ authority, authenticate, authorizer, trustDomains, logger });
-  return { authority, authenticate, issuer, serverCertificate };
+  return { authority, authenticate, issuer, gate, admission, callers, serverCertificate };
 }
 
 /** Only a cluster can be asked whose a token is. */

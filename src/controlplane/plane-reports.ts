@@ -140,7 +140,7 @@ function dumpConfig({ config, sources }: PlaneParts): unknown {
 }
 
 export function planeMetrics(parts: PlaneParts): ControlPlaneMetrics {
-  const { version, source, translation, publisher, issuer, discovery } = parts;
+  const { version, source, translation, publisher, issuer, discovery, gate, admission, callers } = parts;
   return new ControlPlaneMetrics({
     version,
     isSynced: () => source.status.isSynced && source.status.error === undefined,
@@ -158,6 +158,18 @@ export function planeMetrics(parts: PlaneParts): ControlPlaneMetrics {
       const { refused, sentBytes } = discovery.counters;
       const nackedNow = agents.flatMap(({ subscriptions }) => subscriptions.flatMap((each) => each.refused));
       return { connected: agents.length, bytesSent: sentBytes, nacks: refused, nackedNow: nackedNow.length };
+    },
+    port: () => {
+      const { open, refused } = gate.counts();
+      const { refusedCalls, ended } = discovery.counters;
+      return {
+        refusedCalls,
+        endedStreams: ended,
+        connections: open,
+        refusedConnections: refused,
+        unauthenticated: admission.counts.open,
+        questions: callers?.questions ?? { running: 0, waiting: 0 },
+      };
     },
     certificates: () => {
       const { issued, refused } = issuer.counts();

@@ -1,5 +1,5 @@
 /** Who may talk to a control plane: agents with a join token, and pods with a token of their service account. */
-import { type Authenticate, bearerToken, type Caller, unauthenticated } from './caller.ts';
+import { type Authenticate, addressOf, bearerToken, type Caller, unauthenticated } from './caller.ts';
 import type { JoinKeys } from './join-keys.ts';
 import { isJoinToken, verifyJoinToken } from './join-token.ts';
 import type { ServiceAccountCallers } from './service-account-caller.ts';
@@ -14,7 +14,7 @@ export interface AuthenticationSettings {
 
 export function createAuthenticate(settings: AuthenticationSettings): Authenticate {
   const { joinKeys, serviceAccounts, now = Date.now } = settings;
-  return async (metadata, signal) => {
+  return async (metadata, signal, peer) => {
     const token = bearerToken(metadata);
     if (isJoinToken(token)) {
       if (joinKeys === undefined) throw unauthenticated('join tokens are not accepted here');
@@ -22,7 +22,7 @@ export function createAuthenticate(settings: AuthenticationSettings): Authentica
     }
     if (serviceAccounts === undefined)
       throw unauthenticated('the token is no join token, and others are not accepted here');
-    return serviceAccounts.authenticate(token, signal);
+    return serviceAccounts.authenticate(token, signal, addressOf(peer));
   };
 }
 
@@ -30,7 +30,7 @@ async function joinCaller(token: string, keys: Pick<JoinKeys, 'find'>, now: numb
   const { id, node, expiresAt } = await verifyJoinToken(token, (kid) => keys.find(kid), now);
   return Object.freeze({
     node,
-    impersonates: true,
+    isAgent: true,
     name: `join token ${id} of node ${node}`,
     account: undefined,
     expiresAt,

@@ -4,8 +4,11 @@ import { HadalError } from '../base/errors.ts';
 export interface Caller {
   /** The one node that it speaks for. */
   readonly node: string;
-  /** Whether it may ask for the identities of that node's pods; without, only for its own. */
-  readonly impersonates: boolean;
+  /**
+   * It is the agent of its node: it may have the mesh, and the certificates of that node's pods. Decided once, where it is
+   * authenticated. Anybody else may have a certificate for itself and nothing more.
+   */
+  readonly isAgent: boolean;
   /** For logs and limits: `join token 3f2a… of node a`, `hadal-system/hadal-agent in pod hadal-agent-x2v`. Holds no secret. */
   readonly name: string;
   /** Of a service account token; a join token has none. */
@@ -27,7 +30,12 @@ export interface CallMetadata {
 }
 
 /** Rejects with ERR_IDENTITY_UNAUTHENTICATED, whose message is for the log and never for the caller. */
-export type Authenticate = (metadata: CallMetadata, signal: AbortSignal) => Promise<Caller>;
+export type Authenticate = (
+  metadata: CallMetadata,
+  signal: AbortSignal,
+  /** Where it comes from, as gRPC names it: with its port. */
+  peer: string,
+) => Promise<Caller>;
 
 /** Both kinds of tokens have about 1 KiB. */
 const maxTokenBytes = 8 * 1024;

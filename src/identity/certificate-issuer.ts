@@ -28,6 +28,8 @@ export interface IssuerSettings {
   readonly logger: Logger;
   /** Requests of one caller. Default 50 a second, 1,000 at once: an agent that starts with all its pods. */
   readonly requests?: { readonly perSecond: number; readonly burst: number };
+  /** Calls at a time of one agent, and of a pod that asks for itself. Default 64 and 4. */
+  readonly parallel?: { readonly agent: number; readonly guest: number };
   /** Calls of one address that could not be authenticated. Default 5 a second, 100 at once. */
   readonly strangers?: { readonly perSecond: number; readonly burst: number };
   readonly now?: () => number;
@@ -59,6 +61,8 @@ export class CertificateIssuer {
   readonly #requests: RateLimit;
   readonly #strangers: RateLimit;
   readonly #overRate: RateLimit;
+  /** Calls under way, by caller: each may hold a message that is not whole yet. */
+  readonly #underWay = new Map<string, number>();
   readonly #refused = Object.fromEntries(refusalReasons.map((reason) => [reason, 0])) as Record<
     RefusalReason,
     number
@@ -89,9 +93,14 @@ export class CertificateIssuer {
     signal: AbortSignal,
   ): Promise<readonly string[]> {
     const address = addressOf(peer);
-    const caller = await this.#authenticate(metadata, address, signal);
+    const caller = await this.#authenticate(metadata, peer, signal);
     let identity: string | undefined;
+    const underWay = this.#underWay.get(caller.name) ?? 0;
+    this.#underWay.set(caller.name, underWay + 1);
     try {
+      const { agent, guest } = this.#settings.parallel ?? { agent: 64, guest: 4 };
+      if (underWay >= (caller.isAgent ? agent : guest))
+        throw tooOften(`${caller.name} asks too much at a time`);
       if (!this.#requests.take(caller.name)) throw tooOften(`${caller.name} asks too often`);
       const call = await read();
       identity = this.#identityOf(call, caller);
@@ -110,19 +119,25 @@ export class CertificateIssuer {
       return [...signed.chain, signed.roots];
     } catch (caught) {
       throw this.#refuse(HadalError.from(caught, 'ERR_IDENTITY_SIGNER'), { caller, address, identity });
+    } finally {
+      const left = (this.#underWay.get(caller.name) ?? 1) - 1;
+      if (left === 0) this.#underWay.delete(caller.name);
+      else this.#underWay.set(caller.name, left);
     }
   }
 
-  async #authenticate(metadata: CallMetadata, address: string, signal: AbortSignal): Promise<Caller> {
+  async #authenticate(metadata: CallMetadata, peer: string, signal: AbortSignal): Promise<Caller> {
+    const address = addressOf(peer);
     // Before anybody is asked: each token of a stranger would be a question for the API server.
     if (!this.#strangers.has(address)) {
       throw this.#refuse(tooOften(`${address} showed too many tokens that are not accepted`), { address });
     }
     try {
-      return await this.#settings.authenticate(metadata, signal);
+      return await this.#settings.authenticate(metadata, signal, peer);
     } catch (caught) {
       const error = HadalError.from(caught, 'ERR_IDENTITY_UNAUTHENTICATED');
-      if (error.code === 'ERR_IDENTITY_UNAUTHENTICATED') this.#strangers.take(address);
+      // Who leaves before it is known costs as much as who shows a wrong token.
+      if (error.code === 'ERR_IDENTITY_UNAUTHENTICATED' || signal.aborted) this.#strangers.take(address);
       throw this.#refuse(error, { address });
     }
   }
@@ -178,6 +193,8 @@ const outcomes: Readonly<Record<ErrorCode, Outcome>> & { readonly ERR_IDENTITY_S
     reason: 'unavailable',
     public: 'the token cannot be checked now; a retry may help',
   },
+  ERR_ABORTED: { reason: 'unavailable', public: 'the call took too long; a retry may help' },
+  ERR_QUEUE_FULL: { reason: 'rate', public: 'too many tokens wait to be checked; a retry may help' },
   ERR_IDENTITY_REFUSED: { reason: 'identity' },
   ERR_IDENTITY_CSR: { reason: 'request' },
   ERR_IDENTITY_REQUEST: { reason: 'request' },

@@ -4,17 +4,33 @@
  */
 import { type KeyObject, verify, type X509Certificate } from 'node:crypto';
 import { HadalError } from '../base/errors.ts';
-import { type Asn1, Asn1Reader, asn1Types, decode, encode, fromPem } from './asn1.ts';
+import { type Asn1, Asn1Reader, asn1Types, decode, encode, fromPem, oids } from './asn1.ts';
 import { subjectOf, uriNames } from './chain.ts';
-import { digestOfSignature } from './keys.ts';
 
 interface RevocationList {
   readonly serialNumbers: ReadonlySet<string>;
   readonly nextUpdate: Date | undefined;
   readonly signed: Buffer;
-  readonly signatureOid: string;
+  readonly algorithm: ListAlgorithm;
   readonly signature: Buffer;
 }
+
+interface ListAlgorithm {
+  readonly keyType: string;
+  /** For node:crypto; undefined where the algorithm has its own. */
+  readonly digest: string | undefined;
+}
+
+/** How a list may be signed. Wider than what our own authority signs with: other authorities make lists too. */
+const algorithms: Readonly<Record<string, ListAlgorithm>> = {
+  [oids.ecdsaWithSha256]: { keyType: 'ec', digest: 'sha256' },
+  [oids.ecdsaWithSha384]: { keyType: 'ec', digest: 'sha384' },
+  [oids.ecdsaWithSha512]: { keyType: 'ec', digest: 'sha512' },
+  [oids.sha256WithRsa]: { keyType: 'rsa', digest: 'sha256' },
+  [oids.sha384WithRsa]: { keyType: 'rsa', digest: 'sha384' },
+  [oids.sha512WithRsa]: { keyType: 'rsa', digest: 'sha512' },
+  [oids.ed25519]: { keyType: 'ed25519', digest: undefined },
+};
 
 export class RevocationLists {
   static readonly none = new RevocationLists([]);
@@ -65,9 +81,8 @@ export class RevocationLists {
     const serial = plain(certificate.serialNumber);
     return this.#lists.some((list) => {
       if (!list.serialNumbers.has(serial)) return false;
-      const algorithm = digestOfSignature(list.signatureOid);
-      if (algorithm?.keyType !== issuer.asymmetricKeyType) return false;
-      return verify(algorithm?.digest, list.signed, issuer, list.signature);
+      const { keyType, digest } = list.algorithm;
+      return keyType === issuer.asymmetricKeyType && verify(digest, list.signed, issuer, list.signature);
     });
   }
 }
@@ -97,9 +112,19 @@ function readList(der: Buffer): RevocationList {
     nextUpdate: next === undefined ? undefined : timeOf(next.value),
     // Encoded again: equal for DER, and what is not DER then fails the signature.
     signed: encode(info.value),
-    signatureOid: oid.oid(),
+    algorithm: algorithmOf(oid.oid()),
     signature: signature.bits(),
   };
+}
+
+/** A list that nobody here can check would revoke nobody, and say nothing about it. */
+function algorithmOf(id: string): ListAlgorithm {
+  const known = algorithms[id];
+  if (known !== undefined) return known;
+  throw new HadalError(
+    'ERR_IDENTITY_REVOCATION',
+    `a list is signed with algorithm ${id}, which cannot be checked here; have it signed with ECDSA or RSA (PKCS #1 v1.5) and SHA-256, SHA-384 or SHA-512, or with Ed25519`,
+  );
 }
 
 function serialOf(entry: Asn1Reader): string {

@@ -63,6 +63,19 @@ export interface DeltaDiscoveryResponse {
   typeUrl: string;
   nonce: string;
   removedResources: string[];
+  /** Names that cannot be told of, and why. */
+  resourceErrors: ResourceError[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ResourceError {
+  resourceName: ResourceName | undefined;
+  errorDetail: Status | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface ResourceName {
+  name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -449,7 +462,15 @@ export const DeltaDiscoveryRequest_InitialResourceVersionsEntry: MessageFns<
 };
 
 function createBaseDeltaDiscoveryResponse(): DeltaDiscoveryResponse {
-  return { systemVersionInfo: "", resources: [], typeUrl: "", nonce: "", removedResources: [], _unknownFields: {} };
+  return {
+    systemVersionInfo: "",
+    resources: [],
+    typeUrl: "",
+    nonce: "",
+    removedResources: [],
+    resourceErrors: [],
+    _unknownFields: {},
+  };
 }
 
 export const DeltaDiscoveryResponse: MessageFns<DeltaDiscoveryResponse> = {
@@ -468,6 +489,9 @@ export const DeltaDiscoveryResponse: MessageFns<DeltaDiscoveryResponse> = {
     }
     for (const v of message.removedResources) {
       writer.uint32(50).string(v!);
+    }
+    for (const v of message.resourceErrors) {
+      ResourceError.encode(v!, writer.uint32(74).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -533,6 +557,14 @@ export const DeltaDiscoveryResponse: MessageFns<DeltaDiscoveryResponse> = {
             message.removedResources.push(reader.string());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.resourceErrors.push(ResourceError.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           throw new globalThis.Error(`invalid tag ${tag}`);
@@ -566,6 +598,171 @@ export const DeltaDiscoveryResponse: MessageFns<DeltaDiscoveryResponse> = {
     message.typeUrl = object.typeUrl ?? "";
     message.nonce = object.nonce ?? "";
     message.removedResources = object.removedResources?.map((e) => e) || [];
+    message.resourceErrors = object.resourceErrors?.map((e) => ResourceError.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseResourceError(): ResourceError {
+  return { resourceName: undefined, errorDetail: undefined, _unknownFields: {} };
+}
+
+export const ResourceError: MessageFns<ResourceError> = {
+  encode(message: ResourceError, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.resourceName !== undefined) {
+      ResourceName.encode(message.resourceName, writer.uint32(10).fork()).join();
+    }
+    if (message.errorDetail !== undefined) {
+      Status.encode(message.errorDetail, writer.uint32(18).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResourceError {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResourceError();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.resourceName = ResourceName.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.errorDetail = Status.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          throw new globalThis.Error(`invalid tag ${tag}`);
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      if (reader.pos !== end) {
+        throw new globalThis.Error("a field reaches past its message");
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResourceError>): ResourceError {
+    return ResourceError.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResourceError>): ResourceError {
+    const message = createBaseResourceError();
+    message.resourceName = (object.resourceName !== undefined && object.resourceName !== null)
+      ? ResourceName.fromPartial(object.resourceName)
+      : undefined;
+    message.errorDetail = (object.errorDetail !== undefined && object.errorDetail !== null)
+      ? Status.fromPartial(object.errorDetail)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseResourceName(): ResourceName {
+  return { name: "", _unknownFields: {} };
+}
+
+export const ResourceName: MessageFns<ResourceName> = {
+  encode(message: ResourceName, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResourceName {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResourceName();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          throw new globalThis.Error(`invalid tag ${tag}`);
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      if (reader.pos !== end) {
+        throw new globalThis.Error("a field reaches past its message");
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResourceName>): ResourceName {
+    return ResourceName.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResourceName>): ResourceName {
+    const message = createBaseResourceName();
+    message.name = object.name ?? "";
     return message;
   },
 };

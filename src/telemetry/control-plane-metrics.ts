@@ -22,6 +22,24 @@ export const controlPlaneCatalogue = {
   hadal_sent_bytes_total: counter('Bytes of the responses sent to agents, removals included.'),
   hadal_nacks_total: counter('Resources that agents refused.'),
   hadal_nacked_resources: gauge('Resources that some connected agent refuses now.'),
+  hadal_discovery_refused_total: counter('Calls for the mesh that got no stream.', 'reason'),
+  hadal_discovery_ended_total: counter(
+    'Streams for the mesh that were ended from here; `renewal`: it was old, its agent comes again at once.',
+    'reason',
+  ),
+  hadal_connections: gauge(
+    'Connections to the port for agents: of agents, of guests (pods that ask for their own certificate), of strangers who have shown no token yet.',
+    'standing',
+  ),
+  hadal_connections_refused_total: counter(
+    'Connections to the port for agents that were refused or ended: too many of an address, too fast, no room, silent.',
+    'reason',
+  ),
+  hadal_calls_unauthenticated: gauge('Calls that wait until it is known who makes them.'),
+  hadal_token_questions: gauge(
+    'Questions to the API server about tokens: under way, and waiting for their turn.',
+    'state',
+  ),
   hadal_certificates_signed_total: counter('Certificates signed for workloads.'),
   hadal_certificates_refused_total: counter('Requests for certificates that were refused.', 'reason'),
   ...processMetrics,
@@ -44,6 +62,15 @@ export interface ControlPlaneSources {
     readonly bytesSent: number;
     readonly nacks: number;
     readonly nackedNow: number;
+  };
+  /** Of the port for agents. */
+  readonly port: () => {
+    readonly refusedCalls: Readonly<Record<string, number>>;
+    readonly endedStreams: ReadonlyMap<string, number>;
+    readonly connections: Readonly<Record<string, number>>;
+    readonly refusedConnections: Readonly<Record<string, number>>;
+    readonly unauthenticated: number;
+    readonly questions: Readonly<Record<'running' | 'waiting', number>>;
   };
   readonly certificates: () => {
     readonly signed: number;
@@ -81,6 +108,13 @@ function* samples(sources: ControlPlaneSources): Generator<[ControlPlaneMetricNa
   yield ['hadal_sent_bytes_total', one(agents.bytesSent)];
   yield ['hadal_nacks_total', one(agents.nacks)];
   yield ['hadal_nacked_resources', one(agents.nackedNow)];
+  const port = sources.port();
+  yield ['hadal_discovery_refused_total', byLabel('reason', port.refusedCalls)];
+  yield ['hadal_discovery_ended_total', byLabel('reason', Object.fromEntries(port.endedStreams))];
+  yield ['hadal_connections', byLabel('standing', port.connections)];
+  yield ['hadal_connections_refused_total', byLabel('reason', port.refusedConnections)];
+  yield ['hadal_calls_unauthenticated', one(port.unauthenticated)];
+  yield ['hadal_token_questions', byLabel('state', port.questions)];
   const certificates = sources.certificates();
   yield ['hadal_certificates_signed_total', one(certificates.signed)];
   yield ['hadal_certificates_refused_total', byLabel('reason', certificates.refused)];

@@ -123,14 +123,21 @@ export class ResourceStore {
     return found;
   }
 
-  /** Whether one of `keys` means this resource. */
-  isMeant(resource: StoredResource, keys: ReadonlySet<string>): boolean {
-    if (keys.has(resource.name) || resource.aliases.some((alias) => keys.has(alias))) return true;
-    if (resource.ranges.length > 0 && [...keys].some((key) => isWithin(resource, key))) return true;
-    return resource.services.some((name) => {
+  /** One of `keys` that means this resource; undefined when none does. */
+  meantBy(resource: StoredResource, keys: ReadonlySet<string>): string | undefined {
+    if (keys.has(resource.name)) return resource.name;
+    const alias = resource.aliases.find((each) => keys.has(each));
+    if (alias !== undefined) return alias;
+    if (resource.ranges.length > 0) {
+      for (const key of keys) if (isWithin(resource, key)) return key;
+    }
+    for (const name of resource.services) {
+      if (keys.has(name)) return name;
       const service = this.#resources.services.get(name);
-      return keys.has(name) || (service !== undefined && this.isMeant(service, keys));
-    });
+      const key = service === undefined ? undefined : this.meantBy(service, keys);
+      if (key !== undefined) return key;
+    }
+    return undefined;
   }
 
   #applyKind<T>(

@@ -14,6 +14,8 @@ export interface AgentSubscription {
   readonly mode: 'everything' | 'by name';
   /** Names asked for. */
   readonly names: number;
+  /** Resources that it is told of because of those names. */
+  readonly followed: number;
   /** Resources that it has still to be told of. */
   readonly pending: number;
   /** Responses without an answer yet. */

@@ -3,13 +3,14 @@
  * there is to say goes out one response at a time, the next when the one before has left this process, and never more than a few
  * without an answer: a slow agent costs the names of what changed, and hears the newest of each.
  */
+import { status } from '@grpc/grpc-js';
 import { HadalError } from '../base/errors.ts';
-import type { DeltaDiscoveryRequest } from '../proto/discovery.gen.ts';
-import { DeltaDiscoveryResponse } from '../proto/discovery.gen.ts';
+import { DeltaDiscoveryRequest, DeltaDiscoveryResponse, ResourceError } from '../proto/discovery.gen.ts';
 import { Answers } from './answers.ts';
 import { generationMetadata, isBehind, parseGeneration } from './generation.ts';
+import { namesIn } from './request-bounds.ts';
 import type { ResourceStore, StoreChange } from './resource-store.ts';
-import { type DiscoveryLimits, RequestBudget } from './server-limits.ts';
+import { Budget, type DiscoveryLimits } from './server-limits.ts';
 import type { AgentSubscription, RefusedResource } from './server-status.ts';
 import { type Batch, ServerSubscription, servedTypes } from './server-subscription.ts';
 import { authorizationType } from './type-urls.ts';
@@ -36,7 +37,8 @@ interface Subscribed {
 
 export class ServerStream {
   readonly #options: ServerStreamOptions;
-  readonly #budget: RequestBudget;
+  readonly #requests: Budget;
+  readonly #names: Budget;
   /** In the order in which they are told. */
   readonly #types = new Map<string, Subscribed>();
   #nodeId = '';
@@ -48,7 +50,9 @@ export class ServerStream {
 
   constructor(options: ServerStreamOptions) {
     this.#options = options;
-    this.#budget = new RequestBudget(options.limits, performance.now());
+    const { requestBurst, requestsPerSecond, nameBurst, namesPerSecond } = options.limits;
+    this.#requests = new Budget(requestBurst, requestsPerSecond, performance.now());
+    this.#names = new Budget(nameBurst, namesPerSecond, performance.now());
   }
 
   get nodeId(): string {
@@ -63,10 +67,25 @@ export class ServerStream {
   }
 
   /** Throws what must end the stream. */
-  onRequest(request: DeltaDiscoveryRequest): void {
-    if (!this.#budget.take(performance.now())) {
+  onRequest(bytes: Uint8Array): void {
+    this.#take(this.#decode(bytes));
+  }
+
+  /** Bounded first, then made an object. */
+  #decode(bytes: Uint8Array): DeltaDiscoveryRequest {
+    const now = performance.now();
+    const isTooFast =
+      !this.#requests.take(now) || !this.#names.take(now, namesIn(bytes, this.#options.limits));
+    if (isTooFast)
       throw new HadalError('ERR_XDS_LIMIT', 'requests come faster than an agent has any use for');
+    try {
+      return DeltaDiscoveryRequest.decode(bytes);
+    } catch (caught) {
+      throw HadalError.from(caught, 'ERR_XDS_REQUEST', 'reading a request');
     }
+  }
+
+  #take(request: DeltaDiscoveryRequest): void {
     if (this.#nodeId === '') this.#introduce(request);
     const kinds = servedTypes.get(request.typeUrl);
     // As Istio's server: who asks for what there is not gets no answer, since an empty one would say that there is none of it.
@@ -75,12 +94,6 @@ export class ServerStream {
     this.#answer(subscribed, request);
     const { subscription } = subscribed;
     subscription.request(request);
-    if (subscription.keyCount > this.#options.limits.names) {
-      throw new HadalError(
-        'ERR_XDS_LIMIT',
-        `more than ${this.#options.limits.names} names of ${request.typeUrl} are asked for; subscribe to everything instead`,
-      );
-    }
     this.#schedule();
   }
 
@@ -99,6 +112,7 @@ export class ServerStream {
       typeUrl: subscription.typeUrl,
       mode: subscription.isWildcard ? 'everything' : 'by name',
       names: subscription.keyCount,
+      followed: subscription.followedCount,
       pending: subscription.pending,
       unanswered: answers.unanswered,
       acknowledged: answers.acknowledged,
@@ -135,7 +149,8 @@ export class ServerStream {
       const other = others.find(([type]) => type === url);
       if (other !== undefined) this.#types.set(...other);
       if (url !== typeUrl) continue;
-      const subscription = new ServerSubscription(url, kinds, this.#options.store);
+      const { store, limits } = this.#options;
+      const subscription = new ServerSubscription(url, kinds, store, limits.names);
       this.#types.set(url, { subscription, answers: new Answers(), sentResources: 0 });
     }
     return this.#types.get(typeUrl) as Subscribed;
@@ -143,7 +158,8 @@ export class ServerStream {
 
   #answer({ answers }: Subscribed, { responseNonce, errorDetail, typeUrl }: DeltaDiscoveryRequest): void {
     if (responseNonce === '') return;
-    const refused = answers.answer(responseNonce, errorDetail?.message, Date.now());
+    const refusal = errorDetail?.message.slice(0, this.#options.limits.refusalLength);
+    const refused = answers.answer(responseNonce, refusal, Date.now());
     if (refused !== undefined && refused.length > 0) this.#options.onRefused(typeUrl, refused);
   }
 
@@ -195,7 +211,7 @@ export class ServerStream {
     );
   }
 
-  #write(subscribed: Subscribed, { upserts, removed }: Batch, onSent: () => void): void {
+  #write(subscribed: Subscribed, { upserts, removed, refused }: Batch, onSent: () => void): void {
     const { store, sink } = this.#options;
     const { typeUrl } = subscribed.subscription;
     this.#responses += 1;
@@ -206,6 +222,7 @@ export class ServerStream {
       typeUrl,
       nonce,
       removedResources: [...removed],
+      resourceErrors: refused.map((name) => nameRefused(name, this.#options.limits.names)),
     }).finish();
     // Fields of a message may come in any order: the resources are the bytes that every agent gets.
     const bytes = Buffer.concat([head, ...upserts.map((resource) => resource.entry(typeUrl))]);
@@ -214,4 +231,11 @@ export class ServerStream {
     this.#sentBytes += bytes.length;
     sink.write(bytes, onSent);
   }
+}
+
+/** As what is not there to agents that know nothing of errors: then nobody waits for it. */
+function nameRefused(name: string, most: number): ResourceError {
+  const message = `${most} names are asked for already, as many as one stream may; unsubscribe some, or subscribe to everything`;
+  const errorDetail = { code: status.RESOURCE_EXHAUSTED, message };
+  return ResourceError.fromPartial({ resourceName: { name }, errorDetail });
 }

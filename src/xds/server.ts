@@ -10,7 +10,7 @@ import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
 import { type Authenticate, addressOf, type Caller } from '../identity/caller.ts';
 import { RateLimit } from '../identity/rate-limit.ts';
-import { AggregatedDiscoveryServiceService, type DeltaDiscoveryRequest } from '../proto/discovery.gen.ts';
+import { AggregatedDiscoveryServiceService } from '../proto/discovery.gen.ts';
 import type { ResourceStore } from './resource-store.ts';
 import { type DiscoveryLimits, defaultLimits } from './server-limits.ts';
 import type { AgentConnection } from './server-status.ts';
@@ -28,25 +28,31 @@ export interface DiscoveryServerOptions {
 
 /** What a grpc server that carries this service has to be given besides. */
 export const discoveryChannelOptions = Object.freeze({
-  /** A resuming agent names all that it has: some 100 bytes for each resource. */
-  'grpc.max_receive_message_length': 64 * 1024 ** 2,
+  /** A resuming agent names all that it has: some 100 bytes for each resource, and 150,000 of them in this. */
+  'grpc.max_receive_message_length': 16 * 1024 ** 2,
   /** Of one connection; an agent has one for discovery, and some for certificates. */
-  'grpc.max_concurrent_streams': 128,
+  'grpc.max_concurrent_streams': 64,
   /** Ends connections whose other end is gone without a word. */
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,
   /**
-   * Agents come to replicas that were started later, and what a stream that was ended still holds goes with its connection, whether
-   * or not anybody reads it.
+   * Above the age of a stream, which ends first and cleanly: what a stream that was ended still holds goes with its connection,
+   * whether or not anybody reads it.
    */
-  'grpc.max_connection_age_ms': 30 * 60_000,
+  'grpc.max_connection_age_ms': 45 * 60_000,
   'grpc.max_connection_age_grace_ms': 10_000,
 });
 
-type Call = ServerDuplexStream<DeltaDiscoveryRequest, Uint8Array>;
+type Call = ServerDuplexStream<Uint8Array, Uint8Array>;
+
+/** Why a call gets no stream, as metrics name it. */
+export const callRefusals = ['unauthenticated', 'permission', 'rate', 'unavailable', 'streams'] as const;
+export type CallRefusal = (typeof callRefusals)[number];
 
 interface Connection {
   readonly call: Call;
+  /** Taken at once: gRPC forgets it with the connection. */
+  readonly peer: string;
   readonly stream: ServerStream;
   readonly connectedAt: number;
   readonly timers: Set<NodeJS.Timeout>;
@@ -56,8 +62,10 @@ interface Connection {
 }
 
 export interface DiscoveryCounters {
-  /** Streams that were ended from here, by why: a status of gRPC in lower case. */
+  /** Streams that were ended from here, by why: `renewal` when they were old, else a status of gRPC in lower case. */
   readonly ended: ReadonlyMap<string, number>;
+  /** Calls that got no stream. */
+  readonly refusedCalls: Readonly<Record<CallRefusal, number>>;
   readonly refused: number;
   readonly sentBytes: number;
 }
@@ -68,10 +76,12 @@ const longestTimerMs = 2 ** 31 - 1;
 const { deltaAggregatedResources } = AggregatedDiscoveryServiceService;
 
 export class DiscoveryServer implements Closeable {
-  /** For `addService`, with `handlers`. Responses are bytes already. */
+  /** For `addService`, with `handlers`. Responses are bytes already; what a request may hold is seen before it is read. */
   static readonly definition = {
     deltaAggregatedResources: {
       ...deltaAggregatedResources,
+      requestSerialize: (bytes: Uint8Array): Buffer => Buffer.from(bytes),
+      requestDeserialize: (bytes: Buffer): Uint8Array => bytes,
       responseSerialize: (bytes: Uint8Array): Buffer =>
         Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
       responseDeserialize: (bytes: Buffer): Uint8Array => bytes,
@@ -84,6 +94,17 @@ export class DiscoveryServer implements Closeable {
   readonly #ended = new Map<string, number>();
   /** Addresses that show tokens which are not accepted. */
   readonly #strangers: RateLimit;
+  /** Whoever is refused again and again must not fill the log with it. */
+  readonly #lines = new RateLimit({ perSecond: 0.2, burst: 5 });
+  readonly #refusedCalls: Record<CallRefusal, number> = {
+    unauthenticated: 0,
+    permission: 0,
+    rate: 0,
+    unavailable: 0,
+    streams: 0,
+  };
+  /** Streams whose caller is known. */
+  #known = 0;
   readonly #unfollow: () => void;
   #refused = 0;
   #endedBytes = 0;
@@ -100,7 +121,7 @@ export class DiscoveryServer implements Closeable {
   }
 
   get handlers(): {
-    readonly deltaAggregatedResources: handleBidiStreamingCall<DeltaDiscoveryRequest, Uint8Array>;
+    readonly deltaAggregatedResources: handleBidiStreamingCall<Uint8Array, Uint8Array>;
   } {
     return { deltaAggregatedResources: (call) => this.#accept(call) };
   }
@@ -108,18 +129,18 @@ export class DiscoveryServer implements Closeable {
   get counters(): DiscoveryCounters {
     let sentBytes = this.#endedBytes;
     for (const { stream } of this.#connections) sentBytes += stream.sentBytes;
-    return { ended: this.#ended, refused: this.#refused, sentBytes };
+    return { ended: this.#ended, refusedCalls: this.#refusedCalls, refused: this.#refused, sentBytes };
   }
 
   /** Agents that are connected, by when they came. */
   agents(): AgentConnection[] {
     return Array.from(this.#connections)
       .filter(({ caller }) => caller !== undefined)
-      .map(({ call, stream, connectedAt, caller }) => ({
+      .map(({ peer, stream, connectedAt, caller }) => ({
         id: stream.nodeId,
         node: caller?.node ?? '',
         caller: caller?.name ?? '',
-        address: call.getPeer(),
+        address: peer,
         connectedAt,
         isSlow: stream.isSlow,
         sentBytes: stream.sentBytes,
@@ -140,6 +161,7 @@ export class DiscoveryServer implements Closeable {
     const aborted = new AbortController();
     const connection: Connection = {
       call,
+      peer: call.getPeer(),
       stream: this.#createStream(call, () => connection.caller),
       connectedAt: Date.now(),
       timers: new Set(),
@@ -154,10 +176,6 @@ export class DiscoveryServer implements Closeable {
     call.on('close', () => this.#forget(connection));
     if (this.#isClosed) {
       this.#end(connection, status.UNAVAILABLE, 'the control plane is ending');
-      return;
-    }
-    if (this.#connections.size > this.#limits.streams) {
-      this.#end(connection, status.RESOURCE_EXHAUSTED, 'too many streams; dial again later');
       return;
     }
     this.#after(connection, this.#limits.openingMs, () => {
@@ -192,46 +210,87 @@ export class DiscoveryServer implements Closeable {
   }
 
   async #open(connection: Connection): Promise<void> {
-    const { call, aborted } = connection;
-    const address = addressOf(call.getPeer());
-    // Neither a question to the API server nor a line of the log for those who go on trying.
-    if (!this.#strangers.has(address)) {
-      return this.#end(
-        connection,
-        status.RESOURCE_EXHAUSTED,
-        'too many calls were refused; dial again later',
-      );
+    const { call, peer } = connection;
+    const caller = await this.#authenticate(connection);
+    if (caller === undefined || connection.isEnded) return;
+    if (!caller.isAgent) {
+      const why = `${caller.name} may not have the mesh: only agents may, name its account in HADAL_AGENT_ACCOUNTS if it is one`;
+      return this.#refuse(connection, 'permission', status.PERMISSION_DENIED, why, caller);
     }
-    let caller: Caller;
-    try {
-      caller = await this.#options.authenticate(call.metadata, aborted.signal);
-    } catch (caught) {
-      const err = HadalError.from(caught);
-      this.#options.logger.warn({ err, address }, 'discovery is refused to a caller');
-      // Not why: that is for those who read the log. Who could not be asked has refused nobody.
-      const isRefused = err.code === 'ERR_IDENTITY_UNAUTHENTICATED';
-      if (isRefused) this.#strangers.take(address);
-      return isRefused
-        ? this.#end(connection, status.UNAUTHENTICATED, 'authentication failure')
-        : this.#end(connection, status.UNAVAILABLE, 'callers cannot be authenticated now; dial again later');
-    }
-    if (connection.isEnded) return;
     const same = [...this.#connections].filter((other) => other.caller?.name === caller.name).length;
     if (same >= this.#limits.streamsPerCaller) {
-      return this.#end(connection, status.RESOURCE_EXHAUSTED, `${caller.name} has ${same} streams already`);
+      const why = `${caller.name} has ${same} streams already`;
+      return this.#refuse(connection, 'streams', status.RESOURCE_EXHAUSTED, why, caller);
     }
+    if (this.#known >= this.#limits.streams) {
+      const why = 'too many streams; dial again later';
+      return this.#refuse(connection, 'streams', status.RESOURCE_EXHAUSTED, why, caller);
+    }
+    this.#options.logger.debug({ caller: caller.name, peer }, 'discovery is opened');
     connection.caller = caller;
-    if (caller.expiresAt !== undefined) {
-      this.#after(connection, caller.expiresAt - Date.now(), () =>
-        this.#end(connection, status.DEADLINE_EXCEEDED, 'the token of this stream has ended; dial again'),
-      );
-    }
+    this.#known += 1;
+    this.#after(connection, this.#lifeOf(caller), () => this.#end(connection, status.OK, '', 'renewal'));
     // Only now is anything read.
-    call.on('data', (request: DeltaDiscoveryRequest) => this.#onRequest(connection, request));
+    call.on('data', (request: Uint8Array) => this.#onRequest(connection, request));
     call.on('end', () => this.#end(connection, status.OK, ''));
   }
 
-  #onRequest(connection: Connection, request: DeltaDiscoveryRequest): void {
+  /** Undefined when the call was refused, or has gone meanwhile. */
+  async #authenticate(connection: Connection): Promise<Caller | undefined> {
+    const { call, peer, aborted } = connection;
+    const address = addressOf(peer);
+    const refuse = (reason: CallRefusal, code: status, details: string, why: string) => {
+      this.#refuse(connection, reason, code, details, undefined, why);
+      return undefined;
+    };
+    // Neither a question to the API server nor a line of the log for those who go on trying.
+    const tooOften = 'too many calls were refused; dial again later';
+    if (!this.#strangers.has(address)) return refuse('rate', status.RESOURCE_EXHAUSTED, tooOften, tooOften);
+    try {
+      return await this.#options.authenticate(call.metadata, aborted.signal, peer);
+    } catch (caught) {
+      const { code, message } = HadalError.from(caught);
+      const isRefused = code === 'ERR_IDENTITY_UNAUTHENTICATED';
+      // Who leaves before it is known costs as much as who shows a wrong token.
+      if (isRefused || connection.isEnded) this.#strangers.take(address);
+      if (connection.isEnded) return undefined;
+      // Not why: that is for those who read the log. Who could not be asked has refused nobody.
+      if (isRefused)
+        return refuse('unauthenticated', status.UNAUTHENTICATED, 'authentication failure', message);
+      if (code === 'ERR_IDENTITY_RATE' || code === 'ERR_QUEUE_FULL') {
+        const told = 'too many calls wait to be authenticated; dial again later';
+        return refuse('rate', status.RESOURCE_EXHAUSTED, told, message);
+      }
+      const told = 'callers cannot be authenticated now; dial again later';
+      return refuse('unavailable', status.UNAVAILABLE, told, message);
+    }
+  }
+
+  #refuse(
+    connection: Connection,
+    reason: CallRefusal,
+    code: status,
+    details: string,
+    caller?: Caller,
+    why = details,
+  ): void {
+    if (connection.isEnded) return;
+    this.#refusedCalls[reason] += 1;
+    const address = addressOf(connection.peer);
+    if (this.#lines.take(address)) {
+      const who = caller === undefined ? {} : { node: caller.node, caller: caller.name };
+      const line = { audit: true, ...who, address, reason, why };
+      this.#options.logger.warn(line, 'discovery is refused to a caller');
+    }
+    this.#end(connection, code, details);
+  }
+
+  /** Not all at once that came at once. */
+  #lifeOf({ expiresAt = Number.POSITIVE_INFINITY }: Caller): number {
+    return Math.min(expiresAt - Date.now(), this.#limits.streamAgeMs) * (1 - Math.random() / 10);
+  }
+
+  #onRequest(connection: Connection, request: Uint8Array): void {
     if (connection.isEnded) return;
     try {
       connection.stream.onRequest(request);
@@ -248,10 +307,15 @@ export class DiscoveryServer implements Closeable {
     connection.timers.add(timer);
   }
 
-  #end(connection: Connection, code: status, details: string): void {
+  /** With OK, as of a stream whose time is over, an agent dials again at once and as if nothing had been. */
+  #end(
+    connection: Connection,
+    code: status,
+    details: string,
+    reason: string = status[code].toLowerCase(),
+  ): void {
     if (connection.isEnded) return;
     const { call } = connection;
-    const reason = status[code].toLowerCase();
     this.#ended.set(reason, (this.#ended.get(reason) ?? 0) + 1);
     this.#forget(connection);
     if (code === status.OK) call.end();
@@ -263,6 +327,7 @@ export class DiscoveryServer implements Closeable {
   #forget(connection: Connection): void {
     if (connection.isEnded) return;
     connection.isEnded = true;
+    if (connection.caller !== undefined) this.#known -= 1;
     this.#connections.delete(connection);
     this.#endedBytes += connection.stream.sentBytes;
     connection.stream.end();

@@ -102,7 +102,7 @@ export class StoredResource {
   #encodeEntry(typeUrl: string, value: Uint8Array): Uint8Array {
     const { name, version, aliases } = this;
     const resources = [{ name, version, aliases: [...aliases], resource: { typeUrl, value } }];
-    const empty = { systemVersionInfo: '', typeUrl: '', nonce: '', removedResources: [] };
+    const empty = { systemVersionInfo: '', typeUrl: '', nonce: '', removedResources: [], resourceErrors: [] };
     return messageBytes(DeltaDiscoveryResponse, { ...empty, resources });
   }
 }

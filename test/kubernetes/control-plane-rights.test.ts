@@ -7,7 +7,7 @@ import { LeaderElection } from '../../src/source/api-server/leader-election.ts';
 import { createLivePods } from '../../src/source/api-server/live-pods.ts';
 import { apiResourceOf } from '../../src/source/api-server/resources.ts';
 import { createTokenReviewer } from '../../src/source/api-server/token-review.ts';
-import { readKinds } from '../../src/source/kubernetes/objects.ts';
+import { meshKinds } from '../../src/source/kubernetes/objects.ts';
 import { requestToken } from './accounts.ts';
 import { installCustomResources } from './custom-resources.ts';
 import { follow } from './follower.ts';
@@ -73,11 +73,11 @@ describeWithApiServer('a control plane with the rights of its manifest', (world)
     const states = [...follower.source.kinds].map(([kind, { state }]) => [kind, state.name]);
     // No standard release of the Gateway API has TCPRoute.
     expect(states).toEqual(
-      readKinds().map((kind) => [kind, `${kind}` === 'TCPRoute' ? 'absent' : 'watching']),
+      meshKinds().map((kind) => [kind, `${kind}` === 'TCPRoute' ? 'absent' : 'watching']),
     );
   });
 
-  it.each(readKinds())('has list and watch for %s in its manifest', (kind) => {
+  it.each(meshKinds())('has list and watch for %s in its manifest', (kind) => {
     const { group, plural } = apiResourceOf(kind);
     const rules = readManifests(rights).flatMap(({ kind: of, rules: all }) =>
       of === 'ClusterRole' ? (all as Rule[]) : [],
@@ -86,6 +86,14 @@ describeWithApiServer('a control plane with the rights of its manifest', (world)
       (rule) => rule.apiGroups.includes(group) && rule.resources.includes(plural),
     );
     expect(granting.flatMap(({ verbs }) => verbs)).toEqual(expect.arrayContaining(['list', 'watch']));
+  });
+
+  it('reads no kind of which the mesh has no use', () => {
+    const granted = readManifests(rights).flatMap(({ kind: of, rules: all }) =>
+      of === 'ClusterRole' ? (all as Rule[]).filter(({ verbs }) => verbs.includes('list')) : [],
+    );
+    const watched = meshKinds().map((kind) => apiResourceOf(kind).plural);
+    expect(granted.flatMap(({ resources }) => resources).sort()).toEqual(watched.sort());
   });
 
   it('asks whose a token is, and reads pods live', async () => {

@@ -56,9 +56,9 @@ describeWithApiServer('a service account token', (world) => {
   it('of a pod says who it is, and on which node', async () => {
     const token = await requestToken(world.admin, namespace, 'default', boundTo(agentPod()));
     const { name, uid } = agentPod().metadata;
-    expect(await callers().authenticate(token, signal())).toMatchObject({
+    expect(await callers().authenticate(token, signal(), '10.0.0.1')).toMatchObject({
       node,
-      impersonates: true,
+      isAgent: true,
       account: { namespace, serviceAccount: 'default', pod: name, podUid: uid },
     });
   });
@@ -68,42 +68,46 @@ describeWithApiServer('a service account token', (world) => {
       ...boundTo(agentPod()),
       audiences: ['vault'],
     });
-    await expect(callers().authenticate(token, signal())).rejects.toThrow(/does not know the token/);
+    await expect(callers().authenticate(token, signal(), '10.0.0.1')).rejects.toThrow(
+      /does not know the token/,
+    );
   });
 
   it('that has ended is refused, by the API server too', async () => {
     const token = expired(await requestToken(world.admin, namespace, 'default', boundTo(agentPod())));
     const review = await createTokenReviewer(world.admin).review(token, audiences, signal());
     expect(review).toMatchObject({ authenticated: false, error: expect.stringContaining('expired') });
-    await expect(callers().authenticate(token, signal())).rejects.toThrow(/the token ended at/);
+    await expect(callers().authenticate(token, signal(), '10.0.0.1')).rejects.toThrow(/the token ended at/);
   });
 
   it('with a wrong signature is refused', async () => {
     const token = await requestToken(world.admin, namespace, 'default', boundTo(agentPod()));
     const wrong = `${token.slice(0, -8)}AAAAAAAA`;
-    await expect(callers().authenticate(wrong, signal())).rejects.toThrow(/does not know the token/);
+    await expect(callers().authenticate(wrong, signal(), '10.0.0.1')).rejects.toThrow(
+      /does not know the token/,
+    );
   });
 
   it('that is bound to no pod is refused', async () => {
     const token = await requestToken(world.admin, namespace, 'default', { audiences });
-    await expect(callers().authenticate(token, signal())).rejects.toThrow(/is bound to no pod/);
+    await expect(callers().authenticate(token, signal(), '10.0.0.1')).rejects.toThrow(/is bound to no pod/);
   });
 
   it('of a pod that is gone is refused: a stolen one does not outlive its pod', async () => {
     const gone = await newPod(node);
     const token = await requestToken(world.admin, namespace, 'default', boundTo(gone));
-    await callers().authenticate(token, signal());
+    await callers().authenticate(token, signal(), '10.0.0.1');
     await remove(world.admin, gone);
     // The API server itself believes in the pod for some seconds more; the live read does not.
-    await expect(callers().authenticate(token, signal())).rejects.toThrow(
+    await expect(callers().authenticate(token, signal(), '10.0.0.1')).rejects.toThrow(
       /there is no such pod|does not know the token/,
     );
   });
 
   it('is no reason to refuse anybody when the API server cannot be asked: that is another error', async () => {
     const token = await requestToken(world.admin, namespace, 'default', boundTo(agentPod()));
-    const aborted = callers().authenticate(token, AbortSignal.abort(new Error('too late')));
-    await expect(aborted).rejects.toMatchObject({ code: 'ERR_KUBERNETES_UNREACHABLE' });
+    const aborted = callers().authenticate(token, AbortSignal.abort(new Error('too late')), '10.0.0.1');
+    await expect(aborted).rejects.toMatchObject({ code: 'ERR_ABORTED' });
   });
 
   it('of a pod that no watch has told of is good at once, by a live read', async () => {
@@ -136,8 +140,8 @@ describeWithApiServer('a service account token', (world) => {
       pods: { pod: () => undefined, podsOf: () => [], live: createLivePods(world.admin) },
       nodeAccounts: [],
     });
-    await counted.authenticate(token, signal());
-    await counted.authenticate(token, signal());
+    await counted.authenticate(token, signal(), '10.0.0.1');
+    await counted.authenticate(token, signal(), '10.0.0.1');
     expect(reviews).toBe(1);
     await eventually(() => reviews === 1, 'it stays so');
   });

@@ -38,6 +38,13 @@ const patchTypes: Readonly<Record<PatchType, string>> = {
 
 /** A peer that vanished without a word is noticed 10 probes, one second each, after this. */
 const keepAliveMs = 30_000;
+/**
+ * Connections to the API server. A watch has one for each kind, all the time; the rest is for lists, tokens that are looked at and
+ * status that is written, which wait for one another: whoever makes this client ask much must not use up the server's.
+ */
+const maxSockets = 64;
+/** Kept for the next request. */
+const maxFreeSockets = 8;
 
 export class ApiClient implements Closeable {
   readonly #config: KubeConfig;
@@ -158,7 +165,13 @@ export class ApiClient implements Closeable {
         ([, value]) => value !== undefined,
       ),
     );
-    const agent = new Agent({ ...tls, keepAlive: true, keepAliveMsecs: keepAliveMs });
+    const agent = new Agent({
+      ...tls,
+      keepAlive: true,
+      keepAliveMsecs: keepAliveMs,
+      maxSockets,
+      maxFreeSockets,
+    });
     this.#agent = { key: id, agent };
     return agent;
   }

@@ -4,7 +4,7 @@ import type { BackoffOptions } from '../../base/backoff.ts';
 import { HadalError } from '../../base/errors.ts';
 import { type Logger, silentLogger } from '../../base/logger.ts';
 import type { Generation } from '../../xds/generation.ts';
-import { type ObjectKind, readKinds } from '../kubernetes/objects.ts';
+import { meshKinds, type ObjectKind } from '../kubernetes/objects.ts';
 import type { ObjectChange, ObjectSource, SourceStatus } from '../object-source.ts';
 import type { ApiClient } from './api-client.ts';
 import { ApiError } from './api-error.ts';
@@ -60,7 +60,7 @@ class KubernetesSource implements ApiServerSource {
       absentMs: options.absentMs ?? 10_000,
       backoff: { initialMs: 500, maxMs: 30_000, ...options.backoff },
     };
-    for (const kind of options.kinds ?? readKinds()) {
+    for (const kind of options.kinds ?? meshKinds()) {
       const watch = new KindWatch(api, {
         kind,
         resource: apiResources[kind],

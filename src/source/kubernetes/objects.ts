@@ -103,9 +103,17 @@ const refusedGroups = [
   'networking.k8s.io',
 ];
 
-/** Every kind that is read, for sources that have to ask for each. */
+/** Every kind that is read. */
 export function readKinds(): ObjectKind[] {
   return [...new Set(Object.keys(schemas).map((name) => name.split('/').at(-1) as ObjectKind))];
+}
+
+/**
+ * Those that the mesh is made of, for a source that asks for each. Of a ServiceAccount only `hadal analyze` wants to know, in
+ * manifests: in a cluster a pod whose account is missing is not made at all, and an identity is what pods have.
+ */
+export function meshKinds(): ObjectKind[] {
+  return readKinds().filter((kind) => kind !== 'ServiceAccount');
 }
 
 /** Of those groups, what changes nothing that the mesh does; nobody need be told that it is not read. */

@@ -162,8 +162,9 @@ describe('the list of join keys', () => {
     const [first, second] = [makeJoinToken('a', hour), makeJoinToken('b', hour)];
     await keys.add(first.key);
     await keys.add(second.key);
-    const ask = (token: string) => authenticate(asMetadata(`Bearer ${token}`), AbortSignal.timeout(1_000));
-    expect(await ask(first.token)).toMatchObject({ node: 'a', impersonates: true });
+    const ask = (token: string) =>
+      authenticate(asMetadata(`Bearer ${token}`), AbortSignal.timeout(1_000), '10.0.0.1:4711');
+    expect(await ask(first.token)).toMatchObject({ node: 'a', isAgent: true });
     unlinkSync(join(keys.directory, `${first.key.id}.json`));
     await expect(ask(first.token)).rejects.toThrow(/revoked/);
     expect(await ask(second.token)).toMatchObject({ node: 'b' });
@@ -226,9 +227,11 @@ describe('the authorization of a call', () => {
       /others are not accepted here/,
     ],
   ])('that %s is refused, and nothing of it is in the message', async (_, values, why) => {
-    const failed = await authenticate(asMetadata(...values), AbortSignal.timeout(1_000)).catch(
-      (error: unknown) => error,
-    );
+    const failed = await authenticate(
+      asMetadata(...values),
+      AbortSignal.timeout(1_000),
+      '10.0.0.1:4711',
+    ).catch((error: unknown) => error);
     expect(failed).toMatchObject({ ...refused, message: expect.stringMatching(why) });
     expect(JSON.stringify(failed)).not.toContain(token.slice(0, 20));
   });

@@ -22,7 +22,7 @@ import type { DiscoveryLimits } from '../../../src/xds/server-limits.ts';
 
 export const caller: Caller = Object.freeze({
   node: 'a',
-  impersonates: true,
+  isAgent: true,
   name: 'join token of node a',
   account: undefined,
   expiresAt: undefined,

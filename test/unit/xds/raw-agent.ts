@@ -53,6 +53,13 @@ export class RawAgent {
     this.sendBytes(DeltaDiscoveryRequest.encode(DeltaDiscoveryRequest.fromPartial(fields)).finish());
   }
 
+  /** The head of a message of so many bytes, and nothing after it. */
+  announce(length: number): void {
+    const head = Buffer.alloc(5);
+    head.writeUInt32BE(length, 1);
+    this.stream.write(head);
+  }
+
   sendBytes(message: Uint8Array): void {
     const head = Buffer.alloc(5);
     head.writeUInt32BE(message.length, 1);

@@ -166,7 +166,7 @@ describe('what a subscription tells', () => {
 
     connect(): ServerSubscription {
       const kinds = servedTypes.get(addressType) ?? [];
-      this.#subscription = new ServerSubscription(addressType, kinds, this.#store);
+      this.#subscription = new ServerSubscription(addressType, kinds, this.#store, 50_000);
       this.#subscription.request({
         resourceNamesSubscribe: this.#isWildcard ? [] : ['*', ...this.keys],
         resourceNamesUnsubscribe: this.#isWildcard ? [] : ['*'],
