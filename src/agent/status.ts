@@ -33,7 +33,7 @@ export function agentStatus(parts: AgentParts): AgentStatus {
 }
 
 function controlPlaneStatus(status: XdsStatus): ControlPlaneStatus {
-  const { address, state, connectedAt, lastResponseAt, error, rejected } = status;
+  const { address, state, connectedAt, lastResponseAt, error, rejected, held } = status;
   const time = (unixMs: number) => new Date(unixMs).toISOString();
   return {
     address,
@@ -41,6 +41,7 @@ function controlPlaneStatus(status: XdsStatus): ControlPlaneStatus {
     ...(connectedAt === undefined ? {} : { connectedAt: time(connectedAt) }),
     ...(lastResponseAt === undefined ? {} : { heardAt: time(lastResponseAt) }),
     ...(error === undefined ? {} : { error }),
+    ...(held === 0 ? {} : { held }),
     rejected: rejected.map(({ name, reason, refuses }) => {
       return { name, reason, ...(refuses !== undefined && { refuses }) };
     }),

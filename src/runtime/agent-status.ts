@@ -32,6 +32,8 @@ export interface ControlPlaneStatus {
   readonly heardAt?: string;
   /** Why there is no stream. */
   readonly error?: string;
+  /** Resources that were received, and come in force when the push that they belong to has ended. */
+  readonly held?: number;
   /** Resources whose newest version is not in force, and why. */
   readonly rejected: readonly RejectedByAgent[];
 }

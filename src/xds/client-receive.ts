@@ -24,7 +24,7 @@ export function receive(subscription: Subscription, response: ConvertedResponse)
     if ('reason' in resource) effect.refuse(resource);
     else effect.accept(resource.name, resource.version, resource.kind, resource.value);
   }
-  return effect.result(response.nonce);
+  return effect.result(response);
 }
 
 /** Collects what one response does. */
@@ -81,7 +81,7 @@ class Effect {
     this.#retained.set(name, { kind, version: '', refuses });
   }
 
-  result(nonce: string): Received {
+  result({ nonce, isLast }: ConvertedResponse): Received {
     const { typeUrl, retained, rejected } = this.#subscription;
     const refused = [...this.#rejected].flatMap(([name, rejection]) =>
       rejection === undefined ? [] : [`${name}: ${rejection.reason}`],
@@ -90,7 +90,7 @@ class Effect {
       ...this.#subscription,
       retained: retained.with(this.#retained),
       rejected: rejected.with(this.#rejected),
-      isComplete: true,
+      isComplete: this.#subscription.isComplete || isLast,
     });
     const reply = {
       typeUrl,

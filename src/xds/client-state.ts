@@ -30,6 +30,8 @@ export interface XdsStatus {
   readonly rejected: readonly RejectedResource[];
   /** As the server names its own state. */
   readonly systemVersion: string;
+  /** Resources that were received, and wait for the end of the push that they belong to. */
+  readonly held: number;
 }
 
 export interface XdsCounters {

@@ -60,6 +60,8 @@ export type Converted =
 
 export interface ConvertedResponse {
   readonly nonce: string;
+  /** Nothing more of the type follows at once. */
+  readonly isLast: boolean;
   readonly resources: readonly Converted[];
   readonly removed: readonly string[];
 }

@@ -9,6 +9,7 @@ import { Backoff } from '../base/backoff.ts';
 import { HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
+import { mergeChanges } from '../model/change-merge.ts';
 import { receive } from './client-receive.ts';
 import {
   type ClientState,
@@ -25,7 +26,6 @@ import {
   lookAway,
   lookUp,
   openingRequest,
-  type Received,
   type Refusing,
   type Rejection,
   type Request,
@@ -41,8 +41,15 @@ import {
   parseGeneration,
 } from './generation.ts';
 import type { NodeIdentity } from './node-identity.ts';
+import { isLastOfPush } from './push-end.ts';
+import { type Held, PushHold } from './push-hold.ts';
 import { addressType, authorizationType } from './type-urls.ts';
-import type { KeptVersions, ResourceKind, VersionedChange } from './versioned-change.ts';
+import {
+  type KeptVersions,
+  mergeVersions,
+  type ResourceKind,
+  type VersionedChange,
+} from './versioned-change.ts';
 
 export interface ConvertedResource {
   readonly kind: ResourceKind;
@@ -84,6 +91,8 @@ export interface XdsClientOptions {
 
 /** A stream that held so long was a good one, even if the server had nothing to say. */
 const goodStreamMs = 10_000;
+/** So long a push that takes many responses may be on its way before the part that is there comes in force. */
+const longestHoldMs = 5_000;
 /** How long resources are converted before the event loop gets its turn. */
 const sliceMs = 8;
 
@@ -96,8 +105,7 @@ export class XdsClient implements Closeable {
   readonly #terminations = new Map<Termination, number>();
   readonly #messages = new Map<string, number>();
   readonly #messageBytes = new Map<string, number>();
-  /** Received before there was something of every type: none of it may be in force alone. */
-  #held: Received[] = [];
+  readonly #hold: PushHold;
   /** The newest that is in force: what has seen less must not undo it. */
   #generation: Generation | undefined;
   #state: ClientState = { name: 'idle' };
@@ -112,6 +120,7 @@ export class XdsClient implements Closeable {
     this.#options = options;
     this.#backoff = options.backoff ?? new Backoff({ initialMs: 10, maxMs: 15_000, jitter: 0.5 });
     const { kept, onDemand } = options;
+    this.#hold = new PushHold({ longestMs: longestHoldMs, putInForce: (held) => this.#putInForce(held) });
     const start = (typeUrl: string, kinds: readonly ResourceKind[], wildcard: boolean) => {
       const retained = kept === undefined ? [] : kinds.flatMap((kind) => retainedOf(kept, kind));
       const subscription = createSubscription({
@@ -140,6 +149,7 @@ export class XdsClient implements Closeable {
         Array.from(rejected, ([name, rejection]) => ({ typeUrl, name, ...rejection })),
       ),
       systemVersion: this.#systemVersion,
+      held: this.#hold.size,
     };
   }
 
@@ -152,7 +162,7 @@ export class XdsClient implements Closeable {
     };
   }
 
-  /** Something of every type has been received, here or by an earlier process. */
+  /** Everything of every type was received at some time, here or by an earlier process. */
   get isComplete(): boolean {
     return [...this.#subscriptions.values()].every(({ isComplete }) => isComplete);
   }
@@ -184,6 +194,7 @@ export class XdsClient implements Closeable {
     this.#closing.abort(new HadalError('ERR_DRAINING', 'the agent is ending'));
     this.#stream?.cancel();
     await this.#running;
+    this.#hold.close();
     this.#enter({ name: 'closed' });
   }
 
@@ -220,6 +231,7 @@ export class XdsClient implements Closeable {
     this.#stream = undefined;
     stream?.cancel();
     if (signal.aborted) return undefined;
+    await this.#hold.endStream(this.isComplete);
     return this.#ended(failure, stream?.isConnected ?? false);
   }
 
@@ -263,31 +275,34 @@ export class XdsClient implements Closeable {
   }
 
   async #onResponse(stream: XdsStream, response: RawResponse): Promise<void> {
-    const generation = this.#checked(response.systemVersion);
+    this.#check(response.systemVersion);
     this.#lastResponseAt = Date.now();
     this.#error = undefined;
     this.#systemVersion = response.systemVersion;
     count(this.#messages, response.typeUrl, 1);
     count(this.#messageBytes, response.typeUrl, response.bytes);
-    const { typeUrl, nonce } = response;
+    const { typeUrl, nonce, systemVersion } = response;
     if (!this.#subscriptions.has(typeUrl)) {
       stream.send(acknowledgement(typeUrl, nonce));
       return;
     }
     const resources = await this.#convertAll(response);
     // Only now: names may have been asked for meanwhile.
-    const received = receive(this.#subscription(typeUrl), { nonce, resources, removed: response.removed });
+    const isLast = isLastOfPush(nonce);
+    const converted = { nonce, isLast, resources, removed: response.removed };
+    const received = receive(this.#subscription(typeUrl), converted);
     this.#subscriptions.set(typeUrl, received.subscription);
     this.#rejected += resources.filter((each) => 'reason' in each).length;
     this.#tellRefusals(received.reply);
-    await this.#apply(received, generation);
+    const { change, versions, absent } = received;
+    const held = { change, versions, systemVersion, absent };
+    await this.#hold.add(typeUrl, held, isLast, this.isComplete);
     stream.send(received.reply);
   }
 
   /** Throws when the replica has not seen something that is in force here: another one is to be asked. */
-  #checked(text: string): Generation | undefined {
-    const generation = parseGeneration(text);
-    if (!isBehind(generation, this.#generation)) return generation;
+  #check(text: string): void {
+    if (!isBehind(parseGeneration(text), this.#generation)) return;
     const known = this.#generation === undefined ? '' : formatGeneration(this.#generation);
     throw new HadalError(
       'ERR_XDS_BEHIND',
@@ -295,20 +310,18 @@ export class XdsClient implements Closeable {
     );
   }
 
-  async #apply(received: Received, generation: Generation | undefined): Promise<void> {
+  /** As one change, so that nobody meets half of it. */
+  async #putInForce(held: readonly Held[]): Promise<void> {
     const { onChange, onAbsent } = this.#options;
-    if (generation !== undefined) this.#generation = laterGeneration(this.#generation, generation);
-    this.#held.push(received);
-    if (this.isComplete) {
-      const order = [...this.#subscriptions.keys()];
-      const held = this.#held.sort(
-        (left, right) => order.indexOf(left.reply.typeUrl) - order.indexOf(right.reply.typeUrl),
-      );
-      this.#held = [];
-      const text = this.#generation === undefined ? '' : formatGeneration(this.#generation);
-      for (const { change, versions } of held) await onChange({ change, versions, generation: text });
+    for (const { systemVersion } of held) {
+      const generation = parseGeneration(systemVersion);
+      if (generation !== undefined) this.#generation = laterGeneration(this.#generation, generation);
     }
-    if (received.absent.length > 0) onAbsent?.(received.absent);
+    const generation = this.#generation === undefined ? '' : formatGeneration(this.#generation);
+    const change = mergeChanges(held.map((each) => each.change));
+    await onChange({ change, versions: mergeVersions(held.map(({ versions }) => versions)), generation });
+    const absent = held.flatMap((each) => each.absent);
+    if (absent.length > 0) onAbsent?.(absent);
   }
 
   async #convertAll({ typeUrl, resources }: RawResponse): Promise<Converted[]> {

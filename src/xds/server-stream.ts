@@ -8,6 +8,7 @@ import { HadalError } from '../base/errors.ts';
 import { DeltaDiscoveryRequest, DeltaDiscoveryResponse, ResourceError } from '../proto/discovery.gen.ts';
 import { Answers } from './answers.ts';
 import { generationMetadata, isBehind, parseGeneration } from './generation.ts';
+import { nonceOf } from './push-end.ts';
 import { namesIn } from './request-bounds.ts';
 import type { ResourceStore, StoreChange } from './resource-store.ts';
 import { Budget, type DiscoveryLimits } from './server-limits.ts';
@@ -211,11 +212,11 @@ export class ServerStream {
     );
   }
 
-  #write(subscribed: Subscribed, { upserts, removed, refused }: Batch, onSent: () => void): void {
+  #write(subscribed: Subscribed, { upserts, removed, refused, isLast }: Batch, onSent: () => void): void {
     const { store, sink } = this.#options;
     const { typeUrl } = subscribed.subscription;
     this.#responses += 1;
-    const nonce = this.#responses.toString(36);
+    const nonce = nonceOf(this.#responses, isLast);
     const head = DeltaDiscoveryResponse.encode({
       systemVersionInfo: store.generationText,
       resources: [],

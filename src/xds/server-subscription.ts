@@ -26,6 +26,8 @@ export interface Batch {
   readonly removed: readonly string[];
   /** Names that were asked for beyond what one stream may. */
   readonly refused: readonly string[];
+  /** There is nothing more to say of the type now; what is gone may have to wait for other types, and belongs to no push. */
+  readonly isLast: boolean;
 }
 
 /** Under which a resource is followed that the agent had from before: until it is gone, or unsubscribed by its own name. */
@@ -125,7 +127,8 @@ export class ServerSubscription {
     const upserts = this.#takeUpserts(maxBytes - bytes);
     if (upserts.length === 0 && removed.length === 0 && !this.#owesAnswer) return undefined;
     this.#owesAnswer = false;
-    return { upserts, removed, refused };
+    const isLast = this.pending === (only === 'upserts' ? this.#removals.size : 0);
+    return { upserts, removed, refused, isLast };
   }
 
   #takeUpserts(maxBytes: number): StoredResource[] {

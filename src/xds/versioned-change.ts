@@ -22,3 +22,9 @@ export const noVersions: ResourceVersions = Object.freeze({
   services: new Map(),
   policies: new Map(),
 });
+
+/** Of changes that were merged, one after the other. */
+export function mergeVersions(all: readonly ResourceVersions[]): ResourceVersions {
+  const of = (kind: ResourceKind) => new Map(all.flatMap((versions) => [...versions[kind]]));
+  return { workloads: of('workloads'), services: of('services'), policies: of('policies') };
+}

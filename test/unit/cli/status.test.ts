@@ -47,6 +47,10 @@ it('tells of the control plane whether it is heard, and what of it is refused', 
   const heard = await good.run(['status']);
   expect(heard.out).toContain(`control plane ${address}, connected for 3h00m, last heard 2m00s ago`);
   expect(heard.status).toBe(0);
+  const receiving = await startTestAgent({
+    status: { ...usualStatus, controlPlane: { ...controlPlane, held: 4200 } },
+  });
+  expect((await receiving.run(['status'])).out).toMatch(/4,?200 resources received, in force when the push/);
   const rejected = [
     { name: 'shop/deny', reason: 'rules[0]: field number 99 is not understood' },
     { name: 'shop/new', reason: 'scope: expected another', refuses: 'all workloads of namespace shop' },

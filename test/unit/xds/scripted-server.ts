@@ -60,6 +60,8 @@ export class ScriptedStream {
   readonly requests: DeltaDiscoveryRequest[] = [];
   #read = 0;
   #nonce = 0;
+  /** Says of what follows that there is more to come, as a control plane of ours does. */
+  more = false;
 
   constructor(call: Call) {
     this.#call = call;
@@ -91,7 +93,7 @@ export class ScriptedStream {
     removedResources: readonly string[] = [],
     systemVersionInfo = '',
   ): string {
-    const nonce = `n${++this.#nonce}`;
+    const nonce = `n${++this.#nonce}${this.more ? '.more' : ''}`;
     const response = DeltaDiscoveryResponse.fromPartial({
       typeUrl,
       nonce,
