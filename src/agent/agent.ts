@@ -3,20 +3,14 @@
  * whoever needs one is given it here.
  */
 import { join } from 'node:path';
-import { HadalError } from '../base/errors.ts';
-import { Lifecycle } from '../base/lifecycle.ts';
-import { LogRoot } from '../base/logger.ts';
 import type { AgentConfiguration } from '../config/agent-config.ts';
-import { chosenOptions } from '../config/read-options.ts';
 import { KnownRevocations } from '../identity/revocation-lists.ts';
 import { nativeAddon } from '../native/addon.ts';
 import { explainConnection } from '../routing/explain.ts';
 import { startAdminServer } from '../runtime/admin-server.ts';
 import { startMetricsServer } from '../runtime/metrics-server.ts';
-import { Readiness } from '../runtime/readiness.ts';
 import { startReadinessServer } from '../runtime/readiness-server.ts';
-import { stopSignals } from '../runtime/stop-signals.ts';
-import { packageVersion } from '../runtime/version.ts';
+import { runRole } from '../runtime/run-role.ts';
 import { agentMetrics } from './agent-metrics-sources.ts';
 import { configDump } from './config-sections.ts';
 import { drainConnections, startDataPath } from './data-path.ts';
@@ -27,40 +21,16 @@ import { serveEnrolmentSocket, startEnrolment } from './pod-enrolment.ts';
 import { releaseStartupMemory } from './startup-memory.ts';
 import { agentStatus } from './status.ts';
 
-/** For the parts that end after the connections, whose deadline is theirs alone. */
-const endingMs = 2_000;
-
 /** Runs an agent until SIGTERM or SIGINT. Resolves with the exit status: 0 unless the start or the end failed. */
-export async function runAgent({ values: config, sources, warnings }: AgentConfiguration): Promise<number> {
-  const format = config.logFormat === 'auto' ? {} : { format: config.logFormat };
-  const logs = new LogRoot({ level: config.logLevel, ...format, fields: { node: config.nodeName } });
-  const logger = logs.scope('agent');
-  const version = packageVersion();
-  logger.info({ version, config: chosenOptions({ values: config, sources }) }, 'the agent starts');
-  for (const warning of warnings) logger.warn(warning);
-
-  const lifecycle = new Lifecycle();
-  const readiness = new Readiness();
-  const stop = stopSignals(logger);
-  let status = 0;
-  try {
-    const revocations = new KnownRevocations();
-    const scope = { config, sources, version, logs, lifecycle, readiness, revocations };
-    const started = startAgent(scope, () => stop.request('POST /quitquitquit'));
-    // A signal during the start ends it: what is started by then is closed.
-    const reason = await Promise.race([started.then(() => stop.requested), stop.requested]);
-    logger.info({ reason, deadlineMs: config.drainDeadlineMs }, 'draining');
-  } catch (caught) {
-    logger.fatal({ err: HadalError.from(caught, 'ERR_AGENT_START') }, 'the agent cannot start');
-    status = 1;
-  }
-  readiness.drain();
-  const deadlineMs = status === 0 ? config.drainDeadlineMs + endingMs : 0;
-  const report = await lifecycle.drain({ deadlineMs });
-  for (const err of report.errors) logger.warn({ err }, 'a part did not end cleanly');
-  logger.info({ overdue: report.overdue }, 'the agent has ended');
-  stop.close();
-  return report.errors.length > 0 ? 1 : status;
+export function runAgent(configuration: AgentConfiguration): Promise<number> {
+  return runRole({
+    name: 'agent',
+    title: 'the agent',
+    configuration,
+    logFields: { node: configuration.values.nodeName },
+    start: (scope, quit) => startAgent({ ...scope, revocations: new KnownRevocations() }, quit),
+    failure: 'ERR_AGENT_START',
+  });
 }
 
 async function startAgent(scope: AgentScope, quit: () => void): Promise<void> {

@@ -1,14 +1,11 @@
-import type { Lifecycle } from '../base/lifecycle.ts';
-import type { LogRoot } from '../base/logger.ts';
-import type { AgentConfiguration } from '../config/agent-config.ts';
-import type { AgentConfig } from '../config/agent-options.ts';
+import type { agentOptions } from '../config/agent-options.ts';
 import type { Resolvers } from '../dns/resolvers.ts';
 import type { Enrolment } from '../enrolment/enrolment.ts';
 import type { OlderConnections } from '../enrolment/older-connections.ts';
 import type { KnownRevocations } from '../identity/revocation-lists.ts';
 import type { WorkloadCertificates } from '../identity/workload-certificates.ts';
 import type { NativeAddon } from '../native/types.ts';
-import type { Readiness } from '../runtime/readiness.ts';
+import type { RoleScope } from '../runtime/run-role.ts';
 import type { EdgeRegistry } from '../telemetry/edge-registry.ts';
 import type { Judge } from '../tunnel/decision-tables.ts';
 import type { Tunnel } from '../tunnel/tunnel.ts';
@@ -20,13 +17,7 @@ import type { PodAnnotations } from './pod-annotations.ts';
 import type { PodHolder } from './pod-holder.ts';
 
 /** What every part of an agent is started with. */
-export interface AgentScope {
-  readonly config: AgentConfig;
-  readonly sources: AgentConfiguration['sources'];
-  readonly version: string;
-  readonly logs: LogRoot;
-  readonly lifecycle: Lifecycle;
-  readonly readiness: Readiness;
+export interface AgentScope extends RoleScope<typeof agentOptions> {
   readonly revocations: KnownRevocations;
 }
 

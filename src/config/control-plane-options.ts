@@ -1,6 +1,6 @@
-import { logLevels } from '../base/logger.ts';
 import { enrolmentSelectors } from './enrolment-selectors.ts';
-import { rootNamespaceOption } from './mesh-options.ts';
+import { logOptions } from './log-options.ts';
+import { clusterDomain, kubeconfig, meshOptions } from './mesh-options.ts';
 import { option, type Values } from './option.ts';
 import * as parse from './parsers.ts';
 
@@ -23,12 +23,8 @@ export const controlPlaneOptions = {
     doc: 'Directory of manifests (*.yaml, *.json, many documents in a file), watched. A bad object is rejected alone and keeps its last good version.',
   }),
   kubeconfig: option({
-    env: 'HADAL_KUBECONFIG',
+    ...kubeconfig,
     group: 'Source',
-    parse: parse.optionalPath,
-    default: '',
-    defaultDoc: "the pod's service account, else KUBECONFIG, else ~/.kube/config",
-    unit: 'path',
     doc: 'Kubernetes: a kubeconfig that names the API server and the credentials.',
   }),
   kubeContext: option({
@@ -56,31 +52,15 @@ export const controlPlaneOptions = {
     unit: 'duration',
     doc: 'Kubernetes: a replica that has not renewed the Lease for so long writes no more, and another takes over.',
   }),
-  clusterId: option({
-    env: 'HADAL_CLUSTER_ID',
-    group: 'Mesh',
-    parse: parse.text,
-    default: 'Kubernetes',
-    unit: 'name',
-    doc: 'Name of the cluster, as in the uids of workloads.',
-  }),
+  ...meshOptions,
   network: option({
-    env: 'HADAL_NETWORK',
-    group: 'Mesh',
-    parse: parse.text,
-    default: '',
-    unit: 'name',
+    ...meshOptions.network,
     doc: "Network of the pods that name none. Empty is a network's name too.",
   }),
   clusterDomain: option({
-    env: 'HADAL_CLUSTER_DOMAIN',
+    ...clusterDomain,
     group: 'Mesh',
-    parse: parse.text,
-    default: 'cluster.local',
-    unit: 'domain',
-    doc: 'Domain below which services have their names.',
   }),
-  rootNamespace: rootNamespaceOption,
   enrolmentSelectors: option({
     env: 'HADAL_ENROLMENT_SELECTORS',
     group: 'Mesh',
@@ -108,35 +88,15 @@ export const controlPlaneOptions = {
     doc: "Only pods whose label istio.io/rev, or their namespace's, is this name or missing are in the mesh. Empty takes all.",
   }),
   podRanges: option({
-    env: 'HADAL_POD_RANGES',
-    group: 'Mesh',
-    parse: parse.list(parse.cidr),
-    default: '',
-    unit: 'list of CIDR',
+    ...meshOptions.podRanges,
     doc: 'Ranges of pod addresses beside those that Nodes name (spec.podCIDRs); agents refuse a destination inside that nobody knows.',
   }),
   serviceRanges: option({
-    env: 'HADAL_SERVICE_RANGES',
-    group: 'Mesh',
-    parse: parse.list(parse.cidr),
-    default: '',
-    unit: 'list of CIDR',
+    ...meshOptions.serviceRanges,
     doc: 'Ranges of service addresses beside those that ServiceCIDRs name.',
   }),
-  trustDomain: option({
-    env: 'HADAL_TRUST_DOMAIN',
-    group: 'Mesh',
-    parse: parse.trustDomain,
-    default: 'cluster.local',
-    unit: 'SPIFFE trust domain',
-    doc: 'Trust domain of the identities of this mesh.',
-  }),
   trustDomainAliases: option({
-    env: 'HADAL_TRUST_DOMAIN_ALIASES',
-    group: 'Mesh',
-    parse: parse.list(parse.trustDomain),
-    default: '',
-    unit: 'list',
+    ...meshOptions.trustDomainAliases,
     doc: 'Further trust domains that certificates are signed for, for instance during a change of name.',
   }),
   dataDirectory: option({
@@ -286,22 +246,7 @@ export const controlPlaneOptions = {
     unit: 'duration',
     doc: 'After SIGTERM, time for calls to end by themselves; agents then turn to another replica.',
   }),
-  logLevel: option({
-    env: 'HADAL_LOG_LEVEL',
-    group: 'Logs',
-    parse: parse.oneOf(...logLevels),
-    default: 'info',
-    unit: logLevels.join(', '),
-    doc: 'Log level at start; the admin server changes it, also for one part.',
-  }),
-  logFormat: option({
-    env: 'HADAL_LOG_FORMAT',
-    group: 'Logs',
-    parse: parse.oneOf('auto', 'json', 'text'),
-    default: 'auto',
-    unit: 'auto, json, text',
-    doc: 'Form of a log line; auto takes text on a terminal, JSON elsewhere.',
-  }),
+  ...logOptions,
 } as const;
 
 export type ControlPlaneConfig = Values<typeof controlPlaneOptions>;

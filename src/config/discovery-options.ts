@@ -1,7 +1,8 @@
+import { kubeconfig } from './mesh-options.ts';
 import { option } from './option.ts';
 import * as parse from './parsers.ts';
 
-/** How an agent learns the mesh from a control plane. */
+/** Where an agent finds the control plane and the authority, and what it shows them. */
 export const discoveryOptions = {
   xdsAddress: option({
     env: 'HADAL_XDS_ADDRESS',
@@ -36,4 +37,70 @@ export const discoveryOptions = {
     unit: 'true or false',
     doc: 'Workloads and services are asked for one by one, when a connection needs them, instead of all being sent. For very large meshes; policies are always all sent.',
   }),
-};
+  annotatePods: option({
+    env: 'HADAL_ANNOTATE_PODS',
+    group: 'Control plane',
+    parse: parse.boolean,
+    default: 'false',
+    unit: 'true or false',
+    doc: 'Pods that this agent holds get the annotation `ambient.istio.io/redirection: enabled` through the Kubernetes API, without which a control plane for Kubernetes, ours or istiod, tells nobody to reach them by tunnels.',
+  }),
+  kubeconfig,
+  podName: option({
+    env: 'HADAL_POD_NAME',
+    group: 'Control plane',
+    parse: parse.text,
+    default: '',
+    unit: 'name',
+    doc: 'Name of the pod of this agent, as Kubernetes gives it; told to the control plane.',
+  }),
+  podNamespace: option({
+    env: 'HADAL_POD_NAMESPACE',
+    group: 'Control plane',
+    parse: parse.text,
+    default: '',
+    unit: 'name',
+    doc: 'Its namespace.',
+  }),
+  podAddress: option({
+    env: 'HADAL_POD_ADDRESS',
+    group: 'Control plane',
+    parse: parse.text,
+    default: '',
+    unit: 'address',
+    doc: 'Its address.',
+  }),
+  caAddress: option({
+    env: 'HADAL_CA_ADDRESS',
+    group: 'Control plane',
+    parse: parse.optionalServer,
+    default: '',
+    unit: 'host:port',
+    doc: "Certificate authority, over TLS: a control plane's port, or istiod's 15012. Empty: the unix socket HADAL_AUTHORITY_SOCKET.",
+  }),
+  caRootFile: option({
+    env: 'HADAL_CA_ROOT_FILE',
+    group: 'Control plane',
+    parse: parse.path,
+    default: '/var/run/secrets/istio/root-cert.pem',
+    unit: 'path',
+    doc: "Roots that may have signed the authority's own certificate, as PEM. Read again while the agent runs.",
+  }),
+  caServerName: option({
+    env: 'HADAL_CA_SERVER_NAME',
+    group: 'Control plane',
+    parse: parse.text,
+    default: '',
+    defaultDoc: 'the host of HADAL_CA_ADDRESS',
+    unit: 'name',
+    doc: "Name in the certificate of the authority's port, where it is not the host of its address.",
+  }),
+  tokenFile: option({
+    env: 'HADAL_TOKEN_FILE',
+    group: 'Control plane',
+    parse: parse.path,
+    default: '/var/run/secrets/tokens/istio-token',
+    unit: 'path',
+    doc: 'What this agent shows the control plane: the projected token of its service account, or a join token (`hadal control-plane token`). Read again for each call.',
+  }),
+} as const;

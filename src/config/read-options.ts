@@ -73,7 +73,6 @@ export function describeOptions<Table extends OptionTable>(
   }));
 }
 
-/** An empty variable counts as given: some options mean something by it. */
 /** Options that somebody chose, with where, for the first line of a role's log. */
 export function chosenOptions<Table extends OptionTable>({
   values,
@@ -90,6 +89,7 @@ function plainText(value: unknown): string {
   return typeof value === 'object' && value !== null && 'text' in value ? String(value.text) : String(value);
 }
 
+/** An empty variable counts as given: some options mean something by it. */
 function findText(
   name: string,
   env: string,

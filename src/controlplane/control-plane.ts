@@ -4,21 +4,15 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { HadalError } from '../base/errors.ts';
-import { Lifecycle } from '../base/lifecycle.ts';
-import { LogRoot } from '../base/logger.ts';
 import type { ControlPlaneConfiguration } from '../config/control-plane-config.ts';
 import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
-import { chosenOptions } from '../config/read-options.ts';
 import { addCertificateService } from '../identity/certificate-service.ts';
 import type { Cidr } from '../model/cidr.ts';
 import { explainInMesh } from '../routing/explain-in-mesh.ts';
 import { startAdminServer } from '../runtime/admin-server.ts';
 import { startMetricsServer } from '../runtime/metrics-server.ts';
-import { Readiness } from '../runtime/readiness.ts';
 import { startReadinessServer } from '../runtime/readiness-server.ts';
-import { stopSignals } from '../runtime/stop-signals.ts';
-import { packageVersion } from '../runtime/version.ts';
+import { runRole } from '../runtime/run-role.ts';
 import { ApiClient } from '../source/api-server/api-client.ts';
 import { loadApiConfig } from '../source/api-server/api-config.ts';
 import { createApiServerSource } from '../source/api-server/api-server-source.ts';
@@ -37,45 +31,15 @@ import { planeDump, planeMetrics, planeStatus } from './plane-reports.ts';
 import { prepareStatusWriting } from './plane-status-writing.ts';
 import { meshTranslators } from './translators.ts';
 
-/** For the parts that end after the calls. */
-const endingMs = 2_000;
-
 /** Runs a control plane until SIGTERM or SIGINT. Resolves with the exit status: 0 unless the start or the end failed. */
-export async function runControlPlane(configuration: ControlPlaneConfiguration): Promise<number> {
-  const { values: config, sources, warnings } = configuration;
-  const format = config.logFormat === 'auto' ? {} : { format: config.logFormat };
-  const logs = new LogRoot({ level: config.logLevel, ...format });
-  const logger = logs.scope('control-plane');
-  const version = packageVersion();
-  logger.info({ version, config: chosenOptions(configuration) }, 'the control plane starts');
-  for (const warning of warnings) logger.warn(warning);
-
-  const lifecycle = new Lifecycle();
-  const readiness = new Readiness();
-  const stop = stopSignals(logger);
-  // Servers that answer others do not keep a process alive; this one lives until it is told to end.
-  const awake = setInterval(() => {}, 60_000);
-  let status = 0;
-  try {
-    const scope = { config, sources, version, logs, lifecycle, readiness };
-    const started = startControlPlane(scope, () => stop.request('POST /quitquitquit'));
-    const reason = await Promise.race([started.then(() => stop.requested), stop.requested]);
-    logger.info({ reason, deadlineMs: config.drainDeadlineMs }, 'draining');
-  } catch (caught) {
-    logger.fatal(
-      { err: HadalError.from(caught, 'ERR_CONTROL_PLANE_START') },
-      'the control plane cannot start',
-    );
-    status = 1;
-  }
-  readiness.drain();
-  const deadlineMs = status === 0 ? config.drainDeadlineMs + endingMs : 0;
-  const report = await lifecycle.drain({ deadlineMs });
-  for (const err of report.errors) logger.warn({ err }, 'a part did not end cleanly');
-  logger.info({ overdue: report.overdue }, 'the control plane has ended');
-  stop.close();
-  clearInterval(awake);
-  return report.errors.length > 0 ? 1 : status;
+export function runControlPlane(configuration: ControlPlaneConfiguration): Promise<number> {
+  return runRole({
+    name: 'control-plane',
+    title: 'the control plane',
+    configuration,
+    start: startControlPlane,
+    failure: 'ERR_CONTROL_PLANE_START',
+  });
 }
 
 async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<void> {

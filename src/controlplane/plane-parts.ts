@@ -1,8 +1,5 @@
-import type { Lifecycle } from '../base/lifecycle.ts';
-import type { LogRoot } from '../base/logger.ts';
-import type { ControlPlaneConfiguration } from '../config/control-plane-config.ts';
-import type { ControlPlaneConfig } from '../config/control-plane-options.ts';
-import type { Readiness } from '../runtime/readiness.ts';
+import type { controlPlaneOptions } from '../config/control-plane-options.ts';
+import type { RoleScope } from '../runtime/run-role.ts';
 import type { ApiClient } from '../source/api-server/api-client.ts';
 import type { ObjectSource } from '../source/object-source.ts';
 import type { ResourceStore } from '../xds/resource-store.ts';
@@ -13,14 +10,7 @@ import type { AuthorityParts } from './plane-authority.ts';
 import type { StatusWriting } from './plane-status-writing.ts';
 
 /** What every part of a control plane is started with. */
-export interface PlaneScope {
-  readonly config: ControlPlaneConfig;
-  readonly sources: ControlPlaneConfiguration['sources'];
-  readonly version: string;
-  readonly logs: LogRoot;
-  readonly lifecycle: Lifecycle;
-  readonly readiness: Readiness;
-}
+export type PlaneScope = RoleScope<typeof controlPlaneOptions>;
 
 /** From objects to the mesh. */
 export interface MeshParts {

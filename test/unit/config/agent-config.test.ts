@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readAgentConfig } from '../../../src/config/agent-config.ts';
-import { agentOptions, defaultWorkers } from '../../../src/config/agent-options.ts';
+import { agentOptions } from '../../../src/config/agent-options.ts';
 import { describeOptions } from '../../../src/config/read-options.ts';
+import { defaultWorkers } from '../../../src/config/tunnel-options.ts';
 
 const read = (environment: Record<string, string> = {}, overrides: Record<string, string> = {}) =>
   readAgentConfig({ environment, overrides });
