@@ -220,6 +220,8 @@ export interface Port {
   servicePort: number;
   targetPort: number;
   appProtocol: AppProtocol;
+  /** Hadal's own: what SRV queries call the port. Other agents skip it, other control planes do not tell it. */
+  name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1418,7 +1420,7 @@ export const PortList: MessageFns<PortList> = {
 };
 
 function createBasePort(): Port {
-  return { servicePort: 0, targetPort: 0, appProtocol: 0, _unknownFields: {} };
+  return { servicePort: 0, targetPort: 0, appProtocol: 0, name: "", _unknownFields: {} };
 }
 
 export const Port: MessageFns<Port> = {
@@ -1431,6 +1433,9 @@ export const Port: MessageFns<Port> = {
     }
     if (message.appProtocol !== 0) {
       writer.uint32(24).int32(message.appProtocol);
+    }
+    if (message.name !== "") {
+      writer.uint32(8010).string(message.name);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1480,6 +1485,14 @@ export const Port: MessageFns<Port> = {
             message.appProtocol = reader.int32() as any;
             continue;
           }
+          case 1001: {
+            if (tag !== 8010) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           throw new globalThis.Error(`invalid tag ${tag}`);
@@ -1511,6 +1524,7 @@ export const Port: MessageFns<Port> = {
     message.servicePort = object.servicePort ?? 0;
     message.targetPort = object.targetPort ?? 0;
     message.appProtocol = object.appProtocol ?? 0;
+    message.name = object.name ?? "";
     return message;
   },
 };

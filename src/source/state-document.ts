@@ -120,6 +120,7 @@ function portDocument(port: Port): Record<string, unknown> {
     servicePort: port.servicePort,
     targetPort: port.targetPort === 0 ? undefined : port.targetPort,
     appProtocol: port.appProtocol === 'UNKNOWN' ? undefined : port.appProtocol,
+    name: port.name,
   });
 }
 

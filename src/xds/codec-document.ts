@@ -110,9 +110,9 @@ function gatewayDocument(message: mesh.GatewayAddress | undefined): Document | u
 /** Istio names a port once per protocol, so TCP and UDP of one number come as two; as in its agents the last one counts. */
 function portDocuments(ports: readonly mesh.Port[]): Document[] {
   const byNumber = new Map(
-    ports.map(({ servicePort, targetPort, appProtocol }) => [
+    ports.map(({ servicePort, targetPort, appProtocol, name }) => [
       servicePort,
-      { servicePort, targetPort, appProtocol },
+      { servicePort, targetPort, appProtocol, name: given(name) },
     ]),
   );
   return [...byNumber.values()];

@@ -145,8 +145,8 @@ function rangeToMessage({ address, length }: AddressMatch): policies.AddressRang
   return { address: addressBytes(address), length };
 }
 
-function portToMessage({ servicePort, targetPort, appProtocol }: Port): mesh.Port {
-  return { servicePort, targetPort, appProtocol: numberOf(applicationProtocols, appProtocol) };
+function portToMessage({ servicePort, targetPort, appProtocol, name = '' }: Port): mesh.Port {
+  return { servicePort, targetPort, appProtocol: numberOf(applicationProtocols, appProtocol), name };
 }
 
 function networkAddressToMessage({ network, address, length }: NetworkAddress): mesh.NetworkAddress {

@@ -57,11 +57,11 @@ describeInLab(
     const client = () => world.lab.pod('client');
     const stock = (family: 'v4' | 'v6') =>
       [...['stock-0', 'stock-1']].map((each) => world.lab.pod(each)[family]).sort();
-    const metric = async (name: string) => {
+    const metric = async (name: string, label = '') => {
       const text = (await world.lab.node('a').agent?.metrics()) ?? '';
       return text
         .split('\n')
-        .filter((line) => line.startsWith(name))
+        .filter((line) => line.startsWith(name) && line.includes(label))
         .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
     };
 
@@ -83,6 +83,8 @@ describeInLab(
           `0 100 80 catalog.shop.svc.cluster.local.`,
         ]);
         expect(await dig(client(), 'SRV', '_stock._tcp.stock')).toHaveLength(2);
+        expect(await metric('istio_dns_requests_total', 'request_query_type="SRV"')).toBeGreaterThan(1);
+        expect(await metric('istio_dns_upstream_requests_total', 'request_query_type="SRV"')).toBe(0);
         expect(await dig(client(), 'legacy')).toContain('catalog.shop.svc.cluster.local.');
         expect(await dig(client(), 'client.shop.pod')).toEqual([client().v4]);
       },

@@ -20,11 +20,21 @@ export const port: Decoder<number> = integer(1, 65_535);
 /** 0: not given. */
 export const portOrZero: Decoder<number> = integer(0, 65_535);
 
+/** It becomes a label of a DNS name. */
+const portName: Decoder<string> = text('a DNS label', (given) =>
+  /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i.test(given) ? given.toLowerCase() : undefined,
+);
+
 export const portMessage: Decoder<Port> = message(
-  { servicePort: port, targetPort: portOrZero, appProtocol: enumeration(applicationProtocols) },
+  {
+    servicePort: port,
+    targetPort: portOrZero,
+    appProtocol: enumeration(applicationProtocols),
+    name: portName,
+  },
   { name: 'Port', required: ['servicePort'] },
-  ({ servicePort = 0, targetPort = 0, appProtocol = 'UNKNOWN' }) =>
-    Object.freeze({ servicePort, targetPort, appProtocol }),
+  ({ servicePort = 0, targetPort = 0, appProtocol = 'UNKNOWN', name = '' }) =>
+    Object.freeze({ servicePort, targetPort, appProtocol, ...(name !== '' && { name }) }),
 );
 
 /** Ports, each service port once. */

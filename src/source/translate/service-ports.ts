@@ -32,7 +32,7 @@ function protocolCalled(name: string): ApplicationProtocol {
 /** TCP ports of a service; a target that is a name, which each pod resolves for itself, is 0 here. */
 export function servicePorts(service: ServiceObject): readonly Port[] {
   return tcpPorts(service).map((port) =>
-    portOf(port, typeof port.targetPort === 'string' ? 0 : (port.targetPort ?? port.port)),
+    named(portOf(port, typeof port.targetPort === 'string' ? 0 : (port.targetPort ?? port.port)), port.name),
   );
 }
 
@@ -68,7 +68,8 @@ export function slicePorts(service: ServiceObject, slice: EndpointSliceObject): 
 
 /** TCP ports of a ServiceEntry. */
 export function serviceEntryPorts(entry: ServiceEntryObject): readonly Port[] {
-  return serviceEntryEndpointPorts(entry, {});
+  const names = new Map(entry.spec.ports.map(({ number, name }) => [number, name]));
+  return serviceEntryEndpointPorts(entry, {}).map((port) => named(port, names.get(port.servicePort)));
 }
 
 /** As an endpoint serves them that gives numbers for the names of the entry's ports. */
@@ -85,6 +86,12 @@ export function serviceEntryEndpointPorts(entry: ServiceEntryObject, numbers: Po
 
 function portOf(port: ServicePort, targetPort: number): Port {
   return Object.freeze({ servicePort: port.port, targetPort, appProtocol: applicationProtocol(port) });
+}
+
+/** Names that no DNS label can be are told to nobody. */
+function named(port: Port, name: string | undefined): Port {
+  if (name === undefined || !/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i.test(name)) return port;
+  return Object.freeze({ ...port, name: name.toLowerCase() });
 }
 
 const tcpPorts = (service: ServiceObject) =>

@@ -49,7 +49,8 @@ export const portArbitrary: fc.Arbitrary<Port> = record({
   servicePort: port,
   targetPort: fc.oneof(fc.constant(0), port),
   appProtocol: fc.constantFrom(...applicationProtocols),
-});
+  name: fc.option(fc.constantFrom('http', 'grpc-web', 'p80'), { nil: undefined }),
+}).map(({ name, ...port }) => ({ ...port, ...(name !== undefined && { name }) }));
 
 const ports = fc.uniqueArray(portArbitrary, { maxLength: 3, selector: ({ servicePort }) => servicePort });
 

@@ -292,8 +292,8 @@ describe('resources', () => {
 
   it('name a port once, the last of those that Istio sends for TCP and UDP', () => {
     const ports = [
-      { servicePort: 53, targetPort: 53, appProtocol: 0 as const },
-      { servicePort: 53, targetPort: 5353, appProtocol: 0 as const },
+      { servicePort: 53, targetPort: 53, appProtocol: 0 as const, name: '' },
+      { servicePort: 53, targetPort: 5353, appProtocol: 0 as const, name: '' },
     ];
     const decoded = decodeResource(addressType, addressOf({ services: new Map([['a/b', { ports }]]) }));
     expect(decoded).toMatchObject({

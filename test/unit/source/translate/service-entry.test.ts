@@ -32,7 +32,7 @@ describe('a service entry as a service', () => {
       ports: [
         { servicePort: 443, targetPort: 443, appProtocol: 'TLS' },
         { servicePort: 80, targetPort: 8080, appProtocol: 'HTTP11' },
-      ],
+      ].map((port, index) => ({ ...port, name: ['tls', 'http'][index] })),
       subjectAltNames: ['spiffe://other/ns/x/sa/y'],
     });
   });
