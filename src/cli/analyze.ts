@@ -34,7 +34,12 @@ export function define(command: Command, { terminal, finish }: CommandContext): 
       const findings = analyzeManifests(set);
       const errors = findings.filter(({ severity }) => severity === 'error').length;
       const warnings = findings.length - errors;
-      const counts = { errors, warnings, objects: set.objects.length, files: set.files.length };
+      const counts = {
+        errors,
+        warnings,
+        objects: set.objects.length - set.placeholders.size,
+        files: set.files.length,
+      };
       terminal.out(output === 'json' ? jsonText({ findings, ...counts }) : describe(findings, counts));
       if (errors > 0 || (strict === true && warnings > 0)) finish(exitStatus.failed);
     });

@@ -1,9 +1,10 @@
-import { createSnapshot } from '../model/snapshot.ts';
+import { createSnapshot, type MeshSnapshot } from '../model/snapshot.ts';
 import { explainInMesh } from '../routing/explain-in-mesh.ts';
 import { dumpPolicies, dumpServices, dumpWorkloads } from '../runtime/mesh-dump.ts';
 import { describeRejection } from '../source/kubernetes/objects.ts';
 import { asRunning } from '../source/offline/as-running.ts';
 import { readManifestSet } from '../source/offline/manifest-set.ts';
+import { withPlaceholders } from '../source/placeholder.ts';
 import { defaultMeshNames } from '../source/translate/context.ts';
 import { translateObjects } from '../source/translate/mesh.ts';
 import type { MeshReader } from './mesh-choice.ts';
@@ -16,16 +17,20 @@ export interface DirectoryMesh {
 
 /** The mesh that the manifests of a directory make. */
 export function openDirectoryMesh(directory: string): DirectoryMesh {
-  const { objects, rejections } = readManifestSet(directory);
+  const { objects, rejections, placeholders } = readManifestSet(directory);
   const { workloads, services, policies } = translateObjects(asRunning(objects.map(({ object }) => object)));
   const snapshot = createSnapshot({ workloads, services, policies });
-  const dumps = { workloads: dumpWorkloads, services: dumpServices, policies: dumpPolicies };
+  const dumps = {
+    workloads: dumpWorkloads,
+    services: dumpServices,
+    policies: (mesh: MeshSnapshot) => withPlaceholders(dumpPolicies(mesh), placeholders),
+  };
   return {
     mesh: {
       read: async <T>(sections: readonly (keyof typeof dumps)[]) =>
         Object.fromEntries(sections.map((name) => [name, dumps[name](snapshot)])) as T,
       explain: async (source, destination) => explainInMesh(snapshot, defaultMeshNames, source, destination),
     },
-    notes: rejections.map((rejection) => `left out: ${describeRejection(rejection)}`),
+    notes: rejections.map((rejection) => `rejected: ${describeRejection(rejection)}`),
   };
 }

@@ -56,6 +56,7 @@ export function planeProblems(report: PlaneReport): string[] {
   return [
     ...pending.map((name) => `waits for: ${name}`),
     ...(source.error === undefined ? [] : [`nothing newer is known: ${source.error}`]),
+    ...(source.problems ?? []),
     ...rejected.map((text) => `rejected: ${text}`),
     ...(conflicts === 0
       ? []
@@ -69,6 +70,7 @@ export function describePlane(report: PlaneReport, now: number): string {
   const lines = [
     `control plane: ${ready ? 'ready' : 'not ready'} (version ${version}, process ${pid}, up ${formatDuration(now - Date.parse(startedAt))})`,
     `  source        ${source.name}: ${formatCount(objects, 'object')}`,
+    ...(source.unread ?? []).map(({ kind, reason }) => `  not read      ${kind} ${reason}`),
     `  mesh          ${formatCount(mesh.workloads, 'workload')}, ${formatCount(mesh.services, 'service')}, ${formatCount(mesh.policies, 'policy', 'policies')}`,
     `  agents        ${agents.map(agentText).join(', ') || 'none'}`,
     ...planeProblems(report).map((problem) => `  problem       ${problem}`),

@@ -7,8 +7,9 @@ import { type Column, renderTable } from './table.ts';
 
 const examples = `
 What agents enforce: ALLOW and DENY on connections. WORKLOADS is how many the policy is for; one that the agent does not
-understand refuses all connections to them, until it does or the policy is removed. docs/policies.md says what becomes
-of a policy that asks for HTTP; hadal analyze says it of each. -o json has the names of /config_dump.
+understand refuses all connections to them, until it does or the policy is removed. One that is rejected, and of which no control
+plane knows what it said before, denies all until it is corrected or deleted; hadal status says what is wrong with it. docs/policies.md
+says what becomes of a policy that asks for HTTP; hadal analyze says it of each. -o json has the names of /config_dump.
 
 Examples:
   $ hadal policies
@@ -25,6 +26,8 @@ interface DumpedPolicy {
   readonly scope: 'Global' | 'Namespace' | 'WorkloadSelector';
   readonly action: string;
   readonly dryRun: boolean;
+  /** It stands for one that is rejected, and refuses. An agent does not know that. */
+  readonly isPlaceholder?: true;
   readonly rules: readonly unknown[];
   readonly notUnderstood?: string;
 }
@@ -67,8 +70,9 @@ function isFor({ namespace, name, scope }: DumpedPolicy): (workload: DumpedWorkl
   };
 }
 
-function enforcement({ dryRun, notUnderstood }: PolicyRow): string {
+function enforcement({ dryRun, notUnderstood, isPlaceholder }: PolicyRow): string {
   if (dryRun) return 'dry run';
+  if (isPlaceholder === true) return 'denies all: rejected, no good version is known';
   return notUnderstood === undefined ? 'yes' : `refuses all, not understood: ${notUnderstood}`;
 }
 

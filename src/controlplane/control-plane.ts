@@ -16,7 +16,9 @@ import { runRole } from '../runtime/run-role.ts';
 import { ApiClient } from '../source/api-server/api-client.ts';
 import { loadApiConfig } from '../source/api-server/api-config.ts';
 import { createApiServerSource } from '../source/api-server/api-server-source.ts';
+import { LastGoodConfigMap } from '../source/api-server/last-good-config-map.ts';
 import { DirectorySource } from '../source/directory/directory-source.ts';
+import { LastGoodFile } from '../source/directory/last-good-file.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import { defaultEnrolmentRules } from '../source/translate/enrolment.ts';
 import { translateMeshSettings } from '../source/translate/mesh-settings.ts';
@@ -69,10 +71,13 @@ async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<v
   const writing = prepareStatusWriting({ ...scope, ...mesh });
   const parts: PlaneParts = { ...scope, ...mesh, ...authority, discovery, writing };
   await startServers(parts, quit);
-  await mesh.source.start((change) => {
-    mesh.publisher.onChange(change);
-    writing?.onChange();
-  });
+  await mesh.source.start(
+    (change) => {
+      const seenOtherwise = mesh.publisher.onChange(change);
+      writing?.onChange(seenOtherwise);
+    },
+    (ids) => writing?.onVerdict(ids),
+  );
   // Agents that come now must not take half a mesh for the whole.
   await mesh.publisher.flush();
   writing?.start();
@@ -101,10 +106,10 @@ function startMesh(scope: PlaneScope): MeshParts {
     longestMs: config.longestWait,
   });
   lifecycle.own('mesh publisher', publisher);
-  const { source, api } = openSource(scope);
+  const { source, api, lastGood } = openSource(scope);
   if (api !== undefined) lifecycle.own('connections to the Kubernetes API', api);
   lifecycle.own('source', source);
-  return { source, api, translation, publisher, store };
+  return { source, api, lastGood, translation, publisher, store };
 }
 
 async function startPort(parts: PlaneParts): Promise<void> {
@@ -126,15 +131,19 @@ async function startPort(parts: PlaneParts): Promise<void> {
     .info({ listen: config.listen.text, names: config.serverNames }, 'agents are served');
 }
 
-function openSource({ config, logs }: PlaneScope): Pick<MeshParts, 'source' | 'api'> {
+function openSource({ config, logs }: PlaneScope): Pick<MeshParts, 'source' | 'api' | 'lastGood'> {
   const logger = logs.scope('source');
   if (config.source === 'directory') {
-    return { source: new DirectorySource({ directory: config.directory, logger }), api: undefined };
+    const lastGood = new LastGoodFile({ path: join(config.dataDirectory, 'last-good.json'), logger });
+    const source = new DirectorySource({ directory: config.directory, logger, lastGood });
+    return { source, api: undefined, lastGood: undefined };
   }
   const api = new ApiClient(
     loadApiConfig({ file: config.kubeconfig || undefined, context: config.kubeContext || undefined }),
   );
-  return { source: createApiServerSource(api, { logger, lineage: `kubernetes:${config.clusterId}` }), api };
+  const lastGood = new LastGoodConfigMap(api, { namespace: config.leaseNamespace, logger });
+  const lineage = `kubernetes:${config.clusterId}`;
+  return { source: createApiServerSource(api, { logger, lineage, lastGood }), api, lastGood };
 }
 
 function rangeOptions({ podRanges, serviceRanges }: ControlPlaneConfig) {

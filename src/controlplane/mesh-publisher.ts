@@ -10,6 +10,7 @@ import { emptySnapshot, type MeshSnapshot } from '../model/snapshot.ts';
 import { updateSnapshot } from '../model/update.ts';
 import type { ObjectChange } from '../source/object-source.ts';
 import type { Generation } from '../xds/generation.ts';
+import type { LookKey } from './looks.ts';
 import type { MeshTranslation } from './mesh-translation.ts';
 
 /** Called in turn, with the change, what it made of the mesh, and how much the source had seen of which it was made. */
@@ -55,14 +56,16 @@ export class MeshPublisher implements Closeable {
     return this.#pushes;
   }
 
-  onChange(change: ObjectChange): void {
-    this.#options.translation.apply(change);
+  /** Returns which looks see something else now. */
+  onChange(change: ObjectChange): ReadonlySet<LookKey> {
+    const touched = this.#options.translation.apply(change);
     const now = performance.now();
     this.#waitingSince ??= now;
     const { quietMs, longestMs } = this.#options;
     const delayMs = Math.min(quietMs, Math.max(0, this.#waitingSince + longestMs - now));
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.flush(), delayMs);
+    return touched;
   }
 
   /** Publishes what waits, now. Resolves when the followers have it. */

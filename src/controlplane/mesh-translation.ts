@@ -9,6 +9,7 @@ import type { ObjectChange, ObjectId } from '../source/object-source.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import type { Claimant } from '../source/translate/precedence.ts';
 import type { TranslatedResources, TranslationWarning } from '../source/translate/resources.ts';
+import { LookWatchers } from './look-watchers.ts';
 import type { LookKey } from './looks.ts';
 import { ObjectStore } from './object-store.ts';
 import { type NameConflict, ResourceClaims, type ResourceKind } from './resource-claims.ts';
@@ -35,7 +36,7 @@ export class MeshTranslation {
   readonly #store: ObjectStore;
   readonly #claims = new ResourceClaims();
   readonly #translations = new Map<LookKey, Translation>();
-  readonly #watchers = new Map<LookKey, Set<LookKey>>();
+  readonly #watchers = new LookWatchers();
   readonly #stale = new Set<LookKey>();
   readonly #problems = new Map<ObjectId, string>();
   #made = 0;
@@ -74,12 +75,14 @@ export class MeshTranslation {
     return this.#claims.conflicts();
   }
 
-  /** Notes what a change makes stale; translates nothing yet. */
-  apply(change: ObjectChange): void {
-    for (const key of this.#store.apply(change)) {
+  /** Notes what a change makes stale; translates nothing yet. Returns which looks see something else now. */
+  apply(change: ObjectChange): ReadonlySet<LookKey> {
+    const touched = this.#store.apply(change);
+    for (const key of touched) {
       this.#stale.add(key);
-      for (const watcher of this.#watchers.get(key) ?? []) this.#stale.add(watcher);
+      for (const watcher of this.#watchers.of(key)) this.#stale.add(watcher);
     }
+    return touched;
   }
 
   /** Makes what is stale again, until it is done or the time is up; true when it is done. */
@@ -126,7 +129,7 @@ export class MeshTranslation {
     } catch (caught) {
       this.#problems.set(owner.id, HadalError.from(caught, 'ERR_TRANSLATION').message);
     }
-    this.#watch(key, translation.looks, looks);
+    this.#watchers.replace(key, translation.looks, looks);
     translation.looks = looks;
   }
 
@@ -138,23 +141,8 @@ export class MeshTranslation {
 
   #withdraw(key: LookKey, translation: Translation): void {
     this.#claims.replace({ id: translation.ownerId, createdAt: undefined }, translation.resources, {});
-    this.#watch(key, translation.looks, new Set());
+    this.#watchers.replace(key, translation.looks, new Set());
     this.#translations.delete(key);
     this.#problems.delete(translation.ownerId);
-  }
-
-  #watch(key: LookKey, before: ReadonlySet<LookKey>, next: ReadonlySet<LookKey>): void {
-    for (const each of before) {
-      if (next.has(each)) continue;
-      const watchers = this.#watchers.get(each);
-      watchers?.delete(key);
-      if (watchers?.size === 0) this.#watchers.delete(each);
-    }
-    for (const each of next) {
-      if (before.has(each)) continue;
-      const watchers = this.#watchers.get(each);
-      if (watchers === undefined) this.#watchers.set(each, new Set([key]));
-      else watchers.add(key);
-    }
   }
 }

@@ -1,6 +1,8 @@
 import type { controlPlaneOptions } from '../config/control-plane-options.ts';
 import type { RoleScope } from '../runtime/run-role.ts';
 import type { ApiClient } from '../source/api-server/api-client.ts';
+import type { ApiServerSource } from '../source/api-server/api-server-source.ts';
+import type { LastGoodConfigMap } from '../source/api-server/last-good-config-map.ts';
 import type { ObjectSource } from '../source/object-source.ts';
 import type { ResourceStore } from '../xds/resource-store.ts';
 import type { DiscoveryServer } from '../xds/server.ts';
@@ -14,9 +16,12 @@ export type PlaneScope = RoleScope<typeof controlPlaneOptions>;
 
 /** From objects to the mesh. */
 export interface MeshParts {
-  readonly source: ObjectSource;
+  /** The one of a cluster also says how it reads each kind. */
+  readonly source: ObjectSource & Partial<Pick<ApiServerSource, 'kinds'>>;
   /** Of the cluster that is the source. */
   readonly api: ApiClient | undefined;
+  /** What the leader writes down for the others; undefined where there are none. */
+  readonly lastGood: LastGoodConfigMap | undefined;
   readonly translation: MeshTranslation;
   readonly publisher: MeshPublisher;
   /** What agents are told. */

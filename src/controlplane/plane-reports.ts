@@ -1,6 +1,8 @@
 /** What a running control plane shows of itself: status, dump, metrics. It only reads. */
 import { ConfigDump } from '../runtime/config-dump.ts';
 import { dumpPolicies, dumpServices, dumpWorkloads } from '../runtime/mesh-dump.ts';
+import type { ObjectId, SourceStatus, UnreadKind } from '../source/object-source.ts';
+import { withPlaceholders } from '../source/placeholder.ts';
 import { enrolmentReport, enrolmentWish, isPublished } from '../source/translate/enrolment.ts';
 import { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts';
 import type { AgentConnection } from '../xds/server-status.ts';
@@ -17,7 +19,7 @@ export interface ControlPlaneStatus {
   readonly ready: boolean;
   /** What readiness waits for. */
   readonly pending: readonly string[];
-  readonly source: { readonly name: string; readonly isSynced: boolean; readonly error?: string };
+  readonly source: SourceSummary;
   readonly objects: number;
   /** Objects whose newest version is not in force. */
   readonly rejected: number;
@@ -26,6 +28,16 @@ export interface ControlPlaneStatus {
   readonly agents: readonly ConnectedAgent[];
   /** Which replica writes the status of objects in Kubernetes; absent where there is none to write. */
   readonly writer?: { readonly isThis: boolean; readonly name?: string };
+}
+
+export interface SourceSummary {
+  readonly name: string;
+  readonly isSynced: boolean;
+  readonly error?: string;
+  /** Kinds that say who may connect, and of which nothing is known. */
+  readonly unread?: readonly UnreadKind[];
+  /** What is amiss though everything is read. */
+  readonly problems?: readonly string[];
 }
 
 export interface ConnectedAgent {
@@ -47,7 +59,7 @@ export function planeStatus({
   discovery,
   writing,
 }: PlaneParts): ControlPlaneStatus {
-  const { name, isSynced, rejected, error } = source.status;
+  const { rejected } = source.status;
   return {
     role: 'control-plane',
     version,
@@ -55,13 +67,23 @@ export function planeStatus({
     startedAt: new Date(performance.timeOrigin).toISOString(),
     ready: readiness.ready,
     pending: readiness.pending,
-    source: { name, isSynced, ...(error === undefined ? {} : { error }) },
+    source: sourceSummary(source.status),
     objects: translation.objects.size,
     rejected: rejected.length + translation.problems.length,
     conflicts: translation.objects.shared.size + translation.conflicts.length,
     mesh: translation.resourceCounts,
     agents: discovery.agents().map(connectedAgent),
     ...(writing === undefined ? {} : { writer: writerOf(writing) }),
+  };
+}
+
+function sourceSummary({ name, isSynced, error, unread, problems }: SourceStatus): SourceSummary {
+  return {
+    name,
+    isSynced,
+    ...(error === undefined ? {} : { error }),
+    ...(unread === undefined || unread.length === 0 ? {} : { unread }),
+    ...(problems === undefined || problems.length === 0 ? {} : { problems }),
   };
 }
 
@@ -85,7 +107,7 @@ export function planeDump(parts: PlaneParts): ConfigDump {
   return new ConfigDump()
     .section('workloads', () => dumpWorkloads(publisher.snapshot))
     .section('services', () => dumpServices(publisher.snapshot))
-    .section('policies', () => dumpPolicies(publisher.snapshot))
+    .section('policies', () => withPlaceholders(dumpPolicies(publisher.snapshot), placeholdersOf(parts)))
     .section('source', () => source.status)
     .section('kinds', () =>
       'kinds' in source ? Object.fromEntries(source.kinds as Iterable<[string, unknown]>) : {},
@@ -109,6 +131,11 @@ export function planeDump(parts: PlaneParts): ConfigDump {
     .section('authority', () => parts.authority.status())
     .section('config', () => dumpConfig(parts))
     .section('version', () => ({ version, node: process.versions.node }));
+}
+
+function placeholdersOf({ source }: PlaneParts): ReadonlySet<ObjectId> {
+  const { rejected } = source.status;
+  return new Set(rejected.flatMap(({ id, inForce }) => (inForce === 'placeholder' ? (id ?? []) : [])));
 }
 
 /** Every pod: whether it is to be in the mesh, why or why not, whether its agent holds it, and a sentence about that. */

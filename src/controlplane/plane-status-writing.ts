@@ -4,20 +4,26 @@ import { hostname } from 'node:os';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ApiClient } from '../source/api-server/api-client.ts';
-import { ConditionWriter } from '../source/api-server/condition-writer.ts';
+import { type ConditionKind, ConditionWriter } from '../source/api-server/condition-writer.ts';
 import { LeaderElection } from '../source/api-server/leader-election.ts';
-import type { RejectedObject } from '../source/object-source.ts';
-import type { ClusterView } from '../source/translate/view.ts';
+import type { ObjectId, RejectedObject } from '../source/object-source.ts';
+import type { LookKey } from './looks.ts';
+import type { ObjectStore } from './object-store.ts';
 import type { MeshParts, PlaneScope } from './plane-parts.ts';
-import { statusWishes, writtenKinds } from './status-conditions.ts';
+import { writtenKinds } from './status-conditions.ts';
+import { StatusWishes } from './status-wishes.ts';
 
 /** Nobody waits for a status; a burst of changes is looked at once. */
 const settleMs = 500;
 
 export interface StatusWritingOptions {
   readonly api: ApiClient;
-  readonly view: ClusterView;
+  readonly objects: ObjectStore;
   readonly rejected: () => readonly RejectedObject[];
+  /** The version under which the server serves a kind. */
+  readonly versionOf?: (kind: ConditionKind) => string | undefined;
+  /** What else the one that leads does, until `signal` fires. */
+  readonly alsoLead?: (signal: AbortSignal) => Promise<void>;
   readonly leaseNamespace: string;
   readonly leaseMs?: number;
   /** Default: of the machine, that is the pod, and something that a restart changes. */
@@ -28,14 +34,16 @@ export interface StatusWritingOptions {
 export class StatusWriting implements Closeable {
   readonly #options: StatusWritingOptions;
   readonly #writer: ConditionWriter;
+  readonly #wishes: StatusWishes;
   readonly #election: LeaderElection;
   #term: { readonly signal: AbortSignal; readonly ended: Promise<void> } | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: StatusWritingOptions) {
-    const { api, leaseNamespace, leaseMs, logger } = options;
+    const { api, leaseNamespace, leaseMs, logger, objects, rejected, versionOf } = options;
     this.#options = options;
-    this.#writer = new ConditionWriter(api, { logger });
+    this.#wishes = new StatusWishes(objects, rejected);
+    this.#writer = new ConditionWriter(api, { logger, ...(versionOf === undefined ? {} : { versionOf }) });
     this.#election = new LeaderElection(api, {
       namespace: leaseNamespace,
       name: 'hadal-control-plane',
@@ -64,12 +72,18 @@ export class StatusWriting implements Closeable {
     this.#election.start();
   }
 
-  onChange(): void {
+  /** Looks that see something else now. */
+  onChange(touched: ReadonlySet<LookKey>): void {
     if (!this.isLeader) return;
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      if (this.isLeader) this.#refresh();
-    }, settleMs);
+    this.#wishes.changed(touched);
+    this.#soon();
+  }
+
+  /** Objects that are bad now, or bad in another way, or no longer. */
+  onVerdict(ids: readonly ObjectId[]): void {
+    if (!this.isLeader) return;
+    this.#wishes.judged(ids);
+    this.#soon();
   }
 
   async close(): Promise<void> {
@@ -78,37 +92,43 @@ export class StatusWriting implements Closeable {
     await this.#term?.ended;
   }
 
+  #soon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      if (this.isLeader) this.#refresh();
+    }, settleMs);
+  }
+
   #lead(signal: AbortSignal): void {
+    // Changes of the time without a lead were not followed.
+    this.#wishes.begin();
     this.#refresh();
     const before = this.#term?.ended ?? Promise.resolve();
-    this.#term = { signal, ended: before.then(() => this.#writer.run(signal, writtenKinds)) };
+    const lead = async () => {
+      await Promise.all([this.#writer.run(signal, writtenKinds), this.#options.alsoLead?.(signal)]);
+    };
+    this.#term = { signal, ended: before.then(lead) };
   }
 
   #refresh(): void {
-    const { view, rejected } = this.#options;
-    const wishes = statusWishes(view, rejected());
-    const wished = new Set(wishes.map(({ target }) => keyOf(target)));
-    for (const { target, conditions } of wishes) this.#writer.set(target, conditions);
-    // Where nothing is to be said any more, what was said goes.
-    for (const target of this.#writer.targets()) if (!wished.has(keyOf(target))) this.#writer.set(target, []);
+    for (const { target, conditions, generation } of this.#wishes.take())
+      this.#writer.set(target, conditions, generation);
   }
 }
 
 /** Undefined for a directory: nobody reads a status there. */
 export function prepareStatusWriting(parts: PlaneScope & MeshParts): StatusWriting | undefined {
-  const { api, config, lifecycle, logs, source, translation } = parts;
+  const { api, config, lastGood, lifecycle, logs, source, translation } = parts;
   if (api === undefined) return undefined;
   const writing = new StatusWriting({
     api,
-    view: translation.objects.view(() => {}),
+    objects: translation.objects,
     rejected: () => source.status.rejected,
+    versionOf: (kind) => source.kinds?.get(kind)?.version,
+    alsoLead: async (signal) => lastGood?.run(signal),
     leaseNamespace: config.leaseNamespace,
     leaseMs: config.leaseDurationMs,
     logger: logs.scope('status'),
   });
   return lifecycle.own('status of objects', writing);
-}
-
-function keyOf({ kind, namespace, name }: { kind: string; namespace: string; name: string }): string {
-  return `${kind}/${namespace}/${name}`;
 }

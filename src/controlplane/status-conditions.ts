@@ -1,15 +1,17 @@
 /** What became of each object, as its status should say: pure, from the objects alone. Names and reasons are those that tools know. */
 import type { ConditionKind, StatusCondition, StatusTarget } from '../source/api-server/condition-writer.ts';
-import type { ObjectKinds } from '../source/kubernetes/objects.ts';
-import type { RejectedObject } from '../source/object-source.ts';
+import { type ObjectKinds, securityKinds } from '../source/kubernetes/objects.ts';
+import type { InForce, RejectedObject } from '../source/object-source.ts';
 import { policyConditions } from '../source/translate/policy-conditions.ts';
 import { peerAuthenticationWarnings } from '../source/translate/policy-warnings.ts';
 import type { ClusterView } from '../source/translate/view.ts';
 import { type BindingOutcome, bindWaypoint } from '../source/translate/waypoint.ts';
 
 export interface StatusWish {
-  readonly target: StatusTarget;
+  readonly target: StatusTarget & { readonly kind: WrittenKind };
   readonly conditions: readonly StatusCondition[];
+  /** Of the version that was weighed. */
+  readonly generation?: number;
 }
 
 /** Kinds whose status is written today; a waypoint's Gateway is the business of who runs it. */
@@ -20,38 +22,34 @@ export const writtenKinds = [
   'ServiceEntry',
 ] as const satisfies readonly ConditionKind[];
 
-/** Of every object that there is something to say about. */
-export function statusWishes(view: ClusterView, rejected: readonly RejectedObject[]): StatusWish[] {
-  const wishes = new Map<string, StatusWish>();
-  const wish = (
-    kind: ConditionKind,
-    namespace: string,
-    name: string,
-    conditions: readonly StatusCondition[],
-  ) => {
-    if (conditions.length > 0)
-      wishes.set(`${kind}/${namespace}/${name}`, { target: { kind, namespace, name }, conditions });
-  };
-  for (const { metadata } of view.list('Namespace', '')) {
-    const namespace = metadata.name;
-    for (const object of view.list('AuthorizationPolicy', namespace))
-      wish(object.kind, namespace, object.metadata.name, ofPolicy(object, view));
-    for (const object of view.list('PeerAuthentication', namespace))
-      wish(object.kind, namespace, object.metadata.name, [ofPeerAuthentication(object, view)]);
-    for (const object of view.list('Service', namespace))
-      wish(object.kind, namespace, object.metadata.name, ofBinding(object, view));
-    for (const object of view.list('ServiceEntry', namespace))
-      wish(object.kind, namespace, object.metadata.name, ofBinding(object, view));
-  }
-  for (const one of rejected) {
-    const [, kind, namespace, name] = policyId.exec(one.id ?? '') ?? [];
-    if (kind === undefined || namespace === undefined || name === undefined) continue;
-    wish(kind as ConditionKind, namespace, name, [ofRejected(one)]);
-  }
-  return [...wishes.values()];
+export type WrittenKind = (typeof writtenKinds)[number];
+
+/** Pure, from the objects alone; without conditions where nothing is to be said. */
+export function statusOf(
+  target: StatusWish['target'],
+  view: ClusterView,
+  rejected: readonly RejectedObject[],
+): StatusWish {
+  const { kind, namespace, name } = target;
+  if (rejected.length > 0 && securityKinds.has(kind))
+    return { target, conditions: [ofRejected(rejected)], ...counted(rejected[0]?.generation) };
+  const object = view.get(kind, namespace, name);
+  if (object === undefined) return { target, conditions: [] };
+  return { target, conditions: conditionsOf(object, view), ...counted(object.metadata.generation) };
 }
 
-const policyId = /\/(AuthorizationPolicy|PeerAuthentication)\/([^/]+)\/([^/]+)$/;
+function conditionsOf(object: ObjectKinds[WrittenKind], view: ClusterView): readonly StatusCondition[] {
+  switch (object.kind) {
+    case 'AuthorizationPolicy':
+      return ofPolicy(object, view);
+    case 'PeerAuthentication':
+      return [ofPeerAuthentication(object, view)];
+    default:
+      return ofBinding(object, view);
+  }
+}
+
+const counted = (generation: number | undefined) => (generation === undefined ? {} : { generation });
 
 /** A status has one condition of a type: with several of them, what is amiss is what is told. */
 function ofPolicy(policy: ObjectKinds['AuthorizationPolicy'], view: ClusterView): StatusCondition[] {
@@ -101,12 +99,15 @@ const withoutWarning: Readonly<Record<BindingOutcome, string>> = {
   UnsupportedTrafficType: 'waypoint % does not take the traffic of services',
 };
 
-function ofRejected({ field, reason }: RejectedObject): StatusCondition {
-  const what = field === '' ? reason : `${field} ${reason}`;
-  return {
-    type: 'ZtunnelAccepted',
-    isTrue: false,
-    reason: 'Invalid',
-    message: `${what}; the last good version, if there was one, stays in force`,
-  };
+function ofRejected(all: readonly RejectedObject[]): StatusCondition {
+  const what = all.map(({ field, reason }) => (field === '' ? reason : `${field} ${reason}`)).join('; ');
+  const effect = effects[all[0]?.inForce ?? 'last good version'];
+  return { type: 'ZtunnelAccepted', isTrue: false, reason: 'Invalid', message: `${what}${effect}` };
 }
+
+const effects: Readonly<Record<InForce, string>> = {
+  'last good version': '; the last good version stays in force',
+  nothing: '; it was never good, so nothing of it is in force',
+  // The reason says it.
+  placeholder: '',
+};

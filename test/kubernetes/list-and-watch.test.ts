@@ -147,6 +147,9 @@ describeWithApiServer('the Kubernetes source', (world) => {
     await follower.started;
     expect(follower.source.kinds.get('PeerAuthentication')?.state).toEqual({ name: 'absent' });
     expect(follower.source.status.error).toBeUndefined();
+    expect(follower.source.status.unread).toEqual([
+      { kind: 'PeerAuthentication', reason: expect.stringContaining('is not served by the cluster') },
+    ]);
 
     await installCustomResources(world, name);
     await create(world.admin, {
@@ -156,6 +159,7 @@ describeWithApiServer('the Kubernetes source', (world) => {
       spec: { mtls: { mode: 'STRICT' } },
     });
     await eventually(() => follower.names().includes('strict'), 'the new kind is read');
+    expect(follower.source.status.unread).toEqual([]);
     await uninstallCustomResource(world, name);
     await eventually(() => !follower.names().includes('strict'), 'its objects are gone with it');
     await eventually(

@@ -1,6 +1,7 @@
 /** Rights that are missing: the source says which, and goes on as soon as it has them. */
 import { afterEach, expect, it } from 'vitest';
 import { accountWith } from './accounts.ts';
+import { installCustomResources } from './custom-resources.ts';
 import { type Follower, follow } from './follower.ts';
 import { create, describeWithApiServer, eventually, newNamespace, service } from './world.ts';
 
@@ -51,6 +52,32 @@ describeWithApiServer('a source without a right', (world) => {
     await follower.started;
     await eventually(() => follower.source.status.error !== undefined, 'the missing right is told');
     expect(follower.source.status.error).toContain('add the verb "watch" for the resource "services"');
+  });
+
+  it('names kinds of policies that it may not read, and waits: without them the rest would be too open', async () => {
+    await installCustomResources(world, 'authorizationpolicies.security.istio.io');
+    const namespace = await newNamespace(world.admin);
+    const rules = [{ apiGroups: [''], resources: ['services'], verbs: read }];
+    const account = await accountWith(world.admin, namespace, rules);
+    const kinds = ['Service', 'AuthorizationPolicy'] as const;
+    const follower = follow(world.machines, { kinds, token: account.token });
+    open.push(follower);
+    await eventually(() => follower.source.status.unread?.length === 1, 'the missing right is told');
+    expect(follower.source.status).toMatchObject({
+      isSynced: false,
+      unread: [
+        {
+          kind: 'AuthorizationPolicy',
+          reason: expect.stringContaining('add the verb "list" for the resource "authorizationpolicies"'),
+        },
+      ],
+    });
+    await account.setRules([
+      ...rules,
+      { apiGroups: ['security.istio.io'], resources: ['authorizationpolicies'], verbs: read },
+    ]);
+    await follower.started;
+    expect(follower.source.status.unread).toEqual([]);
   });
 
   it('says that a token is not valid', async () => {

@@ -4,12 +4,13 @@ import type { BackoffOptions } from '../../base/backoff.ts';
 import { HadalError } from '../../base/errors.ts';
 import { type Logger, silentLogger } from '../../base/logger.ts';
 import type { Generation } from '../../xds/generation.ts';
-import { meshKinds, type ObjectKind } from '../kubernetes/objects.ts';
-import type { ObjectChange, ObjectSource, SourceStatus } from '../object-source.ts';
+import { meshKinds, type ObjectKind, securityKinds } from '../kubernetes/objects.ts';
+import type { ObjectChange, ObjectId, ObjectSource, SourceStatus, UnreadKind } from '../object-source.ts';
 import type { ApiClient } from './api-client.ts';
 import { ApiError } from './api-error.ts';
 import type { KindReport } from './kind-report.ts';
 import { type KindSelector, KindWatch, type KindWatchSettings } from './kind-watch.ts';
+import type { LastGoodConfigMap } from './last-good-config-map.ts';
 import { isEmptyChange, mergeChanges } from './object-ledger.ts';
 import { apiResources } from './resources.ts';
 
@@ -27,6 +28,8 @@ export interface ApiServerSourceOptions {
   /** After failures. Default 500 ms doubled up to 30 s, half of it left to chance. */
   readonly backoff?: BackoffOptions;
   readonly logger?: Logger;
+  /** What replicas tell each other of objects that are bad. Default: nothing, as for a reader that judges nothing. */
+  readonly lastGood?: LastGoodConfigMap;
   /** Whose resource versions these are: replicas that read one cluster say the same. Default `kubernetes`. */
   readonly lineage?: string;
 }
@@ -43,17 +46,20 @@ export function createApiServerSource(api: ApiClient, options: ApiServerSourceOp
 class KubernetesSource implements ApiServerSource {
   readonly #api: ApiClient;
   readonly #lineage: string;
+  readonly #lastGood: LastGoodConfigMap | undefined;
   readonly #watches = new Map<ObjectKind, KindWatch>();
   readonly #closing = new AbortController();
   /** What came before everything was read once. */
   #early: ObjectChange[] | undefined = [];
   #onChange: ((change: ObjectChange) => void) | undefined;
+  #onVerdict: (ids: readonly ObjectId[]) => void = () => {};
   #synced = Promise.withResolvers<void>();
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(api: ApiClient, options: ApiServerSourceOptions) {
     this.#api = api;
     this.#lineage = options.lineage ?? 'kubernetes';
+    this.#lastGood = options.lastGood;
     const settings: KindWatchSettings = {
       pageSize: options.pageSize ?? 500,
       watchMs: options.watchMs ?? 600_000,
@@ -61,27 +67,31 @@ class KubernetesSource implements ApiServerSource {
       backoff: { initialMs: 500, maxMs: 30_000, ...options.backoff },
     };
     for (const kind of options.kinds ?? meshKinds()) {
-      const watch = new KindWatch(api, {
+      const watch: KindWatch = new KindWatch(api, {
         kind,
         resource: apiResources[kind],
         selector: options.selectors?.[kind] ?? {},
         settings,
         logger: options.logger ?? silentLogger,
-        onChange: (change) => this.#take(change),
+        onChange: (change) => this.#take(change, watch),
       });
       this.#watches.set(kind, watch);
     }
   }
 
-  async start(onChange: (change: ObjectChange) => void): Promise<void> {
+  async start(
+    onChange: (change: ObjectChange) => void,
+    onVerdict: (ids: readonly ObjectId[]) => void = () => {},
+  ): Promise<void> {
     if (this.#onChange !== undefined) throw new HadalError('ERR_INTERNAL', 'this source was started before');
     this.#onChange = onChange;
+    this.#onVerdict = onVerdict;
     const { signal } = this.#closing;
     signal.addEventListener('abort', () =>
       this.#synced.reject(abortedError(signal, 'the first read of the Kubernetes API')),
     );
     this.#synced.promise.catch(() => {});
-    this.#running = Promise.all([...this.#watches.values()].map((watch) => watch.run(signal)));
+    this.#running = this.#run(signal);
     await this.#synced.promise;
   }
 
@@ -92,6 +102,8 @@ class KubernetesSource implements ApiServerSource {
       isSynced: this.#early === undefined,
       rejected: watches.flatMap((watch) => watch.rejected),
       error: this.#error(),
+      unread: this.#unread(),
+      problems: this.#lastGood?.problem === undefined ? [] : [this.#lastGood.problem],
       ...this.#generation(),
     };
   }
@@ -116,7 +128,27 @@ class KubernetesSource implements ApiServerSource {
     return positions.size === 0 ? {} : { generation: { lineage: this.#lineage, positions } };
   }
 
-  #take(change: ObjectChange): void {
+  /** What others knew comes first: an object that is bad is judged by it. */
+  async #run(signal: AbortSignal): Promise<void> {
+    const watches = [...this.#watches.values()];
+    const record = await this.#lastGood?.load(signal).catch(() => undefined);
+    for (const watch of watches) watch.remember(record?.objects ?? []);
+    const following = this.#lastGood?.follow(({ objects }) => {
+      for (const watch of watches) watch.remember(objects);
+    }, signal);
+    await Promise.all([following, ...watches.map((watch) => watch.run(signal))]);
+  }
+
+  #take(change: ObjectChange, watch: KindWatch): void {
+    const verdicts = watch.takeVerdicts();
+    if (verdicts.length > 0) this.#onVerdict(verdicts);
+    const wasSynced = this.#early === undefined;
+    this.#hand(change);
+    // Once at the start: what was kept of objects that are good by now is not to be kept.
+    if (this.#early === undefined && (!wasSynced || verdicts.length > 0)) this.#keep();
+  }
+
+  #hand(change: ObjectChange): void {
     if (this.#early === undefined) {
       if (!isEmptyChange(change)) this.#onChange?.(change);
       return;
@@ -127,6 +159,18 @@ class KubernetesSource implements ApiServerSource {
     this.#early = undefined;
     this.#onChange?.(first);
     this.#synced.resolve();
+  }
+
+  #keep(): void {
+    const objects = [...this.#watches.values()].flatMap(({ lastGood }) => lastGood);
+    void this.#lastGood?.save({ objects, files: [] });
+  }
+
+  /** Kinds that say who may connect. */
+  #unread(): UnreadKind[] {
+    return [...this.#watches].flatMap(([kind, { unread }]) =>
+      unread === undefined || !securityKinds.has(kind) ? [] : { kind, reason: unread },
+    );
   }
 
   /** One sentence for one cause, however many kinds it holds up. */

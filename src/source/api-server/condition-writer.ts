@@ -25,6 +25,8 @@ export interface StatusTarget {
 export interface ConditionWriterOptions {
   readonly logger: Logger;
   readonly perSecond?: number;
+  /** The version under which the server serves a kind. Default: the newest that is understood. */
+  readonly versionOf?: (kind: ConditionKind) => string | undefined;
 }
 
 interface StoredCondition {
@@ -58,16 +60,23 @@ const conflictAttempts = 5;
 interface Wish {
   readonly target: StatusTarget;
   readonly conditions: readonly StatusCondition[];
+  /** Of the version that was weighed. */
+  readonly generation?: number | undefined;
 }
 
 export class ConditionWriter {
   readonly #api: ApiClient;
   readonly #wishes = new Map<string, Wish>();
   readonly #queue: WriteQueue;
+  readonly #versionOf: (kind: ConditionKind) => string | undefined;
   #writes = 0;
 
-  constructor(api: ApiClient, { logger, perSecond = 20 }: ConditionWriterOptions) {
+  constructor(
+    api: ApiClient,
+    { logger, perSecond = 20, versionOf = () => undefined }: ConditionWriterOptions,
+  ) {
     this.#api = api;
+    this.#versionOf = versionOf;
     this.#queue = new WriteQueue({ write: (key, signal) => this.#write(key, signal), perSecond, logger });
   }
 
@@ -81,11 +90,17 @@ export class ConditionWriter {
     return this.#queue.length;
   }
 
-  set(target: StatusTarget, conditions: readonly StatusCondition[]): void {
+  /** `generation`: of the version of the object that they are about. */
+  set(target: StatusTarget, conditions: readonly StatusCondition[], generation?: number): void {
     const key = keyOf(target);
     const known = this.#wishes.get(key);
-    if (known !== undefined && JSON.stringify(known.conditions) === JSON.stringify(conditions)) return;
-    this.#wishes.set(key, { target, conditions });
+    const isSame =
+      known !== undefined &&
+      known.generation === generation &&
+      JSON.stringify(known.conditions) === JSON.stringify(conditions);
+    // Where nothing is to be said and nothing was, there is nothing to look at.
+    if (isSame || (known === undefined && conditions.length === 0)) return;
+    this.#wishes.set(key, { target, conditions, generation });
     this.#queue.add(key);
   }
 
@@ -116,7 +131,7 @@ export class ConditionWriter {
   async #compareAll(kind: ConditionKind, signal: AbortSignal): Promise<void> {
     const owned: readonly string[] = ownedConditions[kind];
     await listPages(this.#api, {
-      path: resourcePath(apiResourceOf(kind)),
+      path: this.#path({ kind, namespace: '', name: undefined }),
       pageSize: 500,
       signal,
       onRestart: () => {},
@@ -157,21 +172,29 @@ export class ConditionWriter {
   }
 
   async #compare(wish: Wish, signal: AbortSignal): Promise<void> {
-    const { kind, namespace, name } = wish.target;
-    const resource = apiResourceOf(kind);
-    const stored = await this.#api.request<StoredObject>({
-      path: resourcePath(resource, { namespace, name }),
-      signal,
-    });
+    const stored = await this.#api.request<StoredObject>({ path: this.#path(wish.target), signal });
     const conditions = mergedConditions(stored, wish, new Date());
     if (conditions === undefined) return;
     this.#writes += 1;
     await this.#api.request({
       method: 'PATCH',
-      path: resourcePath(resource, { namespace, name, subresource: 'status' }),
+      path: this.#path(wish.target, 'status'),
       // With its resource version: what somebody else wrote since the look is not written over.
       body: { metadata: { resourceVersion: stored.metadata.resourceVersion }, status: { conditions } },
       signal,
+    });
+  }
+
+  #path(
+    { kind, namespace, name }: Omit<StatusTarget, 'name'> & { readonly name: string | undefined },
+    subresource?: string,
+  ): string {
+    const version = this.#versionOf(kind);
+    return resourcePath(apiResourceOf(kind), {
+      namespace,
+      ...(version === undefined ? {} : { version }),
+      ...(name === undefined ? {} : { name }),
+      ...(subresource === undefined ? {} : { subresource }),
     });
   }
 }
@@ -179,7 +202,7 @@ export class ConditionWriter {
 /** Undefined when what is stored says it already. */
 export function mergedConditions(
   { metadata, status }: StoredObject,
-  { target, conditions }: Wish,
+  { target, conditions, generation = metadata.generation }: Wish,
   now: Date,
 ): readonly StoredCondition[] | undefined {
   const owned: readonly string[] = ownedConditions[target.kind];
@@ -196,7 +219,7 @@ export function mergedConditions(
       message,
       lastTransitionTime:
         same && old.lastTransitionTime !== undefined ? old.lastTransitionTime : seconds(now),
-      ...(metadata.generation === undefined ? {} : { observedGeneration: metadata.generation }),
+      ...(generation === undefined ? {} : { observedGeneration: generation }),
     };
   });
   const before = stored.filter(({ type }) => owned.includes(type));

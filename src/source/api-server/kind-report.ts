@@ -16,4 +16,6 @@ export interface KindReport {
   readonly resourceVersion: string | undefined;
   /** How often it was read as a whole. */
   readonly lists: number;
+  /** Of its API, as the server serves it: `v1`. */
+  readonly version: string;
 }

@@ -7,7 +7,8 @@ import { sleep } from '../../base/abort.ts';
 import { Backoff, type BackoffOptions } from '../../base/backoff.ts';
 import { HadalError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { ObjectKind } from '../kubernetes/objects.ts';
+import { type ObjectKind, securityKinds } from '../kubernetes/objects.ts';
+import type { LastGood } from '../last-good.ts';
 import type { ObjectChange } from '../object-source.ts';
 import type { ApiClient } from './api-client.ts';
 import { ApiError, isApiError } from './api-error.ts';
@@ -40,13 +41,16 @@ export interface KindWatchOptions {
   readonly selector: KindSelector;
   readonly settings: KindWatchSettings;
   readonly logger: Logger;
-  /** The first call is the first whole list. */
+  /** The first call is the first whole list; empty when something was heard that changes nothing that is in force. */
   readonly onChange: (change: ObjectChange) => void;
 }
 
 /** A watch that ends earlier than this, with nothing told, was no watch. */
 const shortWatchMs = 1_000;
-/** A kind with objects is only believed gone when it stays so: a server that starts may not know its custom resources yet. */
+/**
+ * A kind with objects is only believed gone when it stays so, and one that says who may connect only believed absent: a server
+ * that starts may not know its custom resources yet, and one that is being established is not served yet.
+ */
 const goneAfterAnswers = 3;
 
 export class KindWatch {
@@ -60,6 +64,7 @@ export class KindWatch {
   /** Where to watch on; undefined when only a list can tell. */
   #resourceVersion: string | undefined;
   #notServed = 0;
+  #unread: string | undefined;
   #lists = 0;
   #toldRejected: ReadonlySet<string> = new Set();
 
@@ -77,6 +82,7 @@ export class KindWatch {
       objects: this.#ledger.size,
       resourceVersion: this.#resourceVersion,
       lists: this.#lists,
+      version: this.#version,
     };
   }
 
@@ -85,8 +91,27 @@ export class KindWatch {
     return this.#isSynced;
   }
 
+  /** Why nothing newer of it can be known, where that is not for the server to mend. */
+  get unread(): string | undefined {
+    return this.#unread;
+  }
+
   get rejected() {
     return this.#ledger.rejected;
+  }
+
+  get lastGood() {
+    return this.#ledger.lastGood;
+  }
+
+  takeVerdicts() {
+    return this.#ledger.takeVerdicts();
+  }
+
+  /** What others know of objects that are bad. */
+  remember(record: readonly LastGood[]): void {
+    const change = this.#ledger.remember(record);
+    if (this.#isSynced) this.#tell(change);
   }
 
   /** Until `signal` fires; never rejects. */
@@ -132,6 +157,7 @@ export class KindWatch {
     });
     this.#lists += 1;
     this.#notServed = 0;
+    this.#unread = undefined;
     this.#tell(list.finish());
     return resourceVersion;
   }
@@ -152,6 +178,7 @@ export class KindWatch {
       },
       signal,
       onOpen: () => {
+        this.#unread = undefined;
         this.#state = { name: 'watching' };
       },
     });
@@ -159,8 +186,7 @@ export class KindWatch {
       heard = true;
       const change = this.#ledger.apply(batch, this.#apiVersion);
       this.#resourceVersion = batch.at(-1)?.object.metadata?.resourceVersion ?? this.#resourceVersion;
-      if (change.upserts.length + change.removals.length > 0) this.#tell(change);
-      else this.#logRejected();
+      this.#tell(change);
     }
     return heard;
   }
@@ -175,14 +201,11 @@ export class KindWatch {
   #logRejected(): void {
     const rejected = this.#ledger.rejected;
     const told = new Set<string>();
-    for (const { id, origin, field, reason } of rejected) {
-      const version = `${id} ${origin} ${field}`;
+    for (const { id, origin, field, reason, inForce } of rejected) {
+      const version = `${id} ${origin} ${field} ${inForce}`;
       told.add(version);
       if (this.#toldRejected.has(version)) continue;
-      this.#options.logger.warn(
-        { object: id, origin, field, reason },
-        'an object is rejected; its last good version stays',
-      );
+      this.#options.logger.warn({ object: id, origin, field, reason, inForce }, 'an object is rejected');
     }
     this.#toldRejected = told;
   }
@@ -198,6 +221,9 @@ export class KindWatch {
       return isFirst ? 0 : pauseMs;
     }
     if (isApiError(error, 404)) return this.#notFound(error);
+    // Answers that it is not served count in a row only: a server that was away begins anew.
+    this.#notServed = 0;
+    if (isApiError(error, 403)) this.#unread = error.message;
     const { kind, logger } = this.#options;
     if (this.#state.name !== 'waiting')
       logger.warn({ kind, error }, 'the Kubernetes API does not answer as it should');
@@ -214,13 +240,16 @@ export class KindWatch {
     this.#version = next ?? versions[0];
     if (next !== undefined) return 0;
     this.#notServed += 1;
-    if (!resource.isOptional || (this.#ledger.size > 0 && this.#notServed < goneAfterAnswers)) {
+    const isMissed = this.#ledger.size > 0 || securityKinds.has(kind);
+    const enough = isMissed ? goneAfterAnswers : 1;
+    if (!resource.isOptional || this.#notServed < enough) {
       this.#state = { name: 'waiting', error };
       return this.#backoff.next();
     }
-    if (this.#state.name !== 'absent')
+    if (this.#notServed === enough)
       logger.info({ kind }, 'the cluster does not serve this kind; it is looked for again');
     this.#state = { name: 'absent' };
+    this.#unread = `is not served by the cluster, so no object of it is in force; install the custom resource ${resource.plural}.${resource.group} if it is meant to be`;
     if (!this.#isSynced || this.#ledger.size > 0) this.#tell(this.#ledger.clear());
     return settings.absentMs * (0.5 + Math.random() / 2);
   }

@@ -55,7 +55,7 @@ export class WriteQueue {
       }
       const pauseMs = pending.notBefore - performance.now();
       if (pauseMs > 0) {
-        await Promise.race([sleep(pauseMs, signal).catch(() => {}), this.#idle(signal)]);
+        await this.#idle(signal, pauseMs);
         continue;
       }
       await this.#write(key, pending, signal);
@@ -89,13 +89,16 @@ export class WriteQueue {
     }
   }
 
-  /** Until there is a new wish, or writing ends. */
-  async #idle(signal: AbortSignal): Promise<void> {
+  /** Until there is a new wish, writing ends, or the time is up; nothing of it is left behind. */
+  async #idle(signal: AbortSignal, forMs?: number): Promise<void> {
+    if (signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const wake = () => resolve();
+    const timer = forMs === undefined ? undefined : setTimeout(wake, forMs);
     this.#wake = wake;
     signal.addEventListener('abort', wake, { once: true });
     await promise;
+    clearTimeout(timer);
     signal.removeEventListener('abort', wake);
   }
 }

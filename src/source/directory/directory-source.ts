@@ -1,15 +1,19 @@
 /** A directory of manifests as a source of objects: watched, and of its files only those read again whose stat changed. */
 import { type FSWatcher, watch } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { abortedError } from '../../base/abort.ts';
 import { HadalError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { ObjectChange, ObjectSource, SourceStatus } from '../object-source.ts';
+import type { LastGoodObjects } from '../last-good.ts';
+import type { ObjectChange, ObjectId, ObjectSource, RejectedObject, SourceStatus } from '../object-source.ts';
 import { ManifestFiles } from './manifest-files.ts';
 
 export interface DirectorySourceOptions {
   readonly directory: string;
   readonly logger: Logger;
+  /** What the process before this one knew of objects that are bad. Default: nothing, and nothing is kept. */
+  readonly lastGood?: LastGoodObjects;
   /** How often the directory itself is looked at, and after which time all of its files are. Defaults 1,000 and 15,000. */
   readonly lookMs?: number;
   readonly sweepMs?: number;
@@ -25,12 +29,14 @@ const longestMs = 200;
 const together = 32;
 
 export class DirectorySource implements ObjectSource {
-  readonly #options: Required<DirectorySourceOptions>;
-  readonly #files = new ManifestFiles();
+  readonly #options: Required<Omit<DirectorySourceOptions, 'lastGood'>>;
+  readonly #lastGood: LastGoodObjects | undefined;
+  #files = new ManifestFiles();
   /** What a file looked like when it was read. */
   readonly #seen = new Map<string, string>();
   readonly #waiting = new Set<string>();
   #onChange: (change: ObjectChange) => void = () => {};
+  #onVerdict: (ids: readonly ObjectId[]) => void = () => {};
   #watcher: FSWatcher | undefined;
   /** Device and inode of the directory that is watched. */
   #watched: string | undefined;
@@ -41,13 +47,15 @@ export class DirectorySource implements ObjectSource {
   #sweptAt = 0;
   #work: Promise<void> = Promise.resolve();
   #isSynced = false;
-  #isClosed = false;
+  readonly #synced = Promise.withResolvers<void>();
+  readonly #closing = new AbortController();
   #error: string | undefined;
   #toldRejected = new Set<string>();
   #read = 0;
 
-  constructor(options: DirectorySourceOptions) {
+  constructor({ lastGood, ...options }: DirectorySourceOptions) {
     this.#options = { lookMs: 1_000, sweepMs: 15_000, ...options };
+    this.#lastGood = lastGood;
   }
 
   /** Files read since the start. */
@@ -61,12 +69,23 @@ export class DirectorySource implements ObjectSource {
       isSynced: this.#isSynced,
       rejected: this.#files.rejected,
       error: this.#error,
+      problems: this.#lastGood?.problem === undefined ? [] : [this.#lastGood.problem],
     };
   }
 
-  async start(onChange: (change: ObjectChange) => void): Promise<void> {
+  /** Waits while a file cannot be read of which nobody knows what it held: the rest must not be taken for the whole. */
+  async start(
+    onChange: (change: ObjectChange) => void,
+    onVerdict: (ids: readonly ObjectId[]) => void = () => {},
+  ): Promise<void> {
     const { directory, lookMs } = this.#options;
+    const { signal } = this.#closing;
     this.#onChange = onChange;
+    this.#onVerdict = onVerdict;
+    this.#synced.promise.catch(() => {});
+    signal.addEventListener('abort', () => this.#synced.reject(abortedError(signal, `reading ${directory}`)));
+    const record = await this.#lastGood?.load(signal);
+    this.#files = new ManifestFiles(record);
     await this.#run(() => this.#lookAtDirectory());
     if (this.#watched === undefined) {
       throw new HadalError(
@@ -76,10 +95,11 @@ export class DirectorySource implements ObjectSource {
     }
     this.#look = setInterval(() => void this.#run(() => this.#lookAtDirectory()), lookMs);
     this.#look.unref();
+    await this.#synced.promise;
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#closing.abort(new Error('the source is closed'));
     clearTimeout(this.#timer);
     clearInterval(this.#look);
     this.#watcher?.close();
@@ -89,7 +109,7 @@ export class DirectorySource implements ObjectSource {
   /** One thing at a time; what fails is told and tried again at the next look. */
   #run(step: () => Promise<void>): Promise<void> {
     this.#work = this.#work.then(async () => {
-      if (this.#isClosed) return;
+      if (this.#closing.signal.aborted) return;
       try {
         await step();
       } catch (caught) {
@@ -163,7 +183,7 @@ export class DirectorySource implements ObjectSource {
     const names = [...this.#waiting];
     this.#waiting.clear();
     await this.#readFiles(names);
-    this.#tell();
+    await this.#tell();
   }
 
   async #sweep(): Promise<void> {
@@ -172,13 +192,12 @@ export class DirectorySource implements ObjectSource {
     for (const known of this.#files.names) if (!there.has(known)) this.#forget(known);
     await this.#readFiles(names);
     this.#sweptAt = performance.now();
-    this.#error = undefined;
-    this.#isSynced = true;
-    this.#tell();
+    if (this.#files.unknown.length === 0) this.#error = undefined;
+    await this.#tell();
   }
 
   async #readFiles(names: readonly string[]): Promise<void> {
-    for (let at = 0; at < names.length && !this.#isClosed; at += together) {
+    for (let at = 0; at < names.length && !this.#closing.signal.aborted; at += together) {
       await Promise.all(names.slice(at, at + together).map((name) => this.#readFile(name)));
     }
   }
@@ -196,7 +215,8 @@ export class DirectorySource implements ObjectSource {
       this.#files.read(name, text);
     } catch (caught) {
       const error = HadalError.from(caught, 'ERR_SOURCE_DIRECTORY');
-      if (error.systemCode === 'ENOENT') this.#forget(name);
+      // A link to nothing is there, and cannot be read.
+      if (error.systemCode === 'ENOENT' && !(await isThere(path))) this.#forget(name);
       else this.#files.unreadable(name, error.message);
     }
   }
@@ -206,24 +226,40 @@ export class DirectorySource implements ObjectSource {
     this.#files.remove(name);
   }
 
-  #tell(): void {
-    const change = this.#files.take();
+  async #tell(): Promise<void> {
+    const { unknown } = this.#files;
     this.#logRejected();
-    if (change.upserts.length + change.removals.length > 0 && !this.#isClosed) this.#onChange(change);
+    if (unknown.length > 0) {
+      this.#fail(this.#unknownError(unknown));
+      return;
+    }
+    const isFirst = !this.#isSynced;
+    this.#isSynced = true;
+    const change = this.#files.take();
+    // Before anybody is told: whoever starts after a crash must know no less than agents do.
+    await this.#lastGood?.save(this.#files.record);
+    if (change.upserts.length + change.removals.length > 0 && !this.#closing.signal.aborted)
+      this.#onChange(change);
+    if (isFirst) this.#synced.resolve();
+  }
+
+  #unknownError(unknown: readonly RejectedObject[]): HadalError {
+    const files = unknown.map(({ origin, reason }) => `${origin}: ${reason}`).join('; ');
+    return new HadalError(
+      'ERR_SOURCE_DIRECTORY',
+      `what ${this.#options.directory} holds is not known as a whole, so nothing is told and agents keep what they have: ${files}. Correct it, or take the file away, to go on`,
+    );
   }
 
   #logRejected(): void {
     const rejected = this.#files.rejected;
     if (rejected.length === 0 && this.#toldRejected.size === 0) return;
     const now = new Set(rejected.map((each) => JSON.stringify(each)));
-    for (const each of rejected) {
-      if (this.#toldRejected.has(JSON.stringify(each))) continue;
-      this.#options.logger.error(
-        each,
-        'an object is rejected; its last good version, if there was one, stays',
-      );
-    }
+    const fresh = rejected.filter((each) => !this.#toldRejected.has(JSON.stringify(each)));
+    for (const each of fresh) this.#options.logger.error(each, 'an object is rejected');
     this.#toldRejected = now;
+    const ids = fresh.flatMap(({ id }) => id ?? []);
+    if (ids.length > 0) this.#onVerdict(ids);
   }
 
   #fail(error: HadalError): void {
@@ -242,4 +278,11 @@ async function identityOf(directory: string): Promise<string | undefined> {
     if (error.systemCode === 'ENOENT' || error.systemCode === 'ENOTDIR') return undefined;
     throw error;
   }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
 }

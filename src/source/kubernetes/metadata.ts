@@ -28,6 +28,11 @@ export const metadata = z.object({
   name: objectName,
   namespace: labelName.default('default'),
   uid: z.string().default(''),
+  /** How often what is wished for was written, where the API server counts that; manifests have none. */
+  generation: z
+    .number()
+    .nullish()
+    .transform((count) => count ?? undefined),
   labels: texts.default({}),
   annotations: texts.default({}),
   ownerReferences: z.array(ownerReference).default([]),

@@ -116,6 +116,10 @@ export function meshKinds(): ObjectKind[] {
   return readKinds().filter((kind) => kind !== 'ServiceAccount');
 }
 
+/** Who may connect is said by these. */
+export const securityKinds: ReadonlySet<string> = new Set(['AuthorizationPolicy', 'PeerAuthentication']);
+const securityName = 'security.istio.io/v1';
+
 /** Of those groups, what changes nothing that the mesh does; nobody need be told that it is not read. */
 const harmlessKinds: ReadonlySet<string> = new Set([
   'networking.k8s.io/Ingress',
@@ -211,10 +215,12 @@ function headerOf(value: unknown): Header | string {
   if (typeof name !== 'string' || name === '') return `${kind} without metadata.name`;
   const within = clusterScoped.has(kind) ? '' : typeof namespace === 'string' ? namespace : 'default';
   const path = within === '' ? name : `${within}/${name}`;
+  // A policy under a version that is not read is still that policy: it must not look like another one, and the first one as gone.
+  const named = securityKinds.has(kind) && version.startsWith('security.istio.io/') ? securityName : version;
   return {
     apiVersion: version,
     objectKind: kind,
-    key: `${version}/${kind}/${path}`,
+    key: `${named}/${kind}/${path}`,
     title: `${kind} ${path}`,
   };
 }

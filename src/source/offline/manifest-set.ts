@@ -13,6 +13,7 @@ import {
   type Rejection,
 } from '../kubernetes/objects.ts';
 import type { ObjectId } from '../object-source.ts';
+import { placeholderForecast, placeholderOf } from '../placeholder.ts';
 import { podsOfTemplate } from './pod-templates.ts';
 
 export interface WrittenObject {
@@ -27,6 +28,8 @@ export interface ManifestSet {
   /** What the mesh reads; pods of templates (Deployments and their like) among them, one each. */
   readonly objects: readonly WrittenObject[];
   readonly rejections: readonly Rejection[];
+  /** Of the objects, those that stand for a policy that is rejected: they refuse. */
+  readonly placeholders: ReadonlySet<ObjectId>;
   /** Documents of kinds that the mesh does not read. */
   readonly others: number;
   readonly files: readonly string[];
@@ -39,6 +42,7 @@ export function readManifestSet(directory: string): ManifestSet {
   const files = manifestFiles(directory);
   const objects = new Map<ObjectId, WrittenObject>();
   const rejections: Rejection[] = [];
+  const placeholders = new Set<ObjectId>();
   let others = 0;
   const add = (object: KnownObject, kind: string, { origin }: RawDocument) => {
     const id = objectId(object);
@@ -57,8 +61,15 @@ export function readManifestSet(directory: string): ManifestSet {
     rejections.push(...read.rejections);
     for (const document of read.documents) {
       const parsed = parseDocument(document);
-      if (parsed.kind === 'rejected') rejections.push(...parsed.rejections);
-      else if (parsed.kind === 'object') add(parsed.object, parsed.object.kind, document);
+      if (parsed.kind === 'rejected') {
+        const instead = parsed.key === undefined ? undefined : placeholderOf(parsed.key, document.value);
+        rejections.push(
+          ...parsed.rejections.map((each) => (instead === undefined ? each : refusing(each, instead))),
+        );
+        if (instead === undefined || objects.has(objectId(instead))) continue;
+        placeholders.add(objectId(instead));
+        add(instead, instead.kind, document);
+      } else if (parsed.kind === 'object') add(parsed.object, parsed.object.kind, document);
       else {
         const pods = podsOfTemplate(document);
         if (pods === undefined) others += 1;
@@ -67,7 +78,11 @@ export function readManifestSet(directory: string): ManifestSet {
       }
     }
   }
-  return { objects: [...objects.values()], rejections, others, files };
+  return { objects: [...objects.values()], rejections, placeholders, others, files };
+}
+
+function refusing(rejection: Rejection, instead: KnownObject): Rejection {
+  return { ...rejection, reason: `${rejection.reason}; ${placeholderForecast(objectId(instead))}` };
 }
 
 function kindOf({ value }: RawDocument): string {

@@ -1,31 +1,42 @@
 import { describe, expect, it } from 'vitest';
 import { MeshTranslation } from '../../../src/controlplane/mesh-translation.ts';
-import { statusWishes } from '../../../src/controlplane/status-conditions.ts';
+import { StatusWishes } from '../../../src/controlplane/status-wishes.ts';
 import { parseDocument } from '../../../src/source/kubernetes/objects.ts';
-import type { RejectedObject } from '../../../src/source/object-source.ts';
+import type { InForce, RejectedObject, SourceObject } from '../../../src/source/object-source.ts';
 import { defaultMeshNames } from '../../../src/source/translate/context.ts';
 
 const origin = { file: 'test', document: 1, line: 1 };
 
-/** Conditions by `Kind/name` of what is in namespace `shop`. */
-function conditions(values: readonly object[], rejected: readonly RejectedObject[] = []) {
-  const translation = new MeshTranslation(defaultMeshNames);
-  const upserts = [{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } }, ...values].map(
-    (value) => {
-      const parsed = parseDocument({ origin, value });
-      if (parsed.kind !== 'object') throw new Error(JSON.stringify(parsed));
-      return { id: parsed.key, object: parsed.object };
-    },
-  );
-  translation.apply({ upserts, removals: [] });
-  const wishes = statusWishes(
-    translation.objects.view(() => {}),
-    rejected,
-  );
-  return Object.fromEntries(
-    wishes.map(({ target, conditions: all }) => [`${target.kind}/${target.name}`, all]),
-  );
+function object(value: object): SourceObject {
+  const parsed = parseDocument({ origin, value });
+  if (parsed.kind !== 'object') throw new Error(JSON.stringify(parsed));
+  return { id: parsed.key, object: parsed.object };
 }
+
+/** A mesh with namespace `shop`, and what is said of it. */
+function follow(values: readonly object[], rejected: readonly RejectedObject[] = []) {
+  const translation = new MeshTranslation(defaultMeshNames);
+  const wishes = new StatusWishes(translation.objects, () => rejected);
+  const shop = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } };
+  translation.apply({ upserts: [shop, ...values].map(object), removals: [] });
+  wishes.begin();
+  const said = () =>
+    Object.fromEntries(
+      wishes
+        .take()
+        .filter(({ conditions: all }) => all.length > 0)
+        .map(({ target, conditions: all }) => [`${target.kind}/${target.name}`, all]),
+    );
+  const change = (upserts: readonly object[], removals: readonly object[] = []) =>
+    wishes.changed(
+      translation.apply({ upserts: upserts.map(object), removals: removals.map((each) => object(each).id) }),
+    );
+  return { wishes, said, change };
+}
+
+/** Conditions by `Kind/name` of what is in namespace `shop`. */
+const conditions = (values: readonly object[], rejected: readonly RejectedObject[] = []) =>
+  follow(values, rejected).said();
 
 const policy = (name: string, spec: object) => ({
   apiVersion: 'security.istio.io/v1',
@@ -67,17 +78,48 @@ describe('what a status says', () => {
     ]);
   });
 
-  it('of a bad one: what is wrong with it', () => {
+  it.each<[InForce, string]>([
+    ['last good version', 'spec.action is "MAYBE"; spec.rules is 1; the last good version stays in force'],
+    ['nothing', 'spec.action is "MAYBE"; spec.rules is 1; it was never good, so nothing of it is in force'],
+    ['placeholder', 'spec.action is "MAYBE"; spec.rules is 1'],
+  ])('of a bad one: all that is wrong with it, and what counts instead: %s', (inForce, message) => {
     const id = 'security.istio.io/v1/AuthorizationPolicy/shop/bad';
-    const found = conditions([], [{ id, origin: 'test', field: 'spec.action', reason: 'is "MAYBE"' }]);
-    expect(found['AuthorizationPolicy/bad']).toEqual([
+    const bad = { id, origin: 'test', inForce, generation: 7 };
+    const rejected = [
+      { ...bad, field: 'spec.action', reason: 'is "MAYBE"' },
+      { ...bad, field: 'spec.rules', reason: 'is 1' },
+    ];
+    const { wishes } = follow([policy('bad', {})], rejected);
+    expect(wishes.take()).toEqual([
       {
-        type: 'ZtunnelAccepted',
-        isTrue: false,
-        reason: 'Invalid',
-        message: 'spec.action is "MAYBE"; the last good version, if there was one, stays in force',
+        target: { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'bad' },
+        conditions: [{ type: 'ZtunnelAccepted', isTrue: false, reason: 'Invalid', message }],
+        generation: 7,
       },
     ]);
+  });
+
+  it('is weighed again where something changed that it depends on, and nowhere else', () => {
+    const many = Array.from({ length: 50 }, (_, index) => service(`other-${index}`));
+    const { wishes, said, change } = follow([...many, service('s', named), policy('p', {})]);
+    expect(said()['Service/s']).toEqual([expect.objectContaining({ reason: 'WaypointIsNotReady' })]);
+    const before = wishes.made;
+    change([waypoint({})]);
+    expect(said()).toEqual({ 'Service/s': [expect.objectContaining({ reason: 'WaypointAccepted' })] });
+    wishes.judged(['security.istio.io/v1/AuthorizationPolicy/shop/p', 'v1/Pod/shop/none']);
+    expect(Object.keys(said())).toEqual(['AuthorizationPolicy/p']);
+    change([], [policy('p', {})]);
+    expect(wishes.take()).toEqual([
+      { target: { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'p' }, conditions: [] },
+    ]);
+    expect(wishes.made - before).toBe(3);
+  });
+
+  it('is of the generation that was weighed', () => {
+    const { wishes } = follow([
+      { ...policy('p', {}), metadata: { ...policy('p', {}).metadata, generation: 3 } },
+    ]);
+    expect(wishes.take()).toEqual([expect.objectContaining({ generation: 3 })]);
   });
 
   it.each([
