@@ -113,6 +113,8 @@ export class XdsClient implements Closeable {
   #running: Promise<void> = Promise.resolve();
   #lastResponseAt: number | undefined;
   #error: string | undefined;
+  /** The stream before ended without a fault. */
+  #isRenewal = false;
   #rejected = 0;
   #systemVersion = '';
 
@@ -252,7 +254,10 @@ export class XdsClient implements Closeable {
 
   #onConnected(): void {
     this.#enter({ name: 'streaming', since: Date.now() });
-    this.#options.logger.info({ address: this.#options.address }, 'connected to the control plane');
+    // A stream that took the place of one whose time was over is no news.
+    const level = this.#isRenewal ? 'debug' : 'info';
+    this.#isRenewal = false;
+    this.#options.logger[level]({ address: this.#options.address }, 'connected to the control plane');
     this.#options.onConnected?.();
   }
 
@@ -264,8 +269,10 @@ export class XdsClient implements Closeable {
     count(this.#terminations, termination, 1);
     if (termination === 'Complete') {
       logger.debug({ address }, 'the control plane ended the stream');
+      this.#isRenewal = true;
       return undefined;
     }
+    this.#isRenewal = false;
     const err = HadalError.from(failure, 'ERR_XDS_STREAM', `discovery from ${address}`);
     const isNews = err.message !== this.#error;
     this.#error = err.message;

@@ -3,6 +3,7 @@ import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { credentials, experimental, Metadata, Server } from '@grpc/grpc-js';
 import fc from 'fast-check';
+import { pino } from 'pino';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { KeptState } from '../../../src/agent/kept-state.ts';
 import { Backoff } from '../../../src/base/backoff.ts';
@@ -26,8 +27,8 @@ import { addressType } from '../../../src/xds/type-urls.ts';
 import type { KeptVersions } from '../../../src/xds/versioned-change.ts';
 import { temporaryDirectory } from '../identity/openssl.ts';
 import { policy as anyPolicy, service as anyService, workload as anyWorkload } from '../model/arbitraries.ts';
-import { caller, startControlPlane } from './discovery.ts';
-import { largeMesh, pod, policy, service, uid } from './mesh.ts';
+import { caller, moment, startControlPlane } from './discovery.ts';
+import { change, largeMesh, pod, policy, service, uid } from './mesh.ts';
 
 /** An agent with nothing but its mesh: in memory, and on disk where it is given a place. */
 class Follower {
@@ -123,6 +124,52 @@ function sent(discovery: DiscoveryServer, typeUrl = addressType): number {
   const all = discovery.agents().flatMap(({ subscriptions }) => subscriptions);
   return all.reduce((sum, each) => sum + (each.typeUrl === typeUrl ? each.sentResources : 0), 0);
 }
+
+describe('an agent whose streams end because they are old', () => {
+  it('comes back at once, misses nothing under load, is told nothing twice, and says nothing about it', async () => {
+    const lines: { level: number; msg: string }[] = [];
+    const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+    const { store, discovery, address } = await startControlPlane({ limits: { streamAgeMs: 150 } });
+    const mesh = new Mesh(store);
+    mesh.apply(largeMesh(500, 50));
+    const backoff = new Backoff({ initialMs: 10, maxMs: 15_000, jitter: 0.5 });
+    const told = new Map<string, number>();
+    const waits: number[] = [];
+    const follower = await Follower.start({ address, backoff, logger });
+    await follower.has(mesh.snapshot);
+    const first = follower.changes.length;
+    let most = 0;
+    for (let index = 0; index < 200; index++) {
+      const name = `load-${index}`;
+      told.set(uid(name), performance.now());
+      mesh.apply(change({ workloads: { upserts: [pod(name)] } }));
+      most = Math.max(most, backoff.failures);
+      await moment(8);
+      for (const [waiting, at] of told) {
+        if (!follower.snapshot.workloads.has(waiting)) continue;
+        waits.push(performance.now() - at);
+        told.delete(waiting);
+      }
+    }
+    await follower.has(mesh.snapshot);
+    const { terminations } = follower.client.counters;
+    expect([...terminations.keys()]).toEqual(['Complete']);
+    expect(terminations.get('Complete')).toBeGreaterThan(8);
+    expect(discovery.counters.ended.get('renewal')).toBe(terminations.get('Complete'));
+    // One wait after each end, never a longer one after it.
+    expect(most).toBeLessThanOrEqual(1);
+    const upserts = follower.changes
+      .slice(first)
+      .flatMap(({ workloads }) => workloads.upserts.map((each) => each.uid));
+    expect(upserts).toHaveLength(200);
+    expect(new Set(upserts).size).toBe(200);
+    expect(lines.map(({ msg }) => msg)).toEqual(['connected to the control plane']);
+    waits.sort((left, right) => left - right);
+    console.info(
+      `a change under renewals: p50 ${waits[100]?.toFixed(0)} ms, slowest ${waits.at(-1)?.toFixed(0)} ms`,
+    );
+  });
+});
 
 describe('an agent and its control plane', () => {
   it('have the same mesh after any history', async () => {
