@@ -4,10 +4,14 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { controlPlaneCredentials } from '../../src/identity/control-plane-channel.ts';
 import { createCsr } from '../../src/identity/csr.ts';
 import { GrpcSigner } from '../../src/identity/grpc-signer.ts';
 import { generateKey } from '../../src/identity/keys.ts';
+import { AggregatedDiscoveryServiceClient, DeltaDiscoveryRequest } from '../../src/proto/discovery.gen.ts';
+import { addressType } from '../../src/xds/type-urls.ts';
 import { requestToken } from './accounts.ts';
 import { installCustomResources } from './custom-resources.ts';
 import { freePort, kubeConfigFor } from './machines.ts';
@@ -22,6 +26,7 @@ import {
   pod,
   type Stored,
   service,
+  uniqueName,
 } from './world.ts';
 
 const program = new URL('../../src/cli/main.ts', import.meta.url).pathname;
@@ -35,6 +40,7 @@ interface Status {
 
 interface Replica {
   readonly port: number;
+  readonly metrics: number;
   readonly directory: string;
   status(): Promise<Status>;
   kill(): Promise<void>;
@@ -179,6 +185,46 @@ describeWithApiServer('two control planes of a cluster', (world) => {
     signer.close();
   });
 
+  it('tell the mesh to agents and to ztunnels that are named, and to no other pod', async () => {
+    const plane = await living(replicas);
+    if (plane === undefined) throw new Error('no replica is left');
+    await create(world.admin, {
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name: 'istio-system' },
+    }).catch(() => {});
+    const ztunnel = { name: 'ztunnel', namespace: 'istio-system' };
+    await create(world.admin, { apiVersion: 'v1', kind: 'ServiceAccount', metadata: ztunnel }).catch(
+      () => {},
+    );
+    const tokenOf = async (within: string, account: string) => {
+      const name = uniqueName('caller');
+      const made = await create<Stored>(
+        world.admin,
+        pod(within, name, { node: 'node-a', serviceAccount: account }),
+      );
+      const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name, uid: made.metadata.uid } as const;
+      return requestToken(world.admin, within, account, { audiences: ['istio-ca'], boundObjectRef });
+    };
+    expect(await subscribe(plane, await tokenOf('hadal-system', 'hadal-agent'))).toBe('told');
+    expect(await subscribe(plane, await tokenOf('istio-system', 'ztunnel'))).toBe('told');
+    expect(await subscribe(plane, await tokenOf(namespace, 'default'))).toMatchObject({
+      code: status.PERMISSION_DENIED,
+      details: expect.stringMatching(/^\S+\/default in pod \S+ may not have the mesh: only agents may/),
+    });
+    expect(await subscribe(plane, 'nonsense')).toMatchObject({ code: status.UNAUTHENTICATED });
+    const lines = readFileSync(join(plane.directory, 'log'), 'utf8').split('\n');
+    const audit = lines.filter((line) => line.includes('"audit":true') && line.includes('"permission"'));
+    expect(audit).toHaveLength(1);
+    expect(JSON.parse(audit[0] ?? '')).toMatchObject({
+      node: 'node-a',
+      caller: expect.stringContaining(namespace),
+    });
+    const metrics = await (await fetch(`http://127.0.0.1:${plane.metrics}/metrics`)).text();
+    expect(metrics).toMatch(/^hadal_discovery_refused_total\{reason="permission"\} 1$/m);
+    expect(metrics).toMatch(/^hadal_connections\{standing="agent"\} \d+$/m);
+  });
+
   async function conditionOf(manifest: Manifest, ms = 20_000): Promise<Record<string, unknown> | undefined> {
     const path = `${collectionPath(manifest)}/${manifest.metadata.name}`;
     let found: Record<string, unknown> | undefined;
@@ -202,6 +248,29 @@ describeWithApiServer('two control planes of a cluster', (world) => {
     return lease.spec.holderIdentity;
   }
 });
+
+/** How a stream begins for who shows this token: `told`, or the error of its end. */
+async function subscribe(plane: Replica, token: string): Promise<'told' | ServiceError> {
+  const client = new AggregatedDiscoveryServiceClient(
+    `127.0.0.1:${plane.port}`,
+    controlPlaneCredentials({ rootFile: join(plane.directory, 'data/root-cert.pem') }),
+    { 'grpc.ssl_target_name_override': 'hadal-control-plane' },
+  );
+  const metadata = new Metadata();
+  metadata.set('authorization', `Bearer ${token}`);
+  const call = client.deltaAggregatedResources(metadata);
+  const answer = new Promise<'told' | ServiceError>((resolve) => {
+    call.on('data', () => resolve('told'));
+    call.on('error', resolve);
+  });
+  call.write(DeltaDiscoveryRequest.fromPartial({ node: { id: 'some' }, typeUrl: addressType }));
+  try {
+    return await answer;
+  } finally {
+    call.cancel();
+    client.close();
+  }
+}
 
 async function living(replicas: readonly Replica[]): Promise<Replica | undefined> {
   for (const one of replicas) {
@@ -236,11 +305,13 @@ async function startReplica(parent: string, name: string, kubeconfig: string): P
       HADAL_METRICS_PORT: String(metrics),
       HADAL_READINESS_PORT: String(readiness),
       HADAL_LEASE_DURATION: '2s',
+      HADAL_AGENT_ACCOUNTS: 'hadal-system/hadal-agent,istio-system/ztunnel',
       HADAL_LOG_FORMAT: 'json',
     },
   });
   return {
     port,
+    metrics,
     directory,
     status: async () => (await (await fetch(`http://127.0.0.1:${admin}/status`)).json()) as Status,
     async kill() {

@@ -3,6 +3,8 @@ import { createPrivateKey, sign } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
+import { silentLogger } from '../../src/base/logger.ts';
+import { NodeAuthorizer } from '../../src/identity/node-authorizer.ts';
 import type { PodView } from '../../src/identity/pod-view.ts';
 import { ServiceAccountCallers } from '../../src/identity/service-account-caller.ts';
 import { createLivePods } from '../../src/source/api-server/live-pods.ts';
@@ -63,6 +65,17 @@ describeWithApiServer('a service account token', (world) => {
     });
   });
 
+  it('says until when it proves anything, and is believed no longer', async () => {
+    const wish = { ...boundTo(agentPod()), expirationSeconds: 600 };
+    const { expiresAt = 0 } = await callers().authenticate(
+      await requestToken(world.admin, namespace, 'default', wish),
+      signal(),
+      '10.0.0.1',
+    );
+    expect(expiresAt).toBeGreaterThan(Date.now() + 500_000);
+    expect(expiresAt).toBeLessThan(Date.now() + 700_000);
+  });
+
   it('for another audience is refused', async () => {
     const token = await requestToken(world.admin, namespace, 'default', {
       ...boundTo(agentPod()),
@@ -102,6 +115,44 @@ describeWithApiServer('a service account token', (world) => {
     await expect(callers().authenticate(token, signal(), '10.0.0.1')).rejects.toThrow(
       /there is no such pod|does not know the token/,
     );
+  });
+
+  it('of a pod that is no agent gets its own certificate while that very pod lives, in the mesh or not', async () => {
+    const outside = await newNamespace(world.admin);
+    const own = `spiffe://cluster.local/ns/${outside}/sa/default`;
+    const authorizer = new NodeAuthorizer({
+      // As of a control plane whose watch has not told of anything yet.
+      pods: { pod: () => undefined, podsOf: () => [], live: createLivePods(world.admin) },
+      trustDomains: ['cluster.local'],
+      logger: silentLogger,
+    });
+    const made = () => create<Stored>(world.admin, pod(outside, 'one', { node }));
+    const may = async ({ metadata: { uid } }: Stored, identity = own) => {
+      const account = { namespace: outside, serviceAccount: 'default', pod: 'one', podUid: uid };
+      const caller = { node, isAgent: false, name: 'one', account, expiresAt: undefined };
+      return authorizer.mayIssue(identity, caller, signal());
+    };
+    const first = await made();
+    expect(await may(first)).toBe(true);
+    expect(await may(first, `spiffe://cluster.local/ns/${namespace}/sa/default`)).toMatchObject({
+      why: 'one may ask for its own identity only',
+    });
+    await remove(world.admin, first);
+    const gone = { why: `its pod ${outside}/one with uid ${first.metadata.uid} is not there`, retry: true };
+    expect(await may(first)).toEqual(gone);
+    // Another one of its name is not the one that the token was made for.
+    const second = await made();
+    expect(await may(first)).toEqual(gone);
+    expect(await may(second)).toBe(true);
+    const path = `/api/v1/namespaces/${outside}/pods/one/status`;
+    await world.admin.request({ method: 'PATCH', path, body: { status: { phase: 'Succeeded' } } });
+    expect(await may(second)).toEqual({ why: `its pod ${outside}/one has ended`, retry: false });
+    // An agent gets nothing for a pod that is not in the mesh, not even for one of its node.
+    const agent = { node, isAgent: true, name: 'agent', account: undefined, expiresAt: undefined };
+    await create(world.admin, pod(outside, 'other', { node }));
+    expect(await authorizer.mayIssue(own, agent, signal())).toMatchObject({
+      why: expect.stringMatching(/is not in the mesh|has ended/),
+    });
   });
 
   it('is no reason to refuse anybody when the API server cannot be asked: that is another error', async () => {

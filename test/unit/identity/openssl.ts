@@ -113,7 +113,7 @@ export function opensslAuthority(
 export function opensslRevocationList(
   { key, certificate }: OpensslAuthority,
   serialNumbers: readonly string[],
-  { expired = false } = {},
+  { expired = false, digest = 'sha256', options = [] as readonly string[] } = {},
 ): string {
   const directory = mkdtempSync(join(tmpdir(), 'hadal-crl-'));
   try {
@@ -126,7 +126,11 @@ export function opensslRevocationList(
     writeFileSync(path('index.txt'), lines.join(''));
     writeFileSync(path('index.txt.attr'), 'unique_subject = no\n');
     writeFileSync(path('crlnumber'), '01\n');
-    const section = [`database=${path('index.txt')}`, `crlnumber=${path('crlnumber')}`, 'default_md=sha256'];
+    const section = [
+      `database=${path('index.txt')}`,
+      `crlnumber=${path('crlnumber')}`,
+      `default_md=${digest}`,
+    ];
     writeFileSync(path('ca.cnf'), `[ca]\ndefault_ca=d\n[d]\n${section.join('\n')}\n`);
     const dates = expired
       ? ['-crl_lastupdate', '20200101000000Z', '-crl_nextupdate', '20200102000000Z']
@@ -141,6 +145,7 @@ export function opensslRevocationList(
       '-cert',
       path('ca.pem'),
       ...dates,
+      ...options,
     ]);
   } finally {
     rmSync(directory, { recursive: true, force: true });

@@ -50,6 +50,30 @@ describe('a revocation list', () => {
     expect(lists.findRevoked(second)).toBeUndefined();
   });
 
+  it.each([
+    ['P-256', ecP256, 'sha512'],
+    ['RSA 2048', rsa(2048), 'sha384'],
+    ['RSA 2048', rsa(2048), 'sha512'],
+  ])('of an authority with a key of type %s may be signed with %s', async (_, key, digest) => {
+    const root = opensslAuthority('root', { key });
+    const path = await pathBelow(root, root);
+    const pem = opensslRevocationList(root, [path[0]?.serialNumber ?? ''], { digest });
+    expect(RevocationLists.parse(pem).findRevoked(path)).toMatch(/was revoked/);
+  });
+
+  it.each<[string, { digest?: string; options?: readonly string[] }, string]>([
+    ['RSA-PSS', { options: ['-sigopt', 'rsa_padding_mode:pss'] }, '1.2.840.113549.1.1.10'],
+    ['SHA-1', { digest: 'sha1' }, '1.2.840.113549.1.1.5'],
+  ])('that is signed with %s is refused by the name of that, for it could not be checked', (_, how, id) => {
+    const root = opensslAuthority('root', { key: rsa(2048) });
+    const bad = opensslRevocationList(root, ['01'], how);
+    const good = opensslRevocationList(root, ['02']);
+    for (const pem of [bad, good + bad])
+      expect(() => RevocationLists.parse(pem)).toThrow(
+        `a list is signed with algorithm ${id}, which cannot be checked here; have it signed with`,
+      );
+  });
+
   it('of a root takes an intermediate, and with it all below', async () => {
     const root = opensslAuthority('root');
     const intermediate = opensslAuthority('intermediate', { issuer: root });
