@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { controlPlaneCredentials } from '../../src/identity/control-plane-channel.ts';
 import { createCsr } from '../../src/identity/csr.ts';
 import { GrpcSigner } from '../../src/identity/grpc-signer.ts';
@@ -43,6 +43,8 @@ interface Replica {
   readonly metrics: number;
   readonly directory: string;
   status(): Promise<Status>;
+  /** `/config_dump?section=policies`. */
+  policies(): Promise<{ readonly name: string; readonly namespace: string; readonly rules: unknown[] }[]>;
   kill(): Promise<void>;
 }
 
@@ -67,15 +69,7 @@ describeWithApiServer('two control planes of a cluster', (world) => {
       await startReplica(directory, 'one', kubeconfig),
       await startReplica(directory, 'two', kubeconfig),
     );
-    await Promise.all(
-      replicas.map((one) =>
-        eventually(
-          async () => (await one.status().catch(() => undefined))?.ready === true,
-          'it is ready',
-          60_000,
-        ),
-      ),
-    );
+    await Promise.all(replicas.map(isReady));
   }, 120_000);
   afterAll(async () => {
     for (const one of replicas) await one.kill();
@@ -99,6 +93,45 @@ describeWithApiServer('two control planes of a cluster', (world) => {
       });
     }
   });
+
+  it('say of a policy that turns bad at once that it is, and one that starts then enforces what was good', async () => {
+    const policy: Manifest = {
+      apiVersion: 'security.istio.io/v1',
+      kind: 'AuthorizationPolicy',
+      metadata: { name: 'spoilt', namespace },
+      spec: { action: 'DENY', rules: [{ from: [{ source: { namespaces: ['evil'] } }] }] },
+    };
+    const path = `${collectionPath(policy)}/spoilt`;
+    const edit = (spec: object) => world.admin.request({ method: 'PATCH', path, body: { spec } });
+    const says = (expected: object) =>
+      vi.waitFor(async () => expect(await conditionOf(policy)).toMatchObject(expected), 10_000);
+    await create(world.admin, policy);
+    await says({ status: 'True', observedGeneration: 1 });
+    // Another one that says the same of itself.
+    await edit({ rules: [{ from: [{ source: { namespaces: ['evil', 'worse'] } }] }] });
+    await says({ status: 'True', observedGeneration: 2 });
+    await edit({ rules: [{ from: [{ source: { ipBlocks: ['nowhere'] } }] }] });
+    await says({
+      status: 'False',
+      reason: 'Invalid',
+      observedGeneration: 3,
+      message: expect.stringMatching(/is no address or range.*the last good version stays in force/),
+    });
+    const kubeconfig = join(directory, 'kubeconfig');
+    const three = await startReplica(directory, 'three', kubeconfig);
+    try {
+      await isReady(three);
+      const [first] = replicas;
+      const spoilt = async (one: Replica | undefined) =>
+        (await one?.policies())?.find(
+          ({ name, namespace: within }) => `${within}/${name}` === `${namespace}/spoilt`,
+        );
+      expect((await spoilt(three))?.rules).toHaveLength(1);
+      expect(await spoilt(three)).toEqual(await spoilt(first));
+    } finally {
+      await three.kill();
+    }
+  }, 60_000);
 
   it('write what became of a policy and of a binding, one of them, and the other when that one is killed', async () => {
     const policy = (name: string, spec: object): Manifest => ({
@@ -272,6 +305,14 @@ async function subscribe(plane: Replica, token: string): Promise<'told' | Servic
   }
 }
 
+function isReady(one: Replica): Promise<void> {
+  return eventually(
+    async () => (await one.status().catch(() => undefined))?.ready === true,
+    'it is ready',
+    60_000,
+  );
+}
+
 async function living(replicas: readonly Replica[]): Promise<Replica | undefined> {
   for (const one of replicas) {
     const answers = await one.status().then(
@@ -309,11 +350,15 @@ async function startReplica(parent: string, name: string, kubeconfig: string): P
       HADAL_LOG_FORMAT: 'json',
     },
   });
+  const ask = async (path: string) => (await fetch(`http://127.0.0.1:${admin}${path}`)).json();
   return {
     port,
     metrics,
     directory,
-    status: async () => (await (await fetch(`http://127.0.0.1:${admin}/status`)).json()) as Status,
+    status: async () => (await ask('/status')) as Status,
+    policies: async () =>
+      ((await ask('/config_dump?section=policies')) as { policies: Awaited<ReturnType<Replica['policies']>> })
+        .policies,
     async kill() {
       if (child.exitCode !== null || child.signalCode !== null) return;
       child.kill('SIGKILL');

@@ -19,12 +19,16 @@ import {
   RedirectionAnnotations,
 } from '../../src/source/api-server/redirection-annotation.ts';
 import { requestToken } from './accounts.ts';
+import { installCustomResources } from './custom-resources.ts';
+import { follow } from './follower.ts';
 import { adminToken, clientFor, kubeConfigFor } from './machines.ts';
 import { installRights } from './manifests.ts';
 import {
+  collectionPath,
   create,
   describeWithApiServer,
   eventually,
+  type Manifest,
   newNamespace,
   pod,
   remove,
@@ -153,6 +157,70 @@ describeWithApiServer('the status of objects', (world) => {
     writer.set(target, [bound]);
     await eventually(() => writer.waiting === 0, 'it is given up');
     expect(writer.writes).toBe(0);
+  });
+
+  it('is of the generation that was weighed, and follows it though it says the same', async () => {
+    await installCustomResources(world, 'authorizationpolicies.security.istio.io');
+    const target = {
+      kind: 'AuthorizationPolicy',
+      namespace: await newNamespace(world.admin),
+      name: 'p',
+    } as const;
+    const { namespace, name } = target;
+    const policy: Manifest = {
+      apiVersion: 'security.istio.io/v1',
+      kind: target.kind,
+      metadata: { name, namespace },
+    };
+    await create(world.admin, { ...policy, spec: {} });
+    const path = `${collectionPath(policy)}/p`;
+    await world.admin.request({ method: 'PATCH', path, body: { spec: { action: 'DENY' } } });
+    const writer = writerWith(world.admin);
+    for (const generation of [1, 2]) {
+      writer.set(target, [{ ...bound, type: 'ZtunnelAccepted' }], generation);
+      await eventually(() => writer.waiting === 0, 'it is written');
+      const { status } = await world.admin.request<{ status: { conditions: object[] } }>({ path });
+      expect(status.conditions).toMatchObject([{ observedGeneration: generation }]);
+    }
+  });
+
+  it('is written under the version that the server serves', async () => {
+    const name = 'serviceentries.networking.istio.io';
+    const definition = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`;
+    await installCustomResources(world, name);
+    const { spec } = await world.admin.request<{ spec: { versions: { name: string; served: boolean }[] } }>({
+      path: definition,
+    });
+    const serve = (isServed: (version: string) => boolean) => {
+      const versions = spec.versions.map((each) => ({ ...each, served: isServed(each.name) }));
+      return world.admin.request({ method: 'PATCH', path: definition, body: { spec: { versions } } });
+    };
+    await serve((version) => version !== 'v1');
+    try {
+      const target = { kind: 'ServiceEntry', namespace: await newNamespace(world.admin), name: 'e' } as const;
+      const entry: Manifest = {
+        apiVersion: 'networking.istio.io/v1beta1',
+        kind: 'ServiceEntry',
+        metadata: { name: 'e', namespace: target.namespace },
+        spec: { hosts: ['example.test'], ports: [{ number: 80, name: 'http' }], resolution: 'NONE' },
+      };
+      const path = `${collectionPath(entry).replace('serviceentrys', 'serviceentries')}`;
+      await world.admin.request({ method: 'POST', path, body: entry });
+      const follower = follow(world.machines, { kinds: ['ServiceEntry'] });
+      open.push(() => follower.close());
+      await follower.started;
+      await eventually(() => follower.names().includes('e'), 'it is read');
+      const versionOf = () => follower.source.kinds.get('ServiceEntry')?.version;
+      expect(versionOf()).toBe('v1beta1');
+      const writer = running(
+        new ConditionWriter(world.admin, { logger: silentLogger, perSecond: 1_000, versionOf }),
+      );
+      writer.set(target, [bound]);
+      await eventually(() => writer.waiting === 0, 'it is written');
+      expect(writer.writes).toBe(1);
+    } finally {
+      await serve(() => true);
+    }
   });
 
   it('is written at a limited rate', async () => {
