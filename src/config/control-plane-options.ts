@@ -42,7 +42,7 @@ export const controlPlaneOptions = {
     parse: parse.text,
     default: 'hadal-system',
     unit: 'name',
-    doc: 'Kubernetes: namespace of the Lease hadal-control-plane. The replica that holds it writes the status of objects; all of them serve.',
+    doc: 'Kubernetes: namespace of the Lease hadal-control-plane and of the ConfigMap hadal-last-good. The replica that holds the Lease writes that and the status of objects; all of them serve.',
   }),
   leaseDurationMs: option({
     env: 'HADAL_LEASE_DURATION',
@@ -105,7 +105,7 @@ export const controlPlaneOptions = {
     parse: parse.path,
     default: '/var/lib/hadal-control-plane',
     unit: 'path',
-    doc: 'What must outlive a restart: the self-signed authority, the join keys of nodes.',
+    doc: 'What must outlive a restart: the self-signed authority, the join keys of nodes, the last good versions of objects of a directory that are bad.',
   }),
   runtimeDirectory: option({
     env: 'HADAL_RUNTIME_DIR',
