@@ -10,8 +10,11 @@
 #include "lib/listeners.h"
 #include "lib/pods.h"
 #include "lib/tuples.h"
+#include "lib/virtual_interfaces.h"
 
 const volatile __u32 pod_index = 0;
+/* A lookup cannot ask for it. */
+const volatile __u64 netns_cookie = 0;
 const volatile __u32 worker_count = 1;
 const volatile __u16 hbone_port = HADAL_HBONE_PORT;
 
@@ -39,7 +42,7 @@ static __always_inline __u32 hash_client(const struct hadal_tuple* tuple) {
 }
 
 /* Our listener and no other of its SO_REUSEPORT group, which a process of the pod could have joined. */
-static __always_inline int steer(struct bpf_sk_lookup* ctx, __u32 kind, __u32 reason, __u32 hash) {
+static __always_inline bool assign_listener(struct bpf_sk_lookup* ctx, __u32 kind, __u32 hash) {
   for (__u32 i = 0; i < HADAL_MAX_WORKERS; i++) {
     struct hadal_listener_key key = {.pod_index = pod_index, .kind = kind};
     struct bpf_sock* listener;
@@ -51,15 +54,32 @@ static __always_inline int steer(struct bpf_sk_lookup* ctx, __u32 kind, __u32 re
     if (!listener) continue;
     error = bpf_sk_assign(ctx, listener, BPF_SK_LOOKUP_F_NO_REUSEPORT);
     bpf_sk_release(listener);
-    if (error == 0) return pass(reason);
+    if (error == 0) return true;
   }
-  /* Passing on would hand the application, or the wire, a connection that nobody judged. */
-  return drop(HADAL_REASON_NO_LISTENER);
+  return false;
+}
+
+/* Without a listener: passing on would hand the application, or the wire, a connection that nobody judged. */
+static __always_inline int steer(struct bpf_sk_lookup* ctx, __u32 kind, __u32 reason, __u32 hash) {
+  return assign_listener(ctx, kind, hash) ? pass(reason) : drop(HADAL_REASON_NO_LISTENER);
+}
+
+/* 5.17 tells the interface. */
+static __always_inline bool from_virtual_interface(const struct bpf_sk_lookup* ctx) {
+  return bpf_core_field_exists(ctx->ingress_ifindex) && is_virtual_interface(pod_index, ctx->ingress_ifindex);
+}
+
+/* What may change while the pod runs; asked for only where it counts. */
+static __always_inline __u32 pod_flags(void) {
+  __u64 cookie = netns_cookie;
+  const struct hadal_pod* pod = bpf_map_lookup_elem(&pods, &cookie);
+  return pod && pod->pod_index == pod_index ? pod->flags : 0;
 }
 
 SEC("sk_lookup")
 int hadal_sk_lookup(struct bpf_sk_lookup* ctx) {
   struct hadal_tuple tuple = {};
+  __u32 flags;
   bool lo;
 
   if (ctx->protocol != IPPROTO_TCP) return SK_PASS;
@@ -85,8 +105,15 @@ int hadal_sk_lookup(struct bpf_sk_lookup* ctx) {
 
   /* 1. Not an address of the pod: its own connection, brought back by the mark. */
   if (!address_is_local_only(&tuple.server) && !pod_owns(pod_index, &tuple.server)) {
-    /* The agent would speak for a source that is not the pod's (IPV6_FREEBIND, bind to 127.0.0.1). */
-    if (!pod_owns(pod_index, &tuple.client)) return drop(HADAL_REASON_SOURCE_NOT_REGISTERED);
+    if (!pod_owns(pod_index, &tuple.client)) {
+      /* A machine inside the pod, whose interface says so; counted where its packet was taken. */
+      if (from_virtual_interface(ctx)) {
+        bool assigned = assign_listener(ctx, HADAL_LISTENER_OUTBOUND, hash_client(&tuple));
+        return assigned ? SK_PASS : drop(HADAL_REASON_NO_LISTENER);
+      }
+      /* The agent would speak for a source that is not the pod's (IPV6_FREEBIND, bind to 127.0.0.1). */
+      return drop(HADAL_REASON_SOURCE_NOT_REGISTERED);
+    }
     return steer(ctx, HADAL_LISTENER_OUTBOUND, HADAL_REASON_CAPTURED_OUTBOUND, hash_client(&tuple));
   }
   /* 2. The pod to itself: its interface is eth0 here, not lo. */
@@ -103,7 +130,12 @@ int hadal_sk_lookup(struct bpf_sk_lookup* ctx) {
   if (bpf_map_lookup_elem(&authorized, &tuple)) return pass(HADAL_REASON_AUTHORIZED);
   /* 6. */
   if (bpf_map_lookup_elem(&kubelet_tuples, &tuple)) return pass(HADAL_REASON_KUBELET);
-  /* 7. */
+  /* 7. A machine inside the pod calls the pod, as its own processes do. */
+  flags = pod_flags();
+  if ((flags & HADAL_POD_HAS_VIRTUAL) && from_virtual_interface(ctx)) return pass(HADAL_REASON_OWN_ADDRESS);
+  /* 8. Who asked for it gets plain connections as they come, whether an agent runs or not. */
+  if (flags & HADAL_POD_BYPASS_INBOUND) return pass(HADAL_REASON_INBOUND_BYPASSED);
+  /* 9. */
   return steer(ctx, HADAL_LISTENER_PLAINTEXT, HADAL_REASON_CAPTURED_PLAINTEXT, hash_client(&tuple));
 }
 

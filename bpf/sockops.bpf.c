@@ -132,6 +132,8 @@ static __always_inline void on_accept(struct bpf_sock_ops* ctx, struct bpf_sock*
     reason = HADAL_REASON_KUBELET;
   else if (bpf_map_lookup_elem(&authorized, &tuple))
     reason = HADAL_REASON_AUTHORIZED;
+  else if (pod->flags & HADAL_POD_BYPASS_INBOUND)
+    reason = HADAL_REASON_INBOUND_BYPASSED;
   else
     reason = HADAL_REASON_NONE;
   start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, reason, 0, true);

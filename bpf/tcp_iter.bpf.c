@@ -2,6 +2,7 @@
 /* Walks the TCP sockets of the network namespace in which the iterator was opened. */
 #include "lib/flows.h"
 #include "lib/pods.h"
+#include "lib/virtual_interfaces.h" /* so that its maps are among those that are shared */
 
 HADAL_KEEP_TYPE(struct, hadal_socket_record);
 /* The kernel keeps no BTF of sock maps. */

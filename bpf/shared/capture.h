@@ -19,6 +19,8 @@ HADAL_LAYOUT(struct hadal_address, 16);
 #define HADAL_POD_CAPTURE_OUTBOUND 1 /* off: the pod's own connections are left alone */
 #define HADAL_POD_TRACK_FLOWS 2      /* report connections that the capture leaves alone */
 #define HADAL_POD_CAPTURE_DNS 4      /* the pod's queries to port 53 go to the agent's resolver */
+#define HADAL_POD_BYPASS_INBOUND 8   /* plain connections reach the application, and nobody judges them */
+#define HADAL_POD_HAS_VIRTUAL 16     /* some of its interfaces stand in virtual_interfaces */
 
 struct hadal_pod {
   __u32 pod_index;
@@ -33,6 +35,13 @@ struct hadal_pod_address_key {
   struct hadal_address address;
 };
 HADAL_LAYOUT(struct hadal_pod_address_key, 20);
+
+/* virtual_interfaces: by index in the pod's namespace. */
+struct hadal_virtual_interface_key {
+  __u32 pod_index;
+  __u32 interface_index;
+};
+HADAL_LAYOUT(struct hadal_virtual_interface_key, 8);
 
 /* listeners: a pod's listeners by HADAL_LISTENER_... and worker. A listener that is closed takes its entry
  * with it. */
@@ -111,6 +120,13 @@ struct hadal_tuple {
   __u16 server_port;
 };
 HADAL_LAYOUT(struct hadal_tuple, 36);
+
+/* virtual_inbound: the same, for a connection to a machine inside a pod. */
+struct hadal_virtual_flow_key {
+  __u32 pod_index;
+  struct hadal_tuple tuple;
+};
+HADAL_LAYOUT(struct hadal_virtual_flow_key, 40);
 
 struct hadal_authorization {
   __u32 destination_pod_index;

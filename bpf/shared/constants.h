@@ -10,6 +10,9 @@
 #define HADAL_MARK 0x4841
 #define HADAL_MARK_MASK 0xffff
 
+/* Packets of a machine inside the pod that were given to a socket of the agent; no socket ever sends it. */
+#define HADAL_VIRTUAL_MARK 0x4842
+
 /* The rule that sends the mark to a table of `local default dev X` routes, in the pod's network namespace. */
 #define HADAL_ROUTE_TABLE 0x4841
 #define HADAL_RULE_PRIORITY 100

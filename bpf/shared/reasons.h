@@ -26,12 +26,16 @@
     "a query left to its nameserver: the agent that would answer does not run")                           \
   X(12, DNS_NOT_STEERED, "dns_not_steered",                                                               \
     "a query left to its nameserver: bound to an interface, or the pod asks too many nameservers")        \
+  X(13, INBOUND_BYPASSED, "inbound_bypassed",                                                             \
+    "in clear and past every policy: the annotation ambient.istio.io/bypass-inbound-capture of the pod")  \
   /* 40..79: the kernel steered it */                                                                     \
   X(40, CAPTURED_OUTBOUND, "captured_outbound", "steered to the agent's outbound listener")               \
   X(41, CAPTURED_HBONE, "captured_hbone", "steered to the agent's HBONE listener")                        \
   X(42, CAPTURED_PLAINTEXT, "captured_plaintext", "steered to the agent's plaintext listener")            \
   X(43, MARKED, "marked", "connect() was marked for capture")                                             \
   X(44, DNS_STEERED, "dns_steered", "a query was steered to the agent's resolver")                        \
+  X(45, CAPTURED_VIRTUAL, "captured_virtual",                                                             \
+    "given to the agent's outbound listener: made by a machine inside the pod")                           \
   /* 80..119: the kernel refused it */                                                                    \
   X(80, ROW_REFUSED, "row_refused", "a decision row refuses this destination at connect()")               \
   X(81, NO_LISTENER, "no_listener", "the agent that would carry the connection is not running")           \
@@ -43,6 +47,8 @@
   X(86, SLIPPED_THROUGH, "slipped_through", "left uncaptured while a rule or route was missing")          \
   X(87, LEAK_STOPPED, "leak_stopped",                                                                     \
     "a packet of a captured connection was stopped on its way out of the pod")                            \
+  X(88, VIRTUAL_NOT_CAPTURED, "virtual_not_captured",                                                     \
+    "a packet of a machine inside the pod that could not be captured was stopped")                        \
   /* 120..159: judged and refused */                                                                      \
   X(120, UNKNOWN_DESTINATION, "unknown_destination", "nobody in the mesh knows the destination address")  \
   X(121, NO_HEALTHY_ENDPOINT, "no_healthy_endpoint", "the service has no healthy endpoint")               \

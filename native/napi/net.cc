@@ -13,18 +13,6 @@
 namespace hadal::napi {
 namespace {
 
-uint32_t field_u32(Napi::Env env, const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  if (!value.IsNumber()) {
-    throw type_error(env, "ERR_INVALID_ARG_TYPE", std::string(name) + " must be a number");
-  }
-  const double number = value.As<Napi::Number>().DoubleValue();
-  if (!(number >= 0 && number <= 4294967295.0)) {
-    throw_argument_range(env, std::string(name) + " must be from 0 to 4294967295");
-  }
-  return static_cast<uint32_t>(number);
-}
-
 net::CaptureRouting routing_of(Napi::Env env, const Napi::Object& object) {
   const net::CaptureRouting routing{.mark = field_u32(env, object, "mark"),
                                     .mask = field_u32(env, object, "mask"),
@@ -102,6 +90,15 @@ Napi::Value remove_capture_routing(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value capture_interfaces(const Napi::CallbackInfo& info) {
+  HADAL_ARG_FD(0, netns_fd);
+  HADAL_ARG_OBJECT(1, routing);
+  HADAL_ARG_OBJECT(2, interfaces);
+  const Napi::Env env = info.Env();
+  return to_script(env, value_or_throw(env, net::capture_interfaces(netns_fd, routing_of(env, routing),
+                                                                    interfaces_of(env, interfaces))));
+}
+
 Napi::Value watch_netns(const Napi::CallbackInfo& info) {
   HADAL_ARG_FD(0, netns_fd);
   std::optional<net::CaptureRouting> routing;
@@ -177,6 +174,7 @@ void register_net(Napi::Env env, Napi::Object exports) {
   exports.Set("addCaptureRouting", Napi::Function::New<add_capture_routing>(env, "addCaptureRouting"));
   exports.Set("removeCaptureRouting",
               Napi::Function::New<remove_capture_routing>(env, "removeCaptureRouting"));
+  exports.Set("captureInterfaces", Napi::Function::New<capture_interfaces>(env, "captureInterfaces"));
   exports.Set("watchNetns", Napi::Function::New<watch_netns>(env, "watchNetns"));
   exports.Set("tcpSockets", Napi::Function::New<tcp_sockets>(env, "tcpSockets"));
   exports.Set("destroyTcpSocket", Napi::Function::New<destroy_tcp_socket>(env, "destroyTcpSocket"));

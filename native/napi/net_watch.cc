@@ -1,9 +1,12 @@
 #include "native/napi/net_watch.h"
 
+#include <net/if.h>
+
 #include <atomic>
 #include <deque>
 #include <mutex>
 
+#include "native/napi/arguments.h"
 #include "native/napi/script_channel.h"
 #include "native/napi/subscriptions.h"
 
@@ -34,14 +37,59 @@ std::shared_ptr<net::NetnsWatcher> watcher_of(Napi::Env env) {
       ->watcher;
 }
 
+const char* name_of(net::CaptureRepair::What what) {
+  switch (what) {
+    case net::CaptureRepair::What::rule:
+      return "rule";
+    case net::CaptureRepair::What::route:
+      return "route";
+    case net::CaptureRepair::What::filter:
+      return "filter";
+  }
+  return "";
+}
+
+const char* name_of(net::InterfaceStanding standing) {
+  switch (standing) {
+    case net::InterfaceStanding::captured:
+      return "captured";
+    case net::InterfaceStanding::missing:
+      return "missing";
+    case net::InterfaceStanding::port:
+      return "port";
+    case net::InterfaceStanding::uplink:
+      return "uplink";
+    case net::InterfaceStanding::failed:
+      return "failed";
+  }
+  return "";
+}
+
+net::InterfaceProgram program_of(Napi::Env env, const Napi::Object& programs, const char* name) {
+  const Napi::Value value = programs.Get(name);
+  if (!value.IsObject()) {
+    throw type_error(env, "ERR_INVALID_ARG_TYPE", std::string(name) + " must be a program with fd and id");
+  }
+  const auto object = value.As<Napi::Object>();
+  net::InterfaceProgram program{.fd = UniqueFd::duplicate(static_cast<int>(field_u32(env, object, "fd"))),
+                                .id = field_u32(env, object, "id")};
+  if (!program.fd.valid()) {
+    throw_argument_range(env, std::string(name) + ".fd must be an open descriptor");
+  }
+  return program;
+}
+
 Napi::Object change_to_script(Napi::Env env, const net::NetnsChange& change) {
   Napi::Object out = Napi::Object::New(env);
   if (const auto* addresses = std::get_if<net::AddressesChanged>(&change)) {
     out.Set("kind", "addresses");
     out.Set("addresses", napi::to_script(env, addresses->addresses));
+  } else if (const auto* interfaces = std::get_if<net::InterfacesChanged>(&change)) {
+    out.Set("kind", "interfaces");
+    out.Set("interfaces", napi::to_script(env, interfaces->interfaces));
   } else if (const auto* restored = std::get_if<net::CaptureRestored>(&change)) {
     out.Set("kind", "restored");
-    out.Set("what", restored->what == net::CaptureRepair::What::rule ? "rule" : "route");
+    out.Set("what", name_of(restored->what));
     out.Set("detail", restored->detail);
     out.Set("afterMs", restored->after_ms);
   } else {
@@ -66,6 +114,55 @@ Napi::Value to_script(Napi::Env env, const std::vector<net::InterfaceAddress>& a
   return out;
 }
 
+Napi::Value to_script(Napi::Env env, const std::vector<net::InterfaceState>& interfaces) {
+  Napi::Array out = Napi::Array::New(env, interfaces.size());
+  for (uint32_t i = 0; i < interfaces.size(); ++i) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", interfaces[i].name);
+    entry.Set("index", interfaces[i].index);
+    entry.Set("standing", name_of(interfaces[i].standing));
+    entry.Set("problem", interfaces[i].problem);
+    out.Set(i, entry);
+  }
+  return out;
+}
+
+uint32_t field_u32(Napi::Env env, const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  if (!value.IsNumber()) {
+    throw type_error(env, "ERR_INVALID_ARG_TYPE", std::string(name) + " must be a number");
+  }
+  const double number = value.As<Napi::Number>().DoubleValue();
+  if (!(number >= 0 && number <= 4294967295.0)) {
+    throw_argument_range(env, std::string(name) + " must be from 0 to 4294967295");
+  }
+  return static_cast<uint32_t>(number);
+}
+
+net::VirtualInterfaces interfaces_of(Napi::Env env, const Napi::Object& object) {
+  net::VirtualInterfaces out{.names = {}, .mark = field_u32(env, object, "mark"), .programs = nullptr};
+  const Napi::Value names = object.Get("names");
+  if (!names.IsArray()) {
+    throw type_error(env, "ERR_INVALID_ARG_TYPE", "names must be an array of names");
+  }
+  const auto array = names.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Value name = array.Get(i);
+    const std::string text = name.IsString() ? name.As<Napi::String>().Utf8Value() : "";
+    if (text.empty() || text.size() >= IFNAMSIZ) {
+      throw_argument_range(env, "names must be those of interfaces, of 1 to 15 bytes");
+    }
+    out.names.push_back(text);
+  }
+  if (!out.names.empty()) {
+    out.programs = std::make_shared<const net::InterfacePrograms>(
+        net::InterfacePrograms{.from_machine = program_of(env, object, "fromMachine"),
+                               .to_machine = program_of(env, object, "toMachine"),
+                               .refuse = program_of(env, object, "refuse")});
+  }
+  return out;
+}
+
 /// What passes from the watcher's thread to JavaScript.
 struct NetnsWatch::Mail {
   std::atomic<uint64_t> restored = 0;
@@ -83,9 +180,8 @@ struct NetnsWatch::Mail {
       if (is_repair || std::holds_alternative<net::WatchFailed>(change)) {
         return false;
       }
-      // The latest addresses must arrive; older ones need not.
-      std::erase_if(waiting,
-                    [](const auto& entry) { return std::holds_alternative<net::AddressesChanged>(entry); });
+      // The latest addresses and interfaces must arrive; older ones need not.
+      std::erase_if(waiting, [&](const auto& entry) { return entry.index() == change.index(); });
     }
     waiting.push_back(std::move(change));
     return waiting.size() == 1;
@@ -99,7 +195,8 @@ struct NetnsWatch::Mail {
 
 std::vector<napi_property_descriptor> NetnsWatch::properties() {
   using H = Handle<NetnsWatch>;
-  return {H::property<&NetnsWatch::restored_count>("restoredCount")};
+  return {H::property<&NetnsWatch::restored_count>("restoredCount"),
+          H::method<&NetnsWatch::capture_interfaces>("captureInterfaces")};
 }
 
 Napi::Object NetnsWatch::start(Napi::Env env, int netns_fd, const std::optional<net::CaptureRouting>& routing,
@@ -153,6 +250,14 @@ Napi::Value NetnsWatch::close_from_script(const Napi::CallbackInfo& info) {
 
 Napi::Value NetnsWatch::restored_count(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(mail_->restored.load(std::memory_order_relaxed)));
+}
+
+Napi::Value NetnsWatch::capture_interfaces(const Napi::CallbackInfo& info) {
+  HADAL_ARG_OBJECT(0, interfaces);
+  if (is_open()) {
+    watcher_->capture_interfaces(watch_id_, interfaces_of(info.Env(), interfaces));
+  }
+  return info.Env().Undefined();
 }
 
 }  // namespace hadal::napi

@@ -35,6 +35,7 @@ class NetnsWatch {
 
   NetnsWatch() = default;
   Napi::Value restored_count(const Napi::CallbackInfo& info);
+  Napi::Value capture_interfaces(const Napi::CallbackInfo& info);
   /// Without JavaScript: also from the finalizer.
   void stop();
 
@@ -45,5 +46,9 @@ class NetnsWatch {
 };
 
 [[nodiscard]] Napi::Value to_script(Napi::Env env, const std::vector<net::InterfaceAddress>& addresses);
+[[nodiscard]] Napi::Value to_script(Napi::Env env, const std::vector<net::InterfaceState>& interfaces);
+/// `VirtualInterfaces`; duplicates the programs' descriptors. Throws what is wrong with it.
+[[nodiscard]] net::VirtualInterfaces interfaces_of(Napi::Env env, const Napi::Object& object);
+[[nodiscard]] uint32_t field_u32(Napi::Env env, const Napi::Object& object, const char* name);
 
 }  // namespace hadal::napi

@@ -36,6 +36,7 @@ std::vector<napi_property_descriptor> TunnelHandle::properties() {
   return {
       H::method<&TunnelHandle::add_pod>("addPod"),
       H::method<&TunnelHandle::set_pod_addresses>("setPodAddresses"),
+      H::method<&TunnelHandle::set_pod_holds_machine>("setPodHoldsMachine"),
       H::method<&TunnelHandle::remove_pod>("removePod"),
       H::method<&TunnelHandle::set_identity>("setIdentity"),
       H::method<&TunnelHandle::remove_identity>("removeIdentity"),
@@ -96,6 +97,12 @@ Napi::Value TunnelHandle::add_pod(const Napi::CallbackInfo& info) {
 Napi::Value TunnelHandle::set_pod_addresses(const Napi::CallbackInfo& info) {
   HADAL_ARG_UINT32(0, pod_index);
   core().set_pod_addresses(pod_index, ip_addresses(info[1], "addresses"));
+  return info.Env().Undefined();
+}
+
+Napi::Value TunnelHandle::set_pod_holds_machine(const Napi::CallbackInfo& info) {
+  HADAL_ARG_UINT32(0, pod_index);
+  core().set_pod_holds_machine(pod_index, info[1].ToBoolean());
   return info.Env().Undefined();
 }
 

@@ -42,6 +42,7 @@ class TunnelHandle {
 
   Napi::Value add_pod(const Napi::CallbackInfo& info);
   Napi::Value set_pod_addresses(const Napi::CallbackInfo& info);
+  Napi::Value set_pod_holds_machine(const Napi::CallbackInfo& info);
   Napi::Value remove_pod(const Napi::CallbackInfo& info);
   Napi::Value set_identity(const Napi::CallbackInfo& info);
   Napi::Value remove_identity(const Napi::CallbackInfo& info);

@@ -8,6 +8,7 @@
 
 #include "native/net/capture_routes.h"
 #include "native/net/netns_visit.h"
+#include "native/net/virtual_interfaces.h"
 
 namespace hadal::net {
 namespace {
@@ -179,6 +180,12 @@ Result<void> remove_capture_routing(int netns_fd, const CaptureRouting& routing)
     auto socket = open_route_socket();
     if (!socket) {
       return std::unexpected(std::move(socket.error()));
+    }
+    // Before the table goes to which their packets are led.
+    CaptureState state;
+    std::vector<CaptureRepair> repairs;
+    if (auto gone = sync_virtual_interfaces(*socket, routing, {}, state, repairs); !gone) {
+      return std::unexpected(std::move(gone.error()));
     }
     for (const uint8_t family : kFamilies) {
       auto rules = dump_rules(*socket, family);

@@ -33,7 +33,7 @@ struct CaptureRouting {
 
 /// One piece of a namespace's capture, by name: "IPv4 rule", "IPv6 route of eth0".
 struct CaptureRepair {
-  enum class What : uint8_t { rule, route };
+  enum class What : uint8_t { rule, route, filter };
   What what = What::rule;
   std::string detail;
   /// It was in place before and somebody took it away (or put something beside it); else it is new.
@@ -43,6 +43,8 @@ struct CaptureRepair {
 /// What is in place after a synchronization, to tell lost from new at the next.
 struct CaptureState {
   std::set<std::string> held;
+  /// Of virtual interfaces (virtual_interfaces.h).
+  std::set<std::string> held_interfaces;
 };
 
 /// Makes the namespace of `socket` match `routing`; returns what had to be done. Idempotent. Interfaces and

@@ -36,6 +36,9 @@ class Attributes {
   [[nodiscard]] uint32_t u32(uint16_t type, uint32_t otherwise) const {
     return has(type) && mnl_attr_get_payload_len(all_[type]) >= 4 ? mnl_attr_get_u32(all_[type]) : otherwise;
   }
+  [[nodiscard]] uint8_t u8(uint16_t type, uint8_t otherwise) const {
+    return has(type) && mnl_attr_get_payload_len(all_[type]) >= 1 ? mnl_attr_get_u8(all_[type]) : otherwise;
+  }
   [[nodiscard]] std::optional<IpAddress> address(uint16_t type) const {
     if (!has(type)) {
       return std::nullopt;
@@ -94,10 +97,12 @@ Result<std::vector<LinkEntry>> dump_links(NetlinkSocket& socket) {
       return;
     }
     const auto& body = body_of<ifinfomsg>(message);
+    const Attributes attributes(message, sizeof(ifinfomsg));
     out.push_back(LinkEntry{.index = static_cast<uint32_t>(body.ifi_index),
-                            .name = Attributes(message, sizeof(ifinfomsg)).text(IFLA_IFNAME),
+                            .name = attributes.text(IFLA_IFNAME),
                             .up = (body.ifi_flags & IFF_UP) != 0,
-                            .loopback = (body.ifi_flags & IFF_LOOPBACK) != 0});
+                            .loopback = (body.ifi_flags & IFF_LOOPBACK) != 0,
+                            .master = attributes.u32(IFLA_MASTER, 0)});
   });
   if (!done) {
     return std::unexpected(std::move(done.error()));
@@ -155,6 +160,9 @@ std::optional<RuleEntry> parse_rule(const nlmsghdr* message) {
                    .mask = attributes.u32(FRA_FWMASK, 0),
                    .table = attributes.u32(FRA_TABLE, body.table),
                    .priority = attributes.u32(FRA_PRIORITY, 0),
+                   .action = body.action,
+                   .protocol = attributes.u8(FRA_PROTOCOL, 0),
+                   .incoming_interface = attributes.text(FRA_IIFNAME),
                    .by_mark_alone = body.action == FR_ACT_TO_TBL && body.src_len == 0 && body.dst_len == 0 &&
                                     body.tos == 0 && (body.flags & FIB_RULE_INVERT) == 0 &&
                                     !attributes.has(FRA_IIFNAME) && !attributes.has(FRA_OIFNAME) &&

@@ -19,6 +19,8 @@ struct LinkEntry {
   std::string name;
   bool up = false;
   bool loopback = false;
+  /// Of the bridge or the like whose port it is; 0: none.
+  uint32_t master = 0;
 };
 
 struct RuleEntry {
@@ -27,6 +29,12 @@ struct RuleEntry {
   uint32_t mask = 0;
   uint32_t table = 0;
   uint32_t priority = 0;
+  /// FR_ACT_...
+  uint8_t action = 0;
+  /// Who made it, as of routes; 0 before 4.17.
+  uint8_t protocol = 0;
+  /// '' for all.
+  std::string incoming_interface;
   /// Looks a table up and selects by nothing but the mark.
   bool by_mark_alone = false;
 };

@@ -7,6 +7,8 @@
 #include <array>
 #include <cerrno>
 
+#include "native/net/capture_routes.h"
+#include "native/net/interface_filters.h"
 #include "native/net/netns_visit.h"
 
 namespace hadal::net {
@@ -19,13 +21,16 @@ constexpr uint64_t kCommands = UINT64_MAX;
 constexpr auto kGap = 20ms;
 constexpr auto kRetry = 1s;
 
-constexpr std::array<uint32_t, 8> kGroups = {RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+constexpr std::array<uint32_t, 9> kGroups = {RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
                                              RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV4_RULE,
-                                             RTNLGRP_IPV6_RULE,  RTNLGRP_IPV6_IFINFO};
+                                             RTNLGRP_IPV6_RULE,  RTNLGRP_IPV6_IFINFO, RTNLGRP_TC};
 
 /// Whether this event can touch the capture or the addresses. A pod that is a router changes routes all the
 /// time.
 bool concerns(const nlmsghdr* message, const std::optional<CaptureRouting>& routing) {
+  if (tells_lost_filter(message)) {
+    return routing.has_value();
+  }
   switch (message->nlmsg_type) {
     case RTM_NEWADDR:
     case RTM_DELADDR:
@@ -34,7 +39,7 @@ bool concerns(const nlmsghdr* message, const std::optional<CaptureRouting>& rout
       return true;
     case RTM_DELRULE: {
       const auto rule = parse_rule(message);
-      return rule && routing && rule->table == routing->table;
+      return rule && routing && (rule->table == routing->table || rule->protocol == kCaptureProtocol);
     }
     case RTM_NEWROUTE:
     case RTM_DELROUTE: {
@@ -104,8 +109,19 @@ Result<uint64_t> NetnsWatcher::watch(int netns_fd, std::optional<CaptureRouting>
 }
 
 void NetnsWatcher::unwatch(uint64_t id) {
+  if (stopped_) {
+    return;
+  }
+  {
+    const std::lock_guard lock(repairing_);
+    unwatched_.insert(id);
+  }
+  commands_.post(Remove{.id = id});
+}
+
+void NetnsWatcher::capture_interfaces(uint64_t id, VirtualInterfaces interfaces) {
   if (!stopped_) {
-    commands_.post(Remove{.id = id});
+    commands_.post(CaptureInterfaces{.id = id, .interfaces = std::move(interfaces)});
   }
 }
 
@@ -128,8 +144,18 @@ void NetnsWatcher::take_commands() {
       }
       watched_[add->id] = std::move(add->watched);
       notice(add->id, watched, Clock::now());
+    } else if (auto* capture = std::get_if<CaptureInterfaces>(&command)) {
+      if (const auto found = watched_.find(capture->id); found != watched_.end()) {
+        found->second->interfaces = std::move(capture->interfaces);
+        found->second->interfaces_told.reset();
+        notice(capture->id, *found->second, Clock::now());
+      }
     } else {
       const uint64_t id = std::get<Remove>(command).id;
+      {
+        const std::lock_guard lock(repairing_);
+        unwatched_.erase(id);
+      }
       watched_.erase(id);  // closing the socket takes it out of epoll
       std::erase(due_, id);
     }
@@ -161,7 +187,7 @@ int NetnsWatcher::before_sleep() {
   for (const uint64_t id : std::exchange(due_, {})) {
     Watched& watched = *watched_.at(id);
     if (watched.due <= Clock::now()) {
-      synchronize(watched);
+      synchronize(id, watched);
     }
     if (watched.noticed) {
       again.push_back(id);
@@ -176,7 +202,12 @@ int NetnsWatcher::before_sleep() {
   return static_cast<int>(std::max<int64_t>(left, 0));
 }
 
-void NetnsWatcher::synchronize(Watched& watched) {
+void NetnsWatcher::synchronize(uint64_t id, Watched& watched) {
+  const std::lock_guard lock(repairing_);
+  if (unwatched_.contains(id)) {
+    watched.noticed.reset();
+    return;
+  }
   const auto repaired = repair(watched);
   watched.last = Clock::now();
   if (repaired) {
@@ -208,6 +239,9 @@ Result<void> NetnsWatcher::repair(Watched& watched) {
     if (!repairs) {
       return std::unexpected(std::move(repairs.error()));
     }
+    if (auto done = repair_interfaces(watched, *socket, *repairs); !done) {
+      return done;
+    }
     const double after_ms =
         std::chrono::duration<double, std::milli>(Clock::now() - *watched.noticed).count();
     for (CaptureRepair& entry : *repairs) {
@@ -225,6 +259,23 @@ Result<void> NetnsWatcher::repair(Watched& watched) {
     watched.addresses = *addresses;
     watched.addresses_told = true;
     watched.listener(AddressesChanged{.addresses = std::move(*addresses)});
+  }
+  return {};
+}
+
+Result<void> NetnsWatcher::repair_interfaces(Watched& watched, NetlinkSocket& socket,
+                                             std::vector<CaptureRepair>& repairs) {
+  if (!watched.interfaces) {
+    return {};
+  }
+  auto states =
+      sync_virtual_interfaces(socket, *watched.routing, *watched.interfaces, watched.state, repairs);
+  if (!states) {
+    return std::unexpected(std::move(states.error()));
+  }
+  if (watched.interfaces_told != *states) {
+    watched.interfaces_told = *states;
+    watched.listener(InterfacesChanged{.interfaces = std::move(*states)});
   }
   return {};
 }

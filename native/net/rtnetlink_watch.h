@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -21,6 +23,7 @@
 #include "native/net/mailbox.h"
 #include "native/net/netns_admin.h"
 #include "native/net/rtnetlink_capture.h"
+#include "native/net/virtual_interfaces.h"
 
 namespace hadal::net {
 
@@ -37,7 +40,11 @@ struct CaptureRestored {
 struct WatchFailed {
   std::string message;
 };
-using NetnsChange = std::variant<AddressesChanged, CaptureRestored, WatchFailed>;
+/// How the virtual interfaces stand now.
+struct InterfacesChanged {
+  std::vector<InterfaceState> interfaces;
+};
+using NetnsChange = std::variant<AddressesChanged, CaptureRestored, WatchFailed, InterfacesChanged>;
 
 class NetnsWatcher final : PollThread::Work {
  public:
@@ -56,7 +63,10 @@ class NetnsWatcher final : PollThread::Work {
   /// addresses. Without `routing` only addresses are told.
   [[nodiscard]] Result<uint64_t> watch(int netns_fd, std::optional<CaptureRouting> routing,
                                        Listener listener);
-  /// Soon; the listener may be called until the thread has taken notice.
+  /// Keeps these interfaces captured from now on, beside the routing. The first state is told at once.
+  void capture_interfaces(uint64_t id, VirtualInterfaces interfaces);
+  /// Nothing is put back from now on: what is removed next stays removed. The listener may be called until
+  /// the thread has taken notice.
   void unwatch(uint64_t id);
 
  private:
@@ -70,6 +80,9 @@ class NetnsWatcher final : PollThread::Work {
     CaptureState state;
     std::vector<InterfaceAddress> addresses;
     bool addresses_told = false;
+    /// nullopt until somebody asked for some: what stands is left as it is.
+    std::optional<VirtualInterfaces> interfaces;
+    std::optional<std::vector<InterfaceState>> interfaces_told;
     std::string last_failure;
     /// Set while a synchronization is due.
     std::optional<Clock::time_point> noticed;
@@ -83,7 +96,11 @@ class NetnsWatcher final : PollThread::Work {
   struct Remove {
     uint64_t id = 0;
   };
-  using Command = std::variant<Add, Remove>;
+  struct CaptureInterfaces {
+    uint64_t id = 0;
+    VirtualInterfaces interfaces;
+  };
+  using Command = std::variant<Add, Remove, CaptureInterfaces>;
 
   [[nodiscard]] Result<void> start();
   [[nodiscard]] int before_sleep() override;
@@ -91,12 +108,17 @@ class NetnsWatcher final : PollThread::Work {
   void take_commands();
   void read_events(uint64_t id, Watched& watched);
   void notice(uint64_t id, Watched& watched, Clock::time_point earliest);
-  void synchronize(Watched& watched);
+  void synchronize(uint64_t id, Watched& watched);
   [[nodiscard]] static Result<void> repair(Watched& watched);
+  [[nodiscard]] static Result<void> repair_interfaces(Watched& watched, NetlinkSocket& socket,
+                                                      std::vector<CaptureRepair>& repairs);
 
   Mailbox<Command> commands_;
   uint64_t last_id_ = 0;
   bool stopped_ = false;
+  /// Held while a namespace is repaired.
+  std::mutex repairing_;
+  std::unordered_set<uint64_t> unwatched_;
   // Below: the thread's own.
   std::unordered_map<uint64_t, std::unique_ptr<Watched>> watched_;
   std::vector<uint64_t> due_;

@@ -33,7 +33,7 @@ CapturedConnection::CapturedConnection(Worker& worker, Pod& pod, ListenerKind ki
       fd_(std::move(fd)) {}
 
 uint16_t CapturedConnection::guard() const {
-  if (kind_ == ListenerKind::outbound && !pod_.owns(ends_.source.address)) {
+  if (kind_ == ListenerKind::outbound && !pod_.may_come_from(ends_.source.address)) {
     return HADAL_REASON_SOURCE_NOT_REGISTERED;
   }
   // Someone in the pod dialled our listener itself instead of being steered to it.

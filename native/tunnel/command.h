@@ -26,6 +26,12 @@ struct SetPodAddresses {
   std::vector<net::IpAddress> addresses;
 };
 
+/// Whether a machine inside the pod may make connections, whose sources are not the pod's addresses.
+struct SetPodHoldsMachine {
+  uint32_t pod_index = 0;
+  bool holds = false;
+};
+
 struct RemovePod {
   uint32_t pod_index = 0;
   bool keep_connections = false;
@@ -75,8 +81,9 @@ struct StartDrain {};
 struct ForceDrain {};
 struct Stop {};
 
-using Command = std::variant<AddPod, SetPodAddresses, RemovePod, SetIdentity, RemoveIdentity, SetRevocations,
-                             PutOutboundRows, RemoveOutboundRow, PutInboundRows, RemoveInboundRow,
-                             RemoveEdges, Inspect, StartDrain, ForceDrain, Stop>;
+using Command =
+    std::variant<AddPod, SetPodAddresses, SetPodHoldsMachine, RemovePod, SetIdentity, RemoveIdentity,
+                 SetRevocations, PutOutboundRows, RemoveOutboundRow, PutInboundRows, RemoveInboundRow,
+                 RemoveEdges, Inspect, StartDrain, ForceDrain, Stop>;
 
 }  // namespace hadal::tunnel

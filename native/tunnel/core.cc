@@ -114,6 +114,10 @@ void TunnelCore::set_pod_addresses(uint32_t pod_index, const std::vector<net::Ip
   post_to_all([&] { return SetPodAddresses{.pod_index = pod_index, .addresses = addresses}; });
 }
 
+void TunnelCore::set_pod_holds_machine(uint32_t pod_index, bool holds) {
+  post_to_all([&] { return SetPodHoldsMachine{.pod_index = pod_index, .holds = holds}; });
+}
+
 void TunnelCore::remove_pod(uint32_t pod_index, bool keep_connections) {
   post_to_all([&] { return RemovePod{.pod_index = pod_index, .keep_connections = keep_connections}; });
 }

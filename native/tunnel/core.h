@@ -59,6 +59,7 @@ class TunnelCore {
 
   [[nodiscard]] Result<PodListeners> add_pod(const PodSettings& settings);
   void set_pod_addresses(uint32_t pod_index, const std::vector<net::IpAddress>& addresses);
+  void set_pod_holds_machine(uint32_t pod_index, bool holds);
   void remove_pod(uint32_t pod_index, bool keep_connections);
 
   [[nodiscard]] Result<void> set_identity(tls::IdentityMaterial material);

@@ -54,7 +54,7 @@ void OutboundFlow::on_no_tunnel(uint16_t reason, const std::string& detail) {
 }
 
 void OutboundFlow::send_connect() {
-  const std::string forwarded = write_forwarded(ends_.source, endpoint_.forwarded_host);
+  const std::string forwarded = write_forwarded(pod_.outward(ends_.source), endpoint_.forwarded_host);
   const Traceparent traceparent = worker_.make_traceparent();
   std::array<h2::Session::Header, 6> headers{{
       {.name = ":method", .value = "CONNECT"},

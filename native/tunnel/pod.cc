@@ -55,6 +55,15 @@ bool Pod::owns(const net::IpAddress& address) const {
   return std::ranges::find(addresses_, address) != addresses_.end();
 }
 
+net::SocketAddress Pod::outward(const net::SocketAddress& source) const {
+  if (owns(source.address)) {
+    return source;
+  }
+  const auto main = std::ranges::find_if(
+      addresses_, [&](const net::IpAddress& address) { return address.is_v4() == source.address.is_v4(); });
+  return {main == addresses_.end() ? source.address : *main, source.port};
+}
+
 bool Pod::is_own_listener(uint16_t port) const {
   return port == outbound_.port() || port == hbone_.port() || port == plaintext_.port();
 }

@@ -41,6 +41,13 @@ class Pod : public net::Disposable {
   [[nodiscard]] TunnelPool& pool() { return pool_; }
   void set_addresses(std::vector<net::IpAddress> addresses) { addresses_ = std::move(addresses); }
   [[nodiscard]] bool owns(const net::IpAddress& address) const;
+  void set_holds_machine(bool holds) { holds_machine_ = holds; }
+  /// Whether the kernel may have steered a connection of this source to us as one that the pod makes.
+  [[nodiscard]] bool may_come_from(const net::IpAddress& source) const {
+    return holds_machine_ || owns(source);
+  }
+  /// The source as others are told of it. Addresses of a machine inside the pod mean nothing to them.
+  [[nodiscard]] net::SocketAddress outward(const net::SocketAddress& source) const;
   [[nodiscard]] bool is_own_listener(uint16_t port) const;
   [[nodiscard]] bool is_own_socket(const Connection& connection) const {
     return load_->own_sockets->contains(connection);
@@ -114,6 +121,7 @@ class Pod : public net::Disposable {
   uint32_t index_;
   std::string identity_;
   std::vector<net::IpAddress> addresses_;
+  bool holds_machine_ = false;
   UniqueFd netns_;
   std::shared_ptr<PodLoad> load_;
   Listener outbound_;

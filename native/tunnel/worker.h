@@ -152,6 +152,7 @@ class Worker final : public net::EventHandler {
 
   void apply(AddPod&& command);
   void apply(SetPodAddresses&& command);
+  void apply(SetPodHoldsMachine&& command);
   void apply(RemovePod&& command);
   void apply(SetIdentity&& command);
   void apply(RemoveIdentity&& command);

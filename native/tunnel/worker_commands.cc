@@ -28,6 +28,12 @@ void Worker::apply(SetPodAddresses&& command) {
   }
 }
 
+void Worker::apply(SetPodHoldsMachine&& command) {
+  if (Pod* pod = find_pod(command.pod_index)) {
+    pod->set_holds_machine(command.holds);
+  }
+}
+
 void Worker::apply(RemovePod&& command) {
   const auto found = pods_.find(command.pod_index);
   if (found == pods_.end()) {

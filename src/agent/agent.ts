@@ -92,7 +92,13 @@ async function startServers(parts: AgentParts, quit: () => void): Promise<void> 
     connections: (query) => flows.log.connections(query),
     explain: (source, destination) =>
       explainConnection(
-        { ...judge, snapshot: tunnel.snapshot, network: config.network },
+        {
+          ...judge,
+          snapshot: tunnel.snapshot,
+          network: config.network,
+          bypassesInbound: (uid) =>
+            parts.enrolment.pods().some((pod) => pod.enrolled.uid === uid && pod.bypassesInbound),
+        },
         source,
         destination,
       ),

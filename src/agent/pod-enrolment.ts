@@ -62,6 +62,7 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
       resolvers.add(pod);
       annotations?.carried(pod.stored);
     },
+    onChanged: (pod) => resolvers.add(pod),
     onGone: (pod, reason) => {
       resolvers.remove(pod.podIndex);
       annotations?.gone(pod.stored, reason);

@@ -1,7 +1,9 @@
 import type { CarriedPod } from '../enrolment/carried-pod.ts';
 import type { WaitingPod } from '../enrolment/restoration.ts';
+import { virtualInterfaceProblem } from '../enrolment/virtual-interfaces.ts';
 import { spiffeText } from '../model/spiffe-id.ts';
 import type { AgentStatus, ControlPlaneStatus, PodStatus } from '../runtime/agent-status.ts';
+import { annotations } from '../source/translate/label-names.ts';
 import type { XdsStatus } from '../xds/client-state.ts';
 import type { AgentParts } from './parts.ts';
 
@@ -48,7 +50,9 @@ function controlPlaneStatus(status: XdsStatus): ControlPlaneStatus {
   };
 }
 
-function podStatus({ stored, state, identity, addresses, certificateProblem }: CarriedPod): PodStatus {
+function podStatus(pod: CarriedPod): PodStatus {
+  const { stored, state, identity, addresses, certificateProblem } = pod;
+  const notes = podNotes(pod);
   return {
     name: `${stored.namespace}/${stored.name}`,
     state: state === 'carried' ? 'enrolled' : state,
@@ -57,7 +61,16 @@ function podStatus({ stored, state, identity, addresses, certificateProblem }: C
     ...(certificateProblem === undefined
       ? {}
       : { error: `no certificate, so its connections are refused: ${certificateProblem}` }),
+    ...(notes.length === 0 ? {} : { notes }),
   };
+}
+
+function podNotes({ bypassesInbound, virtualInterfaces }: CarriedPod): string[] {
+  const bypass = `connections in clear reach it past every policy (annotation ${annotations.bypassInboundCapture})`;
+  return [
+    ...(bypassesInbound ? [bypass] : []),
+    ...virtualInterfaces.flatMap((each) => virtualInterfaceProblem(each) ?? []),
+  ];
 }
 
 function waitingStatus(trustDomain: string): (pod: WaitingPod) => PodStatus {

@@ -5,8 +5,10 @@ import { describeRejection } from '../source/kubernetes/objects.ts';
 import { asRunning } from '../source/offline/as-running.ts';
 import { readManifestSet } from '../source/offline/manifest-set.ts';
 import { withPlaceholders } from '../source/placeholder.ts';
+import { podCaptureSettings } from '../source/translate/capture-settings.ts';
 import { defaultMeshNames } from '../source/translate/context.ts';
 import { translateObjects } from '../source/translate/mesh.ts';
+import { podWorkloadUid } from '../source/translate/pod.ts';
 import type { MeshReader } from './mesh-choice.ts';
 
 export interface DirectoryMesh {
@@ -18,7 +20,14 @@ export interface DirectoryMesh {
 /** The mesh that the manifests of a directory make. */
 export function openDirectoryMesh(directory: string): DirectoryMesh {
   const { objects, rejections, placeholders } = readManifestSet(directory);
-  const { workloads, services, policies } = translateObjects(asRunning(objects.map(({ object }) => object)));
+  const running = asRunning(objects.map(({ object }) => object));
+  const { workloads, services, policies } = translateObjects(running);
+  const bypassed = new Set(
+    running
+      .filter((object) => object.kind === 'Pod')
+      .filter((pod) => podCaptureSettings(pod).bypassInbound)
+      .map(({ metadata }) => podWorkloadUid(defaultMeshNames, metadata)),
+  );
   const snapshot = createSnapshot({ workloads, services, policies });
   const dumps = {
     workloads: dumpWorkloads,
@@ -29,7 +38,8 @@ export function openDirectoryMesh(directory: string): DirectoryMesh {
     mesh: {
       read: async <T>(sections: readonly (keyof typeof dumps)[]) =>
         Object.fromEntries(sections.map((name) => [name, dumps[name](snapshot)])) as T,
-      explain: async (source, destination) => explainInMesh(snapshot, defaultMeshNames, source, destination),
+      explain: async (source, destination) =>
+        explainInMesh(snapshot, defaultMeshNames, source, destination, (uid) => bypassed.has(uid)),
     },
     notes: rejections.map((rejection) => `rejected: ${describeRejection(rejection)}`),
   };

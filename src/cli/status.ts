@@ -97,6 +97,7 @@ function describe(answer: AgentAnswer<Status>, now: number): string {
     `  connections   ${status.connectionsOpen} open, ${formatCount(status.tunnelsOpen, 'tunnel')}`,
     `  certificates  ${certificates.join(', ') || 'none'}`,
     ...wrong.map((problem) => `  problem       ${problem}`),
+    ...pods.flatMap(({ name, notes = [] }) => notes.map((note) => `  note          pod ${name}: ${note}`)),
   ];
   const table = pods.length === 0 ? '  no pods\n' : indent(renderTable(podColumns, pods));
   return `${lines.join('\n')}\n${table}`;

@@ -19,6 +19,7 @@ import { createApiServerSource } from '../source/api-server/api-server-source.ts
 import { LastGoodConfigMap } from '../source/api-server/last-good-config-map.ts';
 import { DirectorySource } from '../source/directory/directory-source.ts';
 import { LastGoodFile } from '../source/directory/last-good-file.ts';
+import { podCaptureSettings } from '../source/translate/capture-settings.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import { defaultEnrolmentRules } from '../source/translate/enrolment.ts';
 import { translateMeshSettings } from '../source/translate/mesh-settings.ts';
@@ -165,6 +166,13 @@ function meshNames(config: ControlPlaneConfig): MeshNames {
   });
 }
 
+/** The control plane tells no agent of it; whoever asks is told. */
+function bypassesInbound({ translation, publisher }: PlaneParts, uid: string): boolean {
+  const { namespace = '', name = '' } = publisher.snapshot.workloads.get(uid) ?? {};
+  const object = translation.objects.find('Pod', namespace, name)?.object;
+  return object?.kind === 'Pod' && podCaptureSettings(object).bypassInbound;
+}
+
 async function startServers(parts: PlaneParts, quit: () => void): Promise<void> {
   const { config, lifecycle, logs, publisher } = parts;
   const logger = logs.scope('admin');
@@ -174,7 +182,8 @@ async function startServers(parts: PlaneParts, quit: () => void): Promise<void> 
     socketPath: join(config.runtimeDirectory, 'admin.sock'),
     configDump: planeDump(parts),
     logs,
-    explain: (source, destination) => explainInMesh(publisher.snapshot, config, source, destination),
+    explain: (source, destination) =>
+      explainInMesh(publisher.snapshot, config, source, destination, (uid) => bypassesInbound(parts, uid)),
     status: () => planeStatus(parts),
     initialLevels: config.logLevel,
     quit,

@@ -2,17 +2,24 @@ import type { Logger } from '../base/logger.ts';
 import type { CertificateUse, WorkloadCertificates } from '../identity/workload-certificates.ts';
 import type { BpfCapture } from '../kernel/capture.ts';
 import type { PodCapture } from '../kernel/pod-capture.ts';
-import type { CaptureRouting, NativeNet, NetnsChange, NetnsWatch } from '../native/types.ts';
+import type {
+  CaptureRouting,
+  NativeNet,
+  NetnsChange,
+  NetnsWatch,
+  VirtualInterfaceState,
+} from '../native/types.ts';
 import type { EnrolledPod } from '../routing/judgement.ts';
 import type { Tunnel } from '../tunnel/tunnel.ts';
 import { ownAddresses } from './own-addresses.ts';
 import type { StoredPod } from './pod-store.ts';
+import { VirtualInterfaces } from './virtual-interfaces.ts';
 
 /** Everything a pod is carried with. */
 export interface CarryingParts {
   readonly native: NativeNet;
-  readonly capture: Pick<BpfCapture, 'attachPod' | 'forgetRows'>;
-  readonly tunnel: Pick<Tunnel, 'addPod' | 'setPodAddresses' | 'removePod'>;
+  readonly capture: Pick<BpfCapture, 'attachPod' | 'forgetRows' | 'sockets'>;
+  readonly tunnel: Pick<Tunnel, 'addPod' | 'setPodAddresses' | 'setPodHoldsMachine' | 'removePod'>;
   readonly certificates: Pick<WorkloadCertificates, 'use'>;
   readonly routing: CaptureRouting;
   readonly clusterId: string;
@@ -34,7 +41,6 @@ export type PodState = 'carried' | 'leaving' | 'gone';
 
 /** One enrolled pod with all that belongs to it: descriptors, certificate, listeners, capture, routes. */
 export class CarriedPod {
-  readonly stored: StoredPod;
   readonly netnsFd: number;
   readonly netns: NetnsIdentity;
   readonly identity: string;
@@ -44,6 +50,8 @@ export class CarriedPod {
   readonly #certificate: CertificateUse;
   readonly #capture: PodCapture;
   readonly #watch: NetnsWatch;
+  readonly #interfaces: VirtualInterfaces;
+  #stored: StoredPod;
   #addresses: readonly string[];
   #state: PodState = 'carried';
 
@@ -60,7 +68,7 @@ export class CarriedPod {
     timings: Readonly<Record<string, number>>;
   }) {
     this.#parts = fields.parts;
-    this.stored = fields.stored;
+    this.#stored = fields.stored;
     this.netnsFd = fields.netnsFd;
     this.netns = fields.netns;
     this.identity = fields.identity;
@@ -69,6 +77,22 @@ export class CarriedPod {
     this.#certificate = fields.certificate;
     this.#capture = fields.capture;
     this.#watch = fields.watch;
+    const { native, capture, tunnel, routing } = fields.parts;
+    this.#interfaces = new VirtualInterfaces({
+      native,
+      sockets: capture.sockets,
+      capture: fields.capture,
+      watch: fields.watch,
+      tunnel,
+      routing,
+      podIndex: fields.stored.podIndex,
+      netnsFd: fields.netnsFd,
+      addresses: () => this.#addresses,
+    });
+  }
+
+  get stored(): StoredPod {
+    return this.#stored;
   }
 
   get podIndex(): number {
@@ -128,6 +152,32 @@ export class CarriedPod {
     return this.stored.dnsCapture;
   }
 
+  /** Whether plain connections reach the application past every policy. */
+  get bypassesInbound(): boolean {
+    return this.stored.bypassInbound ?? false;
+  }
+
+  /** Interfaces in it behind which a machine runs whose connections are the pod's. */
+  get virtualInterfaces(): readonly VirtualInterfaceState[] {
+    return this.#interfaces.states;
+  }
+
+  /** It was asked for again with other annotations, and is written down so: new connections heed them from now on. */
+  change(stored: StoredPod): void {
+    this.#stored = stored;
+    if (this.#state !== 'carried') return;
+    this.#capture.bypassInbound(this.bypassesInbound);
+    this.captureInterfaces();
+  }
+
+  captureInterfaces(): void {
+    if (this.#state === 'carried') this.#interfaces.become(this.stored.virtualInterfaces ?? []);
+  }
+
+  followInterfaces(states: readonly VirtualInterfaceState[]): void {
+    if (this.#state === 'carried') this.#interfaces.follow(states);
+  }
+
   /** Whether its queries go to the agent's resolver. */
   captureDns(wanted: boolean): void {
     if (this.#state === 'carried') this.#capture.captureDns(wanted);
@@ -136,6 +186,14 @@ export class CarriedPod {
   /** New connections are as if there were no mesh; open ones go on, over listeners that are closed and routes that stay. */
   leave(): void {
     if (this.#state !== 'carried') return;
+    try {
+      this.#interfaces.end();
+    } catch (err) {
+      this.#parts.logger.warn(
+        { err, pod: this.enrolled.uid },
+        'what a machine in the pod sends is still brought to the agent',
+      );
+    }
     this.#state = 'leaving';
     this.#capture.leave();
     this.#parts.tunnel.removePod(this.podIndex, { keepConnections: true });

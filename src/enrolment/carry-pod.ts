@@ -4,7 +4,7 @@ import { HadalError } from '../base/errors.ts';
 import type { CertificateUse } from '../identity/workload-certificates.ts';
 import { podSysctls } from '../kernel/pod-sysctls.ts';
 import { spiffeText } from '../model/spiffe-id.ts';
-import type { NetnsChange } from '../native/types.ts';
+import type { NetnsChange, VirtualInterfaceState } from '../native/types.ts';
 import { CarriedPod, type CarryingParts, enrolledPod } from './carried-pod.ts';
 import { ownAddresses } from './own-addresses.ts';
 import type { StoredPod } from './pod-store.ts';
@@ -89,7 +89,7 @@ async function inSteps(
   );
   steps.do('rows', () => parts.capture.forgetRows(podIndex));
   await steps.wait('store', keep);
-  steps.do('capture', () => capture.captureOutbound());
+  steps.do('capture', () => capture.captureOutbound({ bypassInbound: stored.bypassInbound ?? false }));
   pod = new CarriedPod({
     parts,
     stored,
@@ -102,6 +102,8 @@ async function inSteps(
     watch,
     timings: steps.timings,
   });
+  // What an earlier agent captured of them has stayed so until now.
+  steps.do('interfaces', () => pod?.captureInterfaces());
   // What changed while the steps were done.
   pod.followAddresses();
   return pod;
@@ -122,6 +124,8 @@ function onChange(
       // A full map, or the namespace is on its way out. Nobody above the callback could do more about it.
       parts.logger.error({ err, pod: carried.enrolled.uid }, 'the new addresses of the pod are not captured');
     }
+  } else if (change.kind === 'interfaces') {
+    followInterfaces(parts, carried, change.interfaces);
   } else if (change.kind === 'restored') {
     const { what, detail, afterMs } = change;
     parts.logger.warn(
@@ -150,4 +154,18 @@ async function certificateOrDeadline(parts: CarryingParts, certificate: Certific
   } finally {
     time.clear();
   }
+}
+
+function followInterfaces(
+  parts: CarryingParts,
+  pod: CarriedPod,
+  states: readonly VirtualInterfaceState[],
+): void {
+  const { logger } = parts;
+  try {
+    pod.followInterfaces(states);
+  } catch (err) {
+    logger.error({ err, pod: pod.enrolled.uid }, 'what a machine in the pod sends is refused');
+  }
+  logger.info({ pod: pod.enrolled.uid, interfaces: states }, 'virtual interfaces of the pod');
 }

@@ -18,5 +18,7 @@ export function describePod(pod: CarriedPod): Readonly<Record<string, unknown>> 
     certificate: pod.hasCertificate ? 'ready' : 'pending',
     ...(pod.certificateProblem === undefined ? {} : { certificateProblem: pod.certificateProblem }),
     routesRestored: pod.restoredRoutes,
+    bypassInboundCapture: pod.bypassesInbound,
+    virtualInterfaces: pod.virtualInterfaces,
   };
 }

@@ -6,20 +6,22 @@ import { describePod } from './describe-pod.ts';
 import type { OlderConnections } from './older-connections.ts';
 import { hasVanished, openRequestedNamespace, type PodNamespace } from './pod-namespace.ts';
 import type { PodStore, StoredPod } from './pod-store.ts';
-import type { AddRequest, RemoveRequest } from './request.ts';
+import { type AddRequest, type RemoveRequest, sameWishes, withWishes } from './request.ts';
 import { Restoration, type WaitingPod } from './restoration.ts';
 import { Reviews } from './reviews.ts';
 import type { EnrolmentService } from './server.ts';
 import { Turns } from './turns.ts';
 
 export interface EnrolmentParts extends CarryingParts {
-  readonly capture: Pick<BpfCapture, 'attachPod' | 'forgetRows' | 'forgetPods' | 'pinnedPods'>;
+  readonly capture: Pick<BpfCapture, 'attachPod' | 'forgetRows' | 'forgetPods' | 'pinnedPods' | 'sockets'>;
   readonly store: PodStore;
   /** Undefined: connections older than the enrolment are kept. */
   readonly olderConnections: OlderConnections | undefined;
   readonly logger: Logger;
   /** Its connections are carried from now on. */
   readonly onCarried: (pod: CarriedPod) => void;
+  /** Its annotations say otherwise now. */
+  readonly onChanged: (pod: CarriedPod) => void;
   /** They are not any more, since the pod left the mesh or has ended; called before anything of it is closed. */
   readonly onGone: (pod: CarriedPod, reason: RemoveRequest['reason']) => void;
   /** Captured by an earlier agent, and could not be carried again: its connections are refused, and it is tried again. */
@@ -55,7 +57,7 @@ export class Enrolment implements EnrolmentService {
   readonly #reviews: Reviews;
   readonly #sweep: NodeJS.Timeout;
   readonly #counts = { enrolled: 0, removed: 0, failed: 0 };
-  readonly #restored = { rule: 0, route: 0 };
+  readonly #restored = { rule: 0, route: 0, filter: 0 };
 
   constructor(parts: EnrolmentParts) {
     const onRestored: CarryingParts['onRestored'] = (pod, change) => {
@@ -87,7 +89,7 @@ export class Enrolment implements EnrolmentService {
   }
 
   /** Rules and routes of the capture that somebody removed and that were put back. */
-  restored(): Readonly<Record<'rule' | 'route', number>> {
+  restored(): Readonly<Record<'rule' | 'route' | 'filter', number>> {
     return { ...this.#restored };
   }
 
@@ -170,6 +172,7 @@ export class Enrolment implements EnrolmentService {
       const known = this.#carried.get(request.uid);
       if (known?.stored.netnsInode === namespace.inode) {
         known.followAddresses();
+        await this.#change(known, request);
         native.closeFd(namespace.fd);
         return { ...describePod(known), already: true };
       }
@@ -185,6 +188,23 @@ export class Enrolment implements EnrolmentService {
       throw caught;
     }
     return this.#carryNew(namespace, stored, adopted);
+  }
+
+  /** What the pod wishes is written down first: an agent that starts again must not fall back to the old. */
+  async #change(pod: CarriedPod, request: AddRequest): Promise<void> {
+    if (sameWishes(pod.stored, request)) return;
+    const wasBypassed = pod.bypassesInbound;
+    const changed = withWishes(pod.stored, request);
+    await this.#parts.store.put(changed);
+    pod.change(changed);
+    this.#parts.onChanged(pod);
+    const { dnsCapture, bypassesInbound, virtualInterfaces } = pod;
+    this.#parts.logger.info(
+      { pod: pod.enrolled.uid, dnsCapture, bypassesInbound, virtualInterfaces },
+      'the annotations of the pod changed',
+    );
+    // Those that came in past every policy are judged now.
+    if (wasBypassed && !bypassesInbound) this.#reviews.begin(pod, { untouched: true });
   }
 
   async #carryNew(namespace: PodNamespace, stored: StoredPod, adopted: boolean): Promise<Answer> {

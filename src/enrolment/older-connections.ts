@@ -19,6 +19,8 @@ export interface OlderConnectionsParts {
 
 export interface ReviewedPod extends EnrolledPod {
   readonly netnsFd: number;
+  /** No policy holds for plain connections into it. */
+  readonly bypassesInbound: boolean;
 }
 
 const listening = 10;
@@ -47,10 +49,16 @@ export class OlderConnections {
     return this.#parts.snapshot().workloads.has(pod.uid);
   }
 
-  /** Judges them all and destroys those refused; returns how many. */
-  review(pod: ReviewedPod): number {
+  /**
+   * Judges them all and destroys those refused; returns how many. `untouched`: also those that the capture let in and nobody
+   * judged. A probe of the kubelet may be among them; it comes again.
+   */
+  review(pod: ReviewedPod, { untouched }: { readonly untouched: boolean } = { untouched: false }): number {
     const { native, sockets, logger } = this.#parts;
-    const open = sockets.list(pod.netnsFd).filter((socket) => socket.seenAs === 'older' && leavesPod(socket));
+    const open = sockets
+      .list(pod.netnsFd)
+      .filter(({ seenAs }) => seenAs === 'older' || (untouched && seenAs === 'untouched'))
+      .filter(leavesPod);
     if (open.length === 0) return 0;
     const served = new Set(
       native
@@ -60,7 +68,9 @@ export class OlderConnections {
     const refused = open.flatMap((socket) => {
       const reason = served.has(socket.localPort)
         ? this.#judgeInbound(pod, socket)
-        : this.#judgeOutbound(socket);
+        : socket.seenAs === 'older'
+          ? this.#judgeOutbound(socket)
+          : reasons.NONE;
       return reason === reasons.NONE || undecided.has(reason) ? [] : [{ socket, reason }];
     });
     const destroyed = sockets.destroy(
@@ -84,7 +94,8 @@ export class OlderConnections {
     return destroyed;
   }
 
-  #judgeInbound(destination: EnrolledPod, socket: PodSocket): number {
+  #judgeInbound(destination: ReviewedPod, socket: PodSocket): number {
+    if (destination.bypassesInbound) return reasons.NONE;
     return this.#judge(destination, socket.remoteAddress, socket.localAddress, socket.localPort);
   }
 

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HadalError } from '../base/errors.ts';
-import type { AddRequest } from './request.ts';
+import { type AddRequest, isInterfaceName } from './request.ts';
 
 /** A pod as it is kept on disk: what a restarted agent needs to carry it again. */
 export interface StoredPod extends AddRequest {
@@ -203,7 +203,10 @@ function isStoredPod(value: unknown): value is StoredPod {
     Array.isArray(pod.addresses) &&
     pod.addresses.every((address) => typeof address === 'string') &&
     (pod.leftAt === undefined || typeof pod.leftAt === 'string') &&
-    (pod.dnsCapture === undefined || typeof pod.dnsCapture === 'boolean')
+    (pod.dnsCapture === undefined || typeof pod.dnsCapture === 'boolean') &&
+    (pod.bypassInbound === undefined || typeof pod.bypassInbound === 'boolean') &&
+    (pod.virtualInterfaces === undefined ||
+      (Array.isArray(pod.virtualInterfaces) && pod.virtualInterfaces.every(isInterfaceName)))
   );
 }
 

@@ -1,8 +1,19 @@
+import { isDeepStrictEqual } from 'node:util';
 import { HadalError } from '../base/errors.ts';
 import { canonicalAddress } from '../model/address.ts';
 
+/** What a pod's annotations say of its capture. They may change while the pod runs: the same pod is then asked for again. */
+export interface CaptureWishes {
+  /** `ambient.istio.io/dns-capture`; undefined when it has none. */
+  readonly dnsCapture?: boolean;
+  /** `ambient.istio.io/bypass-inbound-capture`: plain connections reach the application, and no policy holds for them. */
+  readonly bypassInbound?: boolean;
+  /** `istio.io/reroute-virtual-interfaces`: interfaces behind which a machine runs that the pod holds. */
+  readonly virtualInterfaces?: readonly string[];
+}
+
 /** What a CNI plugin says of a pod that starts: the JSON of Istio's `/cmdadd` with uid, service account and cgroup added. */
-export interface AddRequest {
+export interface AddRequest extends CaptureWishes {
   /** Kubernetes' uid of the pod: a pod made again under the same name is another pod. */
   readonly uid: string;
   readonly name: string;
@@ -14,8 +25,32 @@ export interface AddRequest {
   readonly addresses: readonly string[];
   /** Path of the pod's cgroup, '' when not told. */
   readonly cgroup: string;
-  /** The pod's annotation `ambient.istio.io/dns-capture`; undefined when it has none. */
-  readonly dnsCapture?: boolean;
+}
+
+/** A pod with other wishes, and all else as it was. */
+export function withWishes<T extends CaptureWishes>(
+  pod: T,
+  { dnsCapture, bypassInbound, virtualInterfaces }: CaptureWishes,
+): Omit<T, keyof CaptureWishes> & CaptureWishes {
+  const { dnsCapture: _dns, bypassInbound: _bypass, virtualInterfaces: _interfaces, ...rest } = pod;
+  return {
+    ...rest,
+    ...(dnsCapture === undefined ? {} : { dnsCapture }),
+    ...(bypassInbound === undefined ? {} : { bypassInbound }),
+    ...(virtualInterfaces === undefined ? {} : { virtualInterfaces }),
+  };
+}
+
+export function sameInterfaces(left: CaptureWishes, right: CaptureWishes): boolean {
+  return isDeepStrictEqual(left.virtualInterfaces ?? [], right.virtualInterfaces ?? []);
+}
+
+export function sameWishes(left: CaptureWishes, right: CaptureWishes): boolean {
+  return (
+    left.dnsCapture === right.dnsCapture &&
+    (left.bypassInbound ?? false) === (right.bypassInbound ?? false) &&
+    sameInterfaces(left, right)
+  );
 }
 
 /** `deleted`: the pod ends and everything of it is closed. `left`: it runs on outside the mesh and keeps its open connections. */
@@ -40,6 +75,8 @@ const addFields = [
   'Cgroup',
   'IPs',
   'DnsCapture',
+  'BypassInboundCapture',
+  'VirtualInterfaces',
 ] as const;
 const removeFields = [
   'PodName',
@@ -55,7 +92,9 @@ const removeFields = [
 const labelPattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const subdomainPattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const uidPattern = /^[A-Za-z0-9._-]{1,128}$/;
+const interfacePattern = /^(?!\.{1,2}$)[!-.0-9;-~]{1,15}$/;
 const mostAddresses = 16;
+const mostInterfaces = 16;
 
 export function parseAddRequest(body: unknown): AddRequest {
   const fields = objectOf(body, '/cmdadd', addFields);
@@ -68,6 +107,12 @@ export function parseAddRequest(body: unknown): AddRequest {
     addresses: addresses(fields.IPs),
     cgroup: fields.Cgroup === undefined || fields.Cgroup === '' ? '' : absolutePath(fields, 'Cgroup'),
     ...(fields.DnsCapture === undefined ? {} : { dnsCapture: flag(fields, 'DnsCapture') }),
+    ...(fields.BypassInboundCapture === undefined
+      ? {}
+      : { bypassInbound: flag(fields, 'BypassInboundCapture') }),
+    ...(fields.VirtualInterfaces === undefined
+      ? {}
+      : { virtualInterfaces: interfaceNames(fields.VirtualInterfaces) }),
   };
 }
 
@@ -174,6 +219,23 @@ function addresses(value: unknown): string[] {
     return canonical;
   });
   return [...new Set(found)];
+}
+
+/** As `['tap0', 'br1']`. */
+function interfaceNames(value: unknown): string[] {
+  if (!Array.isArray(value)) throw invalid('VirtualInterfaces', `is ${shown(value)}; a list is required`);
+  if (value.length > mostInterfaces)
+    throw invalid('VirtualInterfaces', `has ${value.length} entries; at most ${mostInterfaces} are taken`);
+  value.forEach((name: unknown, index) => {
+    if (!isInterfaceName(name))
+      throw invalid(`VirtualInterfaces[${index}]`, `is ${shown(name)}, which no interface can be called`);
+  });
+  return [...new Set(value as string[])];
+}
+
+/** Of the pod's own; lo is never a machine's. */
+export function isInterfaceName(name: unknown): name is string {
+  return typeof name === 'string' && interfacePattern.test(name) && name !== 'lo';
 }
 
 function isRemoveReason(value: unknown): value is RemoveReason {

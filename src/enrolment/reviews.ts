@@ -14,7 +14,8 @@ export class Reviews {
     this.#logger = logger;
   }
 
-  begin(pod: CarriedPod): void {
+  /** `untouched`: also those that the capture let in without a judgement. */
+  begin(pod: CarriedPod, options: { readonly untouched: boolean } = { untouched: false }): void {
     if (this.#olderConnections === undefined || pod.state !== 'carried') return;
     if (!this.#olderConnections.canReview(pod.enrolled)) {
       this.#waiting.add(pod);
@@ -22,7 +23,10 @@ export class Reviews {
     }
     this.#waiting.delete(pod);
     try {
-      this.#olderConnections.review({ ...pod.enrolled, netnsFd: pod.netnsFd });
+      this.#olderConnections.review(
+        { ...pod.enrolled, netnsFd: pod.netnsFd, bypassesInbound: pod.bypassesInbound },
+        options,
+      );
     } catch (err) {
       this.#logger.error(
         { err, pod: pod.enrolled.uid },

@@ -9,6 +9,11 @@ export interface PodAddressKey {
   readonly address: string;
 }
 
+export interface VirtualInterfaceKey {
+  readonly podIndex: number;
+  readonly interfaceIndex: number;
+}
+
 export interface PodEntry {
   readonly podIndex: number;
   readonly flags: number;
@@ -78,6 +83,7 @@ export class CaptureMaps {
   readonly #maps: ReadonlyMap<string, BpfMap>;
   readonly #object: BpfObject;
   readonly podAddresses: TypedMap<PodAddressKey, { value: number }>;
+  readonly virtualInterfaces: TypedMap<VirtualInterfaceKey, { value: number }>;
   readonly rows: TypedMap<RowKey, RowEntry>;
   readonly ranges: TypedMap<RangeKey, RangeEntry>;
   readonly pod: StructCodec<PodEntry>;
@@ -96,6 +102,12 @@ export class CaptureMaps {
     this.podAddresses = new TypedMap(
       addresses,
       structCodec<PodAddressKey>(keyType(addresses), ['podIndex', 'address']),
+      plainNumber,
+    );
+    const interfaces = this.map('virtual_interfaces');
+    this.virtualInterfaces = new TypedMap(
+      interfaces,
+      structCodec<VirtualInterfaceKey>(keyType(interfaces), ['podIndex', 'interfaceIndex']),
       plainNumber,
     );
     const rows = this.map('outbound_rows');

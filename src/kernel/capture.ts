@@ -2,7 +2,6 @@
  * The capture of one agent: BPF programs in the kernel, what they look up, what they report. All state is pinned: it stays in
  * force while no agent runs, and the next one takes it over.
  */
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HadalError } from '../base/errors.ts';
 import { type Cidr, parseCidr } from '../model/cidr.ts';
@@ -109,7 +108,7 @@ export class BpfCapture {
     const { native, workers, hbonePort = HBONE_PORT } = this.#options;
     const parts = {
       native,
-      objectPath: join(this.#objectDirectory, 'sk_lookup.bpf.o'),
+      objectDirectory: this.#objectDirectory,
       pins: this.#pins,
       maps: this.maps,
       sharedMaps: this.#programs.maps,

@@ -3,6 +3,7 @@
 export const MAP_ABI = 1;
 export const MARK = 18497;
 export const MARK_MASK = 65535;
+export const VIRTUAL_MARK = 18498;
 export const ROUTE_TABLE = 18497;
 export const RULE_PRIORITY = 100;
 export const HBONE_PORT = 15008;
@@ -16,6 +17,8 @@ export const HEARTBEAT_STALE_MS = 3000;
 export const POD_CAPTURE_OUTBOUND = 1;
 export const POD_TRACK_FLOWS = 2;
 export const POD_CAPTURE_DNS = 4;
+export const POD_BYPASS_INBOUND = 8;
+export const POD_HAS_VIRTUAL = 16;
 export const KUBELET_BY_CGROUP = 1;
 export const KUBELET_ANY_HOST = 2;
 export const NAMESERVER_CONFIGURED = 1;

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
-import type { BpfLink, BpfMap, BpfObject, NativeBpf, PodListeners } from '../native/types.ts';
+import type { BpfLink, BpfMap, BpfObject, BpfProgram, NativeBpf, PodListeners } from '../native/types.ts';
 import type { CaptureMaps } from './capture-maps.ts';
 import { integerBytes } from './codec.ts';
 import {
@@ -10,8 +10,10 @@ import {
   LISTENER_OUTBOUND,
   LISTENER_PLAINTEXT,
   MAX_WORKERS,
+  POD_BYPASS_INBOUND,
   POD_CAPTURE_DNS,
   POD_CAPTURE_OUTBOUND,
+  POD_HAS_VIRTUAL,
   POD_TRACK_FLOWS,
 } from './constants.gen.ts';
 import { DnsCapture } from './dns-capture.ts';
@@ -32,17 +34,26 @@ export interface OutboundOptions {
   readonly trackFlows?: boolean;
   /** How many of them at once. Default 20,000. */
   readonly flowLimit?: number;
+  /** Plain connections reach the application, and no policy holds for them. Default false. */
+  readonly bypassInbound?: boolean;
 }
 
 export interface PodCaptureParts {
   readonly native: NativeBpf;
-  readonly objectPath: string;
+  readonly objectDirectory: string;
   readonly pins: Pins;
   readonly maps: CaptureMaps;
   readonly sharedMaps: ReadonlyMap<string, BpfMap>;
   readonly egressGuard: EgressGuard;
   readonly workers: number;
   readonly hbonePort: number;
+}
+
+export interface VirtualPrograms {
+  readonly fromMachine: BpfProgram;
+  readonly toMachine: BpfProgram;
+  readonly refuse: BpfProgram;
+  close(): void;
 }
 
 export class PodCapture {
@@ -111,18 +122,42 @@ export class PodCapture {
   }
 
   /** From now on the pod's connections are decided by rows and ranges. */
-  captureOutbound({ trackFlows = true, flowLimit = 20_000 }: OutboundOptions = {}): void {
-    const dns = this.#entry.flags & POD_CAPTURE_DNS;
-    this.#setEntry(POD_CAPTURE_OUTBOUND | (trackFlows ? POD_TRACK_FLOWS : 0) | dns, flowLimit);
+  captureOutbound({
+    trackFlows = true,
+    flowLimit = 20_000,
+    bypassInbound = false,
+  }: OutboundOptions = {}): void {
+    const kept = this.#entry.flags & (POD_CAPTURE_DNS | POD_HAS_VIRTUAL);
+    const chosen = (trackFlows ? POD_TRACK_FLOWS : 0) | (bypassInbound ? POD_BYPASS_INBOUND : 0);
+    this.#setEntry(POD_CAPTURE_OUTBOUND | chosen | kept, flowLimit);
     this.#isCapturing = true;
   }
 
   /** Whether the pod's queries go to the agent's resolver. Only of a pod whose connections are captured. */
   captureDns(wanted: boolean): void {
-    if (!this.#isCapturing || this.#isLeaving) return;
-    const { flags, flowLimit } = this.#entry;
-    const next = wanted ? flags | POD_CAPTURE_DNS : flags & ~POD_CAPTURE_DNS;
-    if (next !== flags) this.#setEntry(next, flowLimit);
+    this.#setFlag(POD_CAPTURE_DNS, wanted);
+  }
+
+  /** Whether plain connections reach the application past every policy. Only of a pod whose connections are captured. */
+  bypassInbound(wanted: boolean): void {
+    this.#setFlag(POD_BYPASS_INBOUND, wanted);
+  }
+
+  /** Indexes of interfaces in the pod behind which a machine runs that it holds. */
+  setVirtualInterfaces(indexes: readonly number[]): void {
+    setVirtualInterfaces(this.#parts.maps, this.pod.podIndex, indexes);
+    this.#setFlag(POD_HAS_VIRTUAL, indexes.length > 0);
+  }
+
+  /** What stands at such interfaces. They keep their programs when this is closed. */
+  openVirtualPrograms(): VirtualPrograms {
+    const object = loadForPod(this.#parts, 'virtual_interface', { pod_index: this.pod.podIndex });
+    return {
+      fromMachine: object.program('hadal_from_virtual'),
+      toMachine: object.program('hadal_to_virtual'),
+      refuse: object.program('hadal_refuse_virtual'),
+      close: () => object.close(),
+    };
   }
 
   /** New connections of the pod are left alone; what is captured goes on. */
@@ -159,6 +194,13 @@ export class PodCapture {
     this.#guard?.close();
   }
 
+  #setFlag(flag: number, wanted: boolean): void {
+    if (!this.#isCapturing || this.#isLeaving) return;
+    const { flags, flowLimit } = this.#entry;
+    const next = wanted ? flags | flag : flags & ~flag;
+    if (next !== flags) this.#setEntry(next, flowLimit);
+  }
+
   #setEntry(flags: number, flowLimit: number): void {
     this.#entry = { flags, flowLimit };
     const { podIndex, netnsCookie } = this.pod;
@@ -185,6 +227,7 @@ export function forgetPod(
   if (entry !== undefined && maps.pod.decode(entry).podIndex === pod.podIndex) pods.delete(cookie);
   removeDirectory(pins.podDirectory(pod));
   setAddresses(maps, pod.podIndex, []);
+  setVirtualInterfaces(maps, pod.podIndex, []);
   const listeners = maps.map('listeners');
   for (const key of listeners.keys()) {
     if (maps.listener.decode(key).podIndex === pod.podIndex) listeners.delete(key);
@@ -204,6 +247,13 @@ export function forgetPod(
 function setAddresses(maps: CaptureMaps, podIndex: number, addresses: readonly string[]): void {
   maps.podAddresses.replace(
     addresses.map((address) => [{ podIndex, address }, { value: 1 }] as const),
+    (key) => key.podIndex === podIndex,
+  );
+}
+
+function setVirtualInterfaces(maps: CaptureMaps, podIndex: number, indexes: readonly number[]): void {
+  maps.virtualInterfaces.replace(
+    indexes.map((interfaceIndex) => [{ podIndex, interfaceIndex }, { value: 1 }] as const),
     (key) => key.podIndex === podIndex,
   );
 }
@@ -252,20 +302,32 @@ function openOrLoad(parts: PodCaptureParts, settings: PodCaptureSettings): BpfLi
   return native.openPinnedLink(path);
 }
 
-function loadLookup(parts: PodCaptureParts, { podIndex }: PodCaptureSettings): BpfObject {
-  const object = parts.native.openObject(parts.objectPath);
+function loadLookup(parts: PodCaptureParts, { podIndex, netnsCookie }: PodCaptureSettings): BpfObject {
+  return loadForPod(parts, 'sk_lookup', {
+    pod_index: podIndex,
+    netns_cookie: netnsCookie,
+    worker_count: parts.workers,
+    hbone_port: parts.hbonePort,
+  });
+}
+
+/** An instance of its own, over the maps of all. */
+function loadForPod(
+  { native, objectDirectory, sharedMaps }: PodCaptureParts,
+  name: string,
+  constants: Readonly<Record<string, number | bigint>>,
+): BpfObject {
+  const object = native.openObject(join(objectDirectory, `${name}.bpf.o`));
   try {
-    object.setReadOnly('pod_index', podIndex);
-    object.setReadOnly('worker_count', parts.workers);
-    object.setReadOnly('hbone_port', parts.hbonePort);
-    for (const name of object.mapNames) {
-      const shared = parts.sharedMaps.get(name);
-      if (shared !== undefined) object.reuseMap(name, shared);
+    for (const [variable, value] of Object.entries(constants)) object.setReadOnly(variable, value);
+    for (const map of object.mapNames) {
+      const shared = sharedMaps.get(map);
+      if (shared !== undefined) object.reuseMap(map, shared);
     }
     object.load();
     return object;
   } catch (cause) {
     object.close();
-    throw HadalError.from(cause, 'ERR_KERNEL_LOAD', `loading sk_lookup.bpf.o for pod ${podIndex}`);
+    throw HadalError.from(cause, 'ERR_KERNEL_LOAD', `loading ${name}.bpf.o for pod ${constants.pod_index}`);
   }
 }

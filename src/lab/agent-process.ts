@@ -3,8 +3,8 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
 import type { NodeConnections } from '../runtime/admin-server.ts';
-import { dnsCaptureAnnotation } from '../source/kubernetes/metadata.ts';
 import type { PodObject } from '../source/kubernetes/pod.ts';
+import { podCaptureSettings } from '../source/translate/capture-settings.ts';
 import { type Answer, callPort, callSocket } from './admin-call.ts';
 import { LabProcess } from './lab-process.ts';
 import { netnsPath } from './layout.ts';
@@ -53,7 +53,7 @@ export class AgentProcess extends LabProcess {
       PodUID: pod.podUid,
       ServiceAccount: object.spec.serviceAccountName,
       Cgroup: pod.cgroup,
-      ...dnsCaptureWish(object),
+      ...captureWishes(object),
       IPs: pod.addresses.map((address) => ({ Interface: 'eth0', Address: address })),
     });
   }
@@ -102,8 +102,12 @@ export class AgentProcess extends LabProcess {
   }
 }
 
-/** As a CNI plugin tells it from the pod's annotation. */
-function dnsCaptureWish({ metadata }: PodObject): { readonly DnsCapture?: boolean } {
-  const wish = metadata.annotations[dnsCaptureAnnotation];
-  return wish === 'true' || wish === 'false' ? { DnsCapture: wish === 'true' } : {};
+/** As a CNI plugin tells it from the pod's annotations. */
+export function captureWishes(object: PodObject): Readonly<Record<string, unknown>> {
+  const { bypassInbound, captureDns, virtualInterfaces } = podCaptureSettings(object);
+  return {
+    ...(captureDns === undefined ? {} : { DnsCapture: captureDns }),
+    ...(bypassInbound ? { BypassInboundCapture: true } : {}),
+    ...(virtualInterfaces.length > 0 ? { VirtualInterfaces: virtualInterfaces } : {}),
+  };
 }

@@ -6,6 +6,7 @@ import { objectKey } from '../source/kubernetes/metadata.ts';
 import type { PodObject } from '../source/kubernetes/pod.ts';
 import { enrolmentWish } from '../source/translate/enrolment.ts';
 import type { ClusterObjects } from '../source/translate/mesh.ts';
+import { captureWishes } from './agent-process.ts';
 import type { LabLog } from './lab-log.ts';
 import type { LabNode } from './node.ts';
 import { inParallel } from './parallel.ts';
@@ -25,6 +26,8 @@ export class Membership {
   readonly #options: MembershipOptions;
   /** What the agent said when a pod could not join or leave, by `namespace/name`. */
   readonly failures = new Map<string, string>();
+  /** Wishes of its annotations that the agent was told last. */
+  readonly #told = new WeakMap<LabPod, string>();
 
   constructor(options: MembershipOptions) {
     this.#options = options;
@@ -66,8 +69,11 @@ export class Membership {
 
   async #join(pod: LabPod, object: PodObject): Promise<void> {
     const agent = this.#options.nodes.get(pod.node)?.agent;
-    if (agent === undefined || pod.enrolled) return;
+    const wishes = JSON.stringify(captureWishes(object));
+    if (agent === undefined || (pod.enrolled && this.#told.get(pod) === wishes)) return;
     await agent.addPod(pod, object);
+    this.#told.set(pod, wishes);
+    if (pod.enrolled) return;
     pod.held = true;
     pod.enrolled = true;
     this.#options.publish(pod, 'soon');

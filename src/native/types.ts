@@ -200,16 +200,41 @@ export interface CaptureRouting {
   readonly priority: number;
 }
 
+/** Interfaces of a pod behind which a machine runs that the pod holds; their TCP is brought to the capture's table. */
+export interface VirtualInterfaces {
+  /** They need not exist; what a name sends before its program is there is held back. Empty: none any more. */
+  readonly names: readonly string[];
+  /** Under the routing's mask, on packets that a program has given to a socket. */
+  readonly mark: number;
+  /** Programs of bpf/virtual_interface.bpf.c; their descriptors are duplicated. Missing only without names. */
+  readonly fromMachine?: Pick<BpfProgram, 'fd' | 'id'>;
+  readonly toMachine?: Pick<BpfProgram, 'fd' | 'id'>;
+  /** At an interface that is a port of another, whose packets never reach the pod itself. */
+  readonly refuse?: Pick<BpfProgram, 'fd' | 'id'>;
+}
+
+export interface VirtualInterfaceState {
+  readonly name: string;
+  /** 0 while there is none. */
+  readonly index: number;
+  /** `uplink`: a default route leads by it, so it is no machine's, and left as it was. */
+  readonly standing: 'captured' | 'missing' | 'port' | 'uplink' | 'failed';
+  /** Why it failed; its TCP is held back. */
+  readonly problem: string;
+}
+
 export type NetnsChange =
   /** All addresses of the namespace, `lo` included: once at the start, then whenever they differ. Tentative ones are left out. */
   | { readonly kind: 'addresses'; readonly addresses: readonly InterfaceAddress[] }
   /** A rule or route of the capture was missing and was put back, `afterMs` after the loss was noticed. */
   | {
       readonly kind: 'restored';
-      readonly what: 'rule' | 'route';
+      readonly what: 'rule' | 'route' | 'filter';
       readonly detail: string;
       readonly afterMs: number;
     }
+  /** How virtual interfaces stand: after `captureInterfaces`, then whenever that differs. */
+  | { readonly kind: 'interfaces'; readonly interfaces: readonly VirtualInterfaceState[] }
   /** A repair failed; it is tried again every second, and told again only when the message differs. */
   | { readonly kind: 'failed'; readonly message: string };
 
@@ -220,6 +245,8 @@ export type NetnsChange =
 export interface NetnsWatch {
   /** Rules and routes that were lost and put back; what was new (an interface, a changed address) does not count. */
   readonly restoredCount: number;
+  /** Captures these and no others from now on, also when they appear later. Before the first call what stands is left as it is. */
+  captureInterfaces(interfaces: VirtualInterfaces): void;
   close(): void;
 }
 
@@ -264,7 +291,13 @@ export interface NativeNet {
   writeSysctl(netnsFd: number, name: string, value: string): void;
   /** Adds the mark's rule and a local default route for each interface that is up, IPv4 and IPv6 (where there is). Idempotent. */
   addCaptureRouting(netnsFd: number, routing: CaptureRouting): void;
-  /** Removes the rule, then empties the table. Idempotent. Close the watch first, or it puts them back. */
+  /** Captures these interfaces and no others, once; `NetnsWatch.captureInterfaces` keeps them so. */
+  captureInterfaces(
+    netnsFd: number,
+    routing: CaptureRouting,
+    interfaces: VirtualInterfaces,
+  ): VirtualInterfaceState[];
+  /** Removes the rules and what captures interfaces, then empties the table. Idempotent. Close the watch first, or it puts them back. */
   removeCaptureRouting(netnsFd: number, routing: CaptureRouting): void;
   /** One thread watches all. `netnsFd` is duplicated. Without `routing` it only tells addresses. */
   watchNetns(
@@ -496,6 +529,8 @@ export interface TunnelHandle {
   /** Creates the listeners in the pod's namespace on every worker. Throws `ERR_TUNNEL_POD` with errno. */
   addPod(pod: PodSettings): PodListeners;
   setPodAddresses(podIndex: number, addresses: readonly string[]): void;
+  /** Whether a machine inside the pod makes connections: their sources are not the pod's, others are told the pod's. */
+  setPodHoldsMachine(podIndex: number, holds: boolean): void;
   /** Closes listeners; live connections end too, or run to their own end with `keepConnections` (then `drainedPods` tells). */
   removePod(podIndex: number, options: { keepConnections: boolean }): void;
   /** New or renewed certificate; open tunnels keep theirs, new handshakes take this one. */

@@ -15,6 +15,7 @@ export function explainInMesh(
   { network, clusterId }: MeshNetwork,
   source: string,
   destination: string,
+  bypassesInbound: (uid: string) => boolean = () => false,
 ): Explanation {
   const settings: JudgementSettings = {
     node: '',
@@ -29,6 +30,7 @@ export function explainInMesh(
   const context = {
     snapshot,
     network,
+    bypassesInbound,
     outbound: (mesh: MeshSnapshot, question: Parameters<typeof judgeOutbound>[1]) =>
       judgeOutbound(mesh, question, settings),
     inbound: (mesh: MeshSnapshot, question: Parameters<typeof judgeInbound>[1]) =>

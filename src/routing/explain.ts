@@ -28,6 +28,8 @@ import { Trace } from './trace.ts';
 export interface ExplainContext {
   readonly snapshot: MeshSnapshot;
   readonly network: string;
+  /** Whether connections in clear reach the workload past every policy, where that is known. */
+  readonly bypassesInbound?: (uid: string) => boolean;
   outbound(snapshot: MeshSnapshot, question: OutboundQuestion): OutboundJudgement;
   inbound(snapshot: MeshSnapshot, question: InboundQuestion): InboundJudgement;
 }
@@ -165,6 +167,7 @@ function plainWay(context: ExplainContext, source: ExplainSource, to: ExplainDes
         address: formatAuthority(address, port),
       };
       if (!isInMesh(workload)) return undecided(facts, 'nobody', `${workload.uid} is not in the mesh either`);
+      if (context.bypassesInbound?.(workload.uid) === true) return undecided(facts, 'nobody', bypassed);
       const judgement = context.inbound(snapshot, {
         destination: enrolledAs(workload),
         channel: 'plaintext',
@@ -179,6 +182,9 @@ function plainWay(context: ExplainContext, source: ExplainSource, to: ExplainDes
     }),
   };
 }
+
+const bypassed =
+  'its annotation ambient.istio.io/bypass-inbound-capture lets connections in clear in, past every policy';
 
 type EndpointFacts = Pick<ExplainedEndpoint, 'workload' | 'path' | 'address'>;
 

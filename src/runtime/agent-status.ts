@@ -54,4 +54,6 @@ export interface PodStatus {
   readonly addresses: readonly string[];
   /** Why it is not enrolled. */
   readonly error?: string;
+  /** What of the mesh does not hold for it, as its own annotations wish. */
+  readonly notes?: readonly string[];
 }

@@ -22,7 +22,7 @@ export interface MetricSources {
   /** Reason number to count. */
   readonly kernelDecisions?: () => ReadonlyMap<number, number>;
   readonly kernelFaults?: () => Readonly<Record<string, number>>;
-  readonly captureRestored?: () => Readonly<Record<'rule' | 'route', number>>;
+  readonly captureRestored?: () => Readonly<Record<'rule' | 'route' | 'filter', number>>;
   /** Reason number to count. */
   readonly connectionsDestroyed?: () => ReadonlyMap<number, number>;
   readonly rows?: () => Readonly<Record<string, number>>;

@@ -81,7 +81,7 @@ export const metricCatalogue = {
   ),
   hadal_kernel_faults_total: counter('What went wrong in the capture itself.', 'fault'),
   hadal_capture_restored_total: counter(
-    'Rules and routes of the capture that were missing and put back.',
+    'Rules, routes and filters of the capture that were missing and put back.',
     'what',
   ),
   hadal_connections_destroyed_total: counter(

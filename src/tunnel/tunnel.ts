@@ -137,6 +137,11 @@ export class Tunnel {
     this.#decisions.setPod(podIndex, next);
   }
 
+  /** Whether a machine inside the pod makes connections, from addresses that are not the pod's. */
+  setPodHoldsMachine(podIndex: number, holds: boolean): void {
+    if (this.#pods.has(podIndex)) this.#handle.setPodHoldsMachine(podIndex, holds);
+  }
+
   /** With `keepConnections` the open ones run to their end, then `onDrained` tells. */
   removePod(podIndex: number, options: { readonly keepConnections: boolean }): void {
     if (!this.#pods.delete(podIndex)) return;

@@ -170,6 +170,37 @@ export class PodWorld {
     return { name, netns, ...this.#openNetns(netns), ipv4, ipv6, cgroup, device };
   }
 
+  /**
+   * A machine inside a pod, as a virtual machine's tap shows it: a namespace of its own behind `device` of the pod, which
+   * forwards for it. The rest of the world knows the way back.
+   */
+  addMachine(pod: WorldPod, name: string, device: string): WorldPod {
+    const index = ++this.#podCount;
+    const netns = this.#makeNetns(name);
+    const [ipv4, ipv6] = [`10.70.${index}.2`, `fd70:${index}::2`];
+    setSysctls(pod.netns, { 'net/ipv4/ip_forward': '1', 'net/ipv6/conf/all/forwarding': '1' });
+    ipBatch(pod.netns, [
+      `link add ${device} type veth peer name eth0 netns ${netns}`,
+      `link set ${device} up`,
+      `addr add 10.70.${index}.1/24 dev ${device}`,
+      `addr add fd70:${index}::1/64 dev ${device} nodad`,
+    ]);
+    ipBatch(netns, [
+      'link set lo up',
+      'link set eth0 up',
+      `addr add ${ipv4}/24 dev eth0`,
+      `addr add ${ipv6}/64 dev eth0 nodad`,
+      `route add default via 10.70.${index}.1`,
+      `route add default via fd70:${index}::1`,
+    ]);
+    ipBatch(this.node.netns, [
+      `route add 10.70.${index}.0/24 via ${pod.ipv4}`,
+      `route add fd70:${index}::/64 via ${pod.ipv6}`,
+    ]);
+    const cgroup = this.#makeCgroup(join(this.cgroup, name));
+    return { name, netns, ...this.#openNetns(netns), ipv4, ipv6, cgroup, device };
+  }
+
   /** The pod's namespace goes, as when a pod is deleted; its descriptor must not keep it. */
   removePod(pod: WorldPod): void {
     closeSync(pod.netnsFd);

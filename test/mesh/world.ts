@@ -83,6 +83,7 @@ export interface PodShape {
   readonly command?: readonly string[];
   readonly ports?: Readonly<Record<string, number>>;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly serviceAccount?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly probe?: Readonly<Record<string, unknown>>;
@@ -100,7 +101,12 @@ export function pod(key: string, node: string, shape: PodShape = {}): string {
   return JSON.stringify({
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name, namespace: within, labels: { app: name, ...mode, ...shape.labels } },
+    metadata: {
+      name,
+      namespace: within,
+      labels: { app: name, ...mode, ...shape.labels },
+      ...(shape.annotations === undefined ? {} : { annotations: shape.annotations }),
+    },
     spec: {
       nodeName: node,
       ...(shape.serviceAccount === undefined ? {} : { serviceAccountName: shape.serviceAccount }),

@@ -6,6 +6,7 @@ import { labelField, labels } from '../translate/label-names.ts';
 import { translateObjects } from '../translate/mesh.ts';
 import { viewOf } from '../translate/object-view.ts';
 import { policyConditions } from '../translate/policy-conditions.ts';
+import { checkBypassed } from './bypassed.ts';
 import { checkCarried } from './carried.ts';
 import { type Analysed, type Finding, finding, writtenOf } from './finding.ts';
 import { checkLabels } from './label-words.ts';
@@ -19,6 +20,7 @@ const checks = [
   checkPorts,
   checkLabels,
   checkCarried,
+  checkBypassed,
   conditions,
   otherwise,
 ];

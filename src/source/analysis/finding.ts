@@ -18,6 +18,7 @@ export type FindingCode =
   | 'policy-stricter'
   | 'policy-not-enforced'
   | 'policy-shadowed'
+  | 'policy-bypassed'
   | 'label-value'
   | 'label-unknown'
   | 'udp-only'

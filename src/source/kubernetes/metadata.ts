@@ -61,6 +61,3 @@ export function objectKey(object: { readonly metadata: Pick<Metadata, 'namespace
 
 /** A Kubernetes port number. */
 export const portNumber = z.int().min(1).max(65_535);
-
-/** On a pod, `true` or `false`: whether its queries for names are answered by the agent of its node. */
-export const dnsCaptureAnnotation = 'ambient.istio.io/dns-capture';

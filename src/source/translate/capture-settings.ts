@@ -14,7 +14,7 @@ export interface PodCaptureSettings {
 }
 
 /** A Linux interface name. */
-const interfaceName = /^[^\s/:]{1,15}$/;
+const interfaceName = /^(?!\.{1,2}$|lo$)[!-.0-9;-~]{1,15}$/;
 
 export function podCaptureSettings(pod: PodObject): PodCaptureSettings {
   const own = pod.metadata.annotations;

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { parseAddRequest, parseRemoveRequest } from '../../../src/enrolment/request.ts';
+import {
+  parseAddRequest,
+  parseRemoveRequest,
+  sameWishes,
+  withWishes,
+} from '../../../src/enrolment/request.ts';
 
 const add = {
   Netns: '/run/netns/front',
@@ -91,4 +96,45 @@ it('a pod may say whether its names are the agent’s to answer, and nothing els
   expect(parseAddRequest(pod).dnsCapture).toBeUndefined();
   expect(parseAddRequest({ ...pod, DnsCapture: false }).dnsCapture).toBe(false);
   expect(() => parseAddRequest({ ...pod, DnsCapture: 'false' })).toThrow(/DnsCapture .*true or false/);
+});
+
+describe('what a pod wishes of its capture', () => {
+  const pod = { Netns: '/run/netns/x', PodName: 'a', PodNamespace: 'b', PodUID: 'u', ServiceAccount: 's' };
+
+  it('is nothing where the request says nothing', () => {
+    expect(parseAddRequest(pod)).not.toHaveProperty('bypassInbound');
+    expect(parseAddRequest(pod)).not.toHaveProperty('virtualInterfaces');
+  });
+
+  it('is connections in clear past the agent, by yes or no', () => {
+    expect(parseAddRequest({ ...pod, BypassInboundCapture: true }).bypassInbound).toBe(true);
+    expect(() => parseAddRequest({ ...pod, BypassInboundCapture: 1 })).toThrow(
+      /BypassInboundCapture .*true or false/,
+    );
+  });
+
+  it('is interfaces by their names, each once', () => {
+    const names = (VirtualInterfaces: unknown) =>
+      parseAddRequest({ ...pod, VirtualInterfaces }).virtualInterfaces;
+    expect(names(['tap0', 'br-1.7', 'tap0'])).toEqual(['tap0', 'br-1.7']);
+    for (const bad of ['', 'lo', '.', '..', 'a/b', 'a:b', 'a b', 'a'.repeat(16), 7])
+      expect(() => names(['tap0', bad])).toThrow(/VirtualInterfaces\[1\]/);
+    expect(() => names('tap0')).toThrow(/a list is required/);
+    expect(() => names(Array.from({ length: 17 }, (_, index) => `t${index}`))).toThrow(/at most 16/);
+  });
+
+  it('is the same or other, however it is written', () => {
+    const before = parseAddRequest({ ...pod, BypassInboundCapture: false });
+    expect(sameWishes(before, parseAddRequest({ ...pod, VirtualInterfaces: [] }))).toBe(true);
+    for (const other of [
+      { BypassInboundCapture: true },
+      { DnsCapture: true },
+      { VirtualInterfaces: ['tap0'] },
+    ]) {
+      const next = parseAddRequest({ ...pod, ...other });
+      expect(sameWishes(before, next)).toBe(false);
+      expect(sameWishes(withWishes(before, next), next)).toBe(true);
+      expect(withWishes(withWishes(before, next), before)).toEqual(before);
+    }
+  });
 });

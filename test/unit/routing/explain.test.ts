@@ -49,6 +49,17 @@ describe('what is explained', () => {
     ]);
   });
 
+  it('is nobody’s to decide where the pod lets connections in clear past its agent', () => {
+    const mesh = { workloads: [front, catalogPod(1)], policies: [denyAll] };
+    const from = (source: string, bypassed: boolean) =>
+      explainInMesh(snapshotOf(mesh), names, source, 'catalog.shop:80', () => bypassed);
+    const strangers = '192.0.2.7';
+    expect(from(strangers, false)).toMatchObject({ verdict: 'refused' });
+    expect(from(strangers, true)).toMatchObject({ verdict: 'allowed', endpoints: [{ decidedBy: 'nobody' }] });
+    // Of the mesh's own tunnels it says nothing.
+    expect(from('shop/front', true)).toMatchObject({ verdict: 'refused' });
+  });
+
   it('depends on the endpoint when a policy selects one of them', () => {
     const mesh = {
       workloads: [front, catalogPod(1), catalogPod(2, { authorizationPolicies: ['shop/p'] })],

@@ -121,7 +121,7 @@ it('every metric has its help, its type and its labels; names and values are esc
     flows: new FlowLog({ labels: () => undefined }),
     kernelDecisions: () => new Map([[reasons.KUBELET, 9]]),
     kernelFaults: () => ({ flowsLost: 10 }),
-    captureRestored: () => ({ rule: 1, route: 2 }),
+    captureRestored: () => ({ rule: 1, route: 2, filter: 3 }),
     connectionsDestroyed: () => new Map([[reasons.SLIPPED_THROUGH, 11]]),
     rows: () => ({ outbound: 12, inbound: 13 }),
     pods: () => ({ enrolled: 14, pending: 15 }),

@@ -34,6 +34,7 @@ const service = (spec: Json = {}, labels: Json = {}): Json => ({
   metadata: { name: 'front', namespace: 'shop', labels },
   spec: { selector: { app: 'front' }, ports: [{ port: 80, targetPort: 'http' }], ...spec },
 });
+const bypass = { 'ambient.istio.io/bypass-inbound-capture': 'true' };
 const policy = (spec: Json, metadata: Json = {}): Json => ({
   apiVersion: 'security.istio.io/v1',
   kind: 'AuthorizationPolicy',
@@ -209,6 +210,37 @@ describe('what is said about manifests', () => {
       'a second PeerAuthentication of a namespace',
       [...mesh, peers({}, { name: 'a' }), peers({}, { name: 'b' })],
       ['warning policy-shadowed PeerAuthentication shop/b'],
+    ],
+    [
+      'a pod that lets connections in clear past a policy that selects it',
+      [
+        namespace(),
+        account('default'),
+        deployment({}, { app: 'front' }, bypass),
+        service(),
+        policy({ ...front, ...from({ namespaces: ['shop'] }) }),
+      ],
+      [
+        'warning policy-bypassed Deployment shop/front metadata.annotations["ambient.istio.io/bypass-inbound-capture"]',
+      ],
+    ],
+    [
+      'a pod that lets connections in clear past the strictness of its namespace',
+      [namespace(), deployment({}, { app: 'front' }, bypass), service(), peers({ mtls: { mode: 'STRICT' } })],
+      [
+        'warning policy-bypassed Deployment shop/front metadata.annotations["ambient.istio.io/bypass-inbound-capture"]',
+      ],
+    ],
+    [
+      'a pod that lets connections in clear in, past nothing',
+      [
+        namespace(),
+        deployment({}, { app: 'front' }, bypass),
+        service(),
+        policy({ selector: { matchLabels: { app: 'other' } } }),
+        peers({ mtls: { mode: 'PERMISSIVE' } }),
+      ],
+      ['warning selects-nothing AuthorizationPolicy shop/p spec.selector.matchLabels'],
     ],
     [
       'a caller of a namespace that is not there',
