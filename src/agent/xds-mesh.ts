@@ -59,6 +59,7 @@ export class XdsMesh implements MeshSource {
       metadata: () => callMetadata(config),
       node: nodeIdentity(config, process.env, (problem) => this.#logger.warn(problem)),
       onDemand: config.xdsOnDemand,
+      behindPatienceMs: config.xdsBehindPatience,
       kept: kept && { ...kept, refusing: refusingAmong(kept.resources.policies) },
       convert: convertResource,
       refusing: refusingWith(config.rootNamespace),

@@ -37,6 +37,14 @@ export const discoveryOptions = {
     unit: 'true or false',
     doc: 'Workloads and services are asked for one by one, when a connection needs them, instead of all being sent. For very large meshes; policies are always all sent.',
   }),
+  xdsBehindPatience: option({
+    env: 'HADAL_XDS_BEHIND_PATIENCE',
+    group: 'Control plane',
+    parse: parse.duration(1000, 24 * 3_600_000),
+    default: '10m',
+    unit: 'duration',
+    doc: 'A control plane that has seen less than what is in force, or follows another cluster, is not believed. After so long in which no other answers it is, as must be after a restore of the cluster from a backup. Longer than the minute in which replicas come level with each other.',
+  }),
   annotatePods: option({
     env: 'HADAL_ANNOTATE_PODS',
     group: 'Control plane',

@@ -1,5 +1,6 @@
 import { status as grpcStatus } from '@grpc/grpc-js';
 import type { Rejection } from './client-subscription.ts';
+import type { BehindStatus } from './generation-guard.ts';
 
 /** Where the client is between its start and its end. */
 export type ClientState =
@@ -32,6 +33,8 @@ export interface XdsStatus {
   readonly systemVersion: string;
   /** Resources that were received, and wait for the end of the push that they belong to. */
   readonly held: number;
+  /** Only replicas answer that have not seen what is in force; undefined where all is well. */
+  readonly behind: BehindStatus | undefined;
 }
 
 export interface XdsCounters {

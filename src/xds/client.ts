@@ -3,7 +3,7 @@
  * A response is converted, applied, and only then answered, so a server never outruns its agent.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Metadata } from '@grpc/grpc-js';
+import type { Metadata, ServiceError } from '@grpc/grpc-js';
 import { sleep } from '../base/abort.ts';
 import { Backoff } from '../base/backoff.ts';
 import { HadalError } from '../base/errors.ts';
@@ -32,14 +32,8 @@ import {
   type Retained,
   type Subscription,
 } from './client-subscription.ts';
-import {
-  formatGeneration,
-  type Generation,
-  generationMetadata,
-  isBehind,
-  laterGeneration,
-  parseGeneration,
-} from './generation.ts';
+import { errorCodeMetadata, generationMetadata } from './generation.ts';
+import { GenerationGuard } from './generation-guard.ts';
 import type { NodeIdentity } from './node-identity.ts';
 import { isLastOfPush } from './push-end.ts';
 import { type Held, PushHold } from './push-hold.ts';
@@ -85,6 +79,8 @@ export interface XdsClientOptions {
   readonly onAbsent?: (names: readonly string[]) => void;
   /** A stream has opened: whoever waits for the same server may try again. */
   readonly onConnected?: () => void;
+  /** How long a state that is behind, or of another lineage, is not taken while no other comes. Default: ten minutes. */
+  readonly behindPatienceMs?: number;
   readonly logger: Logger;
   readonly backoff?: Backoff;
 }
@@ -106,8 +102,8 @@ export class XdsClient implements Closeable {
   readonly #messages = new Map<string, number>();
   readonly #messageBytes = new Map<string, number>();
   readonly #hold: PushHold;
-  /** The newest that is in force: what has seen less must not undo it. */
-  #generation: Generation | undefined;
+  /** What has seen less than what is in force must not undo it. */
+  readonly #guard: GenerationGuard;
   #state: ClientState = { name: 'idle' };
   #stream: XdsStream | undefined;
   #running: Promise<void> = Promise.resolve();
@@ -134,7 +130,7 @@ export class XdsClient implements Closeable {
       });
       this.#subscriptions.set(typeUrl, subscription);
     };
-    this.#generation = parseGeneration(kept?.generation ?? '');
+    this.#guard = new GenerationGuard(kept?.generation ?? '', options.behindPatienceMs ?? 600_000);
     start(authorizationType, ['policies'], true);
     start(addressType, ['workloads', 'services'], !onDemand);
   }
@@ -152,6 +148,7 @@ export class XdsClient implements Closeable {
       ),
       systemVersion: this.#systemVersion,
       held: this.#hold.size,
+      behind: this.#guard.behind,
     };
   }
 
@@ -218,10 +215,12 @@ export class XdsClient implements Closeable {
     try {
       const metadata = await this.#options.metadata();
       if (signal.aborted) return undefined;
+      this.#giveUpWaiting();
       stream = this.#options.transport.open(metadata, () => this.#onConnected());
       this.#stream = stream;
       this.#open(stream);
       for await (const response of stream.responses) {
+        this.#guard.check(response.systemVersion);
         // From here on it is a good connection; a server that only accepts and fails must not be asked in a loop.
         this.#backoff.reset();
         await this.#onResponse(stream, response);
@@ -237,6 +236,16 @@ export class XdsClient implements Closeable {
     return this.#ended(failure, stream?.isConnected ?? false);
   }
 
+  #giveUpWaiting(): void {
+    const { behind, text } = this.#guard;
+    if (!this.#guard.giveUp()) return;
+    const since = new Date(behind?.since ?? 0).toISOString();
+    this.#options.logger.warn(
+      { address: this.#options.address, known: text, since },
+      'no control plane has seen what is in force here, for as long as HADAL_XDS_BEHIND_PATIENCE; what it tells now is taken',
+    );
+  }
+
   #open(stream: XdsStream): void {
     let node: NodeIdentity | undefined = this.#node();
     for (const subscription of this.#subscriptions.values()) {
@@ -247,9 +256,8 @@ export class XdsClient implements Closeable {
 
   #node(): NodeIdentity {
     const { node } = this.#options;
-    if (this.#generation === undefined) return node;
-    const metadata = { ...node.metadata, [generationMetadata]: formatGeneration(this.#generation) };
-    return { ...node, metadata };
+    const { text } = this.#guard;
+    return text === '' ? node : { ...node, metadata: { ...node.metadata, [generationMetadata]: text } };
   }
 
   #onConnected(): void {
@@ -273,7 +281,9 @@ export class XdsClient implements Closeable {
       return undefined;
     }
     this.#isRenewal = false;
-    const err = HadalError.from(failure, 'ERR_XDS_STREAM', `discovery from ${address}`);
+    const err = isBehindThere(failure)
+      ? this.#guard.refuse(failure.details)
+      : HadalError.from(failure, 'ERR_XDS_STREAM', `discovery from ${address}`);
     const isNews = err.message !== this.#error;
     this.#error = err.message;
     if (termination === 'Reconnect') logger.info({ err }, 'the stream from the control plane ended');
@@ -282,7 +292,6 @@ export class XdsClient implements Closeable {
   }
 
   async #onResponse(stream: XdsStream, response: RawResponse): Promise<void> {
-    this.#check(response.systemVersion);
     this.#lastResponseAt = Date.now();
     this.#error = undefined;
     this.#systemVersion = response.systemVersion;
@@ -307,24 +316,11 @@ export class XdsClient implements Closeable {
     stream.send(received.reply);
   }
 
-  /** Throws when the replica has not seen something that is in force here: another one is to be asked. */
-  #check(text: string): void {
-    if (!isBehind(parseGeneration(text), this.#generation)) return;
-    const known = this.#generation === undefined ? '' : formatGeneration(this.#generation);
-    throw new HadalError(
-      'ERR_XDS_BEHIND',
-      `this replica is behind what is in force, ${text} there and ${known} here; it is asked again, or another one`,
-    );
-  }
-
   /** As one change, so that nobody meets half of it. */
   async #putInForce(held: readonly Held[]): Promise<void> {
     const { onChange, onAbsent } = this.#options;
-    for (const { systemVersion } of held) {
-      const generation = parseGeneration(systemVersion);
-      if (generation !== undefined) this.#generation = laterGeneration(this.#generation, generation);
-    }
-    const generation = this.#generation === undefined ? '' : formatGeneration(this.#generation);
+    this.#guard.inForce(held.map(({ systemVersion }) => systemVersion));
+    const { text: generation } = this.#guard;
     const change = mergeChanges(held.map((each) => each.change));
     await onChange({ change, versions: mergeVersions(held.map(({ versions }) => versions)), generation });
     const absent = held.flatMap((each) => each.absent);
@@ -374,6 +370,12 @@ export class XdsClient implements Closeable {
   #enter(next: ClientState): void {
     if (this.#state.name !== 'closed') this.#state = next;
   }
+}
+
+/** A server's own word for it, before it has told anything. */
+function isBehindThere(failure: unknown): failure is ServiceError {
+  if (!(failure instanceof Error) || !('metadata' in failure)) return false;
+  return (failure as ServiceError).metadata.get(errorCodeMetadata).includes('ERR_XDS_BEHIND');
 }
 
 function retainedOf({ versions, refusing }: KeptResources, kind: ResourceKind): [string, Retained][] {

@@ -2,14 +2,13 @@
  * What a control plane has to tell: every resource of the mesh, encoded, under the names by which agents ask. A change costs what
  * it is large; a resource that comes again unchanged is no change.
  */
-import { randomUUID } from 'node:crypto';
 import { HadalError } from '../base/errors.ts';
 import { parseAddress } from '../model/address.ts';
 import { policyKey } from '../model/authorization.ts';
 import type { KindChange, MeshChange } from '../model/change.ts';
 import { cidrContains } from '../model/cidr.ts';
 import { serviceKey } from '../model/service.ts';
-import { formatGeneration, type Generation, laterGeneration } from './generation.ts';
+import { formatGeneration, type Generation, laterGeneration, makeOwnLineage } from './generation.ts';
 import { type ResourceKind, StoredResource } from './stored-resource.ts';
 
 /** What a change did. A resource that was replaced stands in `upserts` alone. */
@@ -28,7 +27,7 @@ const ownChanges = 'changes';
 
 export class ResourceStore {
   /** Until somebody says how much was seen, in numbers that all replicas count alike, it counts its own changes. */
-  #generation: Generation = { lineage: randomUUID(), positions: new Map([[ownChanges, 0n]]) };
+  #generation: Generation = { lineage: makeOwnLineage(), positions: new Map([[ownChanges, 0n]]) };
   readonly #resources = {
     workloads: new Map<string, StoredResource>(),
     services: new Map<string, StoredResource>(),

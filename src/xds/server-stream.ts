@@ -7,7 +7,7 @@ import { status } from '@grpc/grpc-js';
 import { HadalError } from '../base/errors.ts';
 import { DeltaDiscoveryRequest, DeltaDiscoveryResponse, ResourceError } from '../proto/discovery.gen.ts';
 import { Answers } from './answers.ts';
-import { generationMetadata, isBehind, parseGeneration } from './generation.ts';
+import { describeBehind, generationMetadata, isBehind, parseGeneration } from './generation.ts';
 import { nonceOf } from './push-end.ts';
 import { namesIn } from './request-bounds.ts';
 import type { ResourceStore, StoreChange } from './resource-store.ts';
@@ -131,11 +131,11 @@ export class ServerStream {
     const seen: unknown = node.metadata?.[generationMetadata];
     const known = typeof seen === 'string' ? parseGeneration(seen) : undefined;
     this.#options.refresh();
-    const { generation, generationText } = this.#options.store;
+    const { generation } = this.#options.store;
     if (isBehind(generation, known)) {
       throw new HadalError(
         'ERR_XDS_BEHIND',
-        `this replica is behind what the agent has: ${generationText} here, ${seen} there; dial again`,
+        `this replica is behind what the agent has (${describeBehind(generation, known)}); it goes on with that and dials others. After a restore from a backup see HADAL_XDS_BEHIND_PATIENCE of the agent`,
       );
     }
   }

@@ -1,6 +1,7 @@
 /** Delta discovery for agents: who may have it, how many, and what became of what they were told. */
 import {
   type handleBidiStreamingCall,
+  Metadata,
   type ServerDuplexStream,
   type ServiceDefinition,
   status,
@@ -11,6 +12,7 @@ import type { Logger } from '../base/logger.ts';
 import { type Authenticate, addressOf, type Caller } from '../identity/caller.ts';
 import { RateLimit } from '../identity/rate-limit.ts';
 import { AggregatedDiscoveryServiceService } from '../proto/discovery.gen.ts';
+import { errorCodeMetadata } from './generation.ts';
 import type { ResourceStore } from './resource-store.ts';
 import { type DiscoveryLimits, defaultLimits } from './server-limits.ts';
 import type { AgentConnection } from './server-status.ts';
@@ -297,7 +299,7 @@ export class DiscoveryServer implements Closeable {
     } catch (caught) {
       const err = HadalError.from(caught);
       this.#options.logger.warn({ err, node: connection.caller?.node }, 'a discovery stream is ended');
-      this.#end(connection, statusOf(err), err.message);
+      this.#end(connection, statusOf(err), err.message, undefined, err.code);
     }
   }
 
@@ -313,13 +315,19 @@ export class DiscoveryServer implements Closeable {
     code: status,
     details: string,
     reason: string = status[code].toLowerCase(),
+    errorCode = '',
   ): void {
     if (connection.isEnded) return;
     const { call } = connection;
     this.#ended.set(reason, (this.#ended.get(reason) ?? 0) + 1);
     this.#forget(connection);
     if (code === status.OK) call.end();
-    else call.emit('error', { code, details });
+    else
+      call.emit('error', {
+        code,
+        details,
+        metadata: Metadata.fromHttp2Headers({ [errorCodeMetadata]: errorCode }),
+      });
     // What still comes must not fill memory, and nobody reads it any more.
     call.resume();
   }

@@ -106,7 +106,7 @@ describeWithApiServer('the Kubernetes source', (world) => {
 
   it('is moved on by bookmarks where nothing happens to its own objects', async () => {
     const namespace = await newNamespace(world.admin);
-    const { source } = await services(namespace, { watchMs: 4_000 });
+    const { source, names } = await services(namespace, { watchMs: 4_000 });
     const before = Number(source.kinds.get('Service')?.resourceVersion);
     const elsewhere = await create<Stored>(
       world.admin,
@@ -119,6 +119,13 @@ describeWithApiServer('the Kubernetes source', (world) => {
     );
     expect(place()).toBeGreaterThan(before);
     expect(source.kinds.get('Service')).toMatchObject({ lists: 1 });
+    // It brought nothing: a replica that has not heard of it lacks nothing.
+    const { generation } = source.status;
+    expect(generation?.positions.get('Service')).toBe(BigInt(place()));
+    expect(generation?.told?.get('Service')).toBe(BigInt(before));
+    const own = await create<Stored>(world.admin, service(namespace, 'own'));
+    await eventually(() => names().length === 1, 'it is told');
+    expect(source.status.generation?.told?.get('Service')).toBe(BigInt(own.metadata.resourceVersion));
   });
 
   it('hands over objects without what kubectl and the server wrote for themselves', async () => {

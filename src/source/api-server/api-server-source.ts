@@ -121,11 +121,14 @@ class KubernetesSource implements ApiServerSource {
   #generation(): { readonly generation?: Generation } {
     if (this.#early !== undefined) return {};
     const positions = new Map<string, bigint>();
+    const told = new Map<string, bigint>();
     for (const [kind, { report }] of this.#watches) {
-      const { resourceVersion = '' } = report;
-      if (/^\d+$/.test(resourceVersion)) positions.set(kind, BigInt(resourceVersion));
+      const { resourceVersion = '', toldAt = '' } = report;
+      if (!isNumber(resourceVersion)) continue;
+      positions.set(kind, BigInt(resourceVersion));
+      told.set(kind, BigInt(isNumber(toldAt) ? toldAt : resourceVersion));
     }
-    return positions.size === 0 ? {} : { generation: { lineage: this.#lineage, positions } };
+    return positions.size === 0 ? {} : { generation: { lineage: this.#lineage, positions, told } };
   }
 
   /** What others knew comes first: an object that is bad is judged by it. */
@@ -189,4 +192,8 @@ class KubernetesSource implements ApiServerSource {
     if (!(error instanceof ApiError) || error.status !== 0) return error.message;
     return `no answer from ${this.#api.server}: ${error.said}; is the API server running, and is there a way to it?`;
   }
+}
+
+function isNumber(resourceVersion: string): boolean {
+  return /^\d+$/.test(resourceVersion);
 }

@@ -14,6 +14,8 @@ export interface KindReport {
   readonly objects: number;
   /** Everything up to here is known. */
   readonly resourceVersion: string | undefined;
+  /** Where something was told for the last time, by a list or an event; a bookmark tells nothing. */
+  readonly toldAt: string | undefined;
   /** How often it was read as a whole. */
   readonly lists: number;
   /** Of its API, as the server serves it: `v1`. */

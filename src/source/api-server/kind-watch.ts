@@ -63,6 +63,7 @@ export class KindWatch {
   #version: string;
   /** Where to watch on; undefined when only a list can tell. */
   #resourceVersion: string | undefined;
+  #toldAt: string | undefined;
   #notServed = 0;
   #unread: string | undefined;
   #lists = 0;
@@ -81,6 +82,7 @@ export class KindWatch {
       state: this.#state,
       objects: this.#ledger.size,
       resourceVersion: this.#resourceVersion,
+      toldAt: this.#toldAt,
       lists: this.#lists,
       version: this.#version,
     };
@@ -156,6 +158,8 @@ export class KindWatch {
       onPage: (items) => list.add(items),
     });
     this.#lists += 1;
+    // What is missing in it may have gone at any time before.
+    this.#toldAt = resourceVersion;
     this.#notServed = 0;
     this.#unread = undefined;
     this.#tell(list.finish());
@@ -186,6 +190,8 @@ export class KindWatch {
       heard = true;
       const change = this.#ledger.apply(batch, this.#apiVersion);
       this.#resourceVersion = batch.at(-1)?.object.metadata?.resourceVersion ?? this.#resourceVersion;
+      const last = batch.findLast(({ type }) => type !== 'BOOKMARK');
+      this.#toldAt = last?.object.metadata?.resourceVersion ?? this.#toldAt;
       this.#tell(change);
     }
     return heard;

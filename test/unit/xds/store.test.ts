@@ -2,7 +2,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DeltaDiscoveryResponse } from '../../../src/proto/discovery.gen.ts';
 import { convertResource } from '../../../src/xds/codec.ts';
-import { formatGeneration, isBehind, laterGeneration, parseGeneration } from '../../../src/xds/generation.ts';
+import {
+  formatGeneration,
+  isBehind,
+  laterGeneration,
+  neededOf,
+  parseGeneration,
+} from '../../../src/xds/generation.ts';
 import { ResourceStore, type StoreChange } from '../../../src/xds/resource-store.ts';
 import { ServerSubscription, servedTypes } from '../../../src/xds/server-subscription.ts';
 import { addressType } from '../../../src/xds/type-urls.ts';
@@ -267,6 +273,12 @@ describe('a generation', () => {
       fc.uniqueArray(position, { minLength: 1, selector: ([source]) => source }),
     )
     .map(([lineage, positions]) => ({ lineage, positions: new Map(positions) }));
+  /** With where something was told for the last time. */
+  const told = generation.map(({ lineage, positions }) => ({
+    lineage,
+    positions,
+    told: new Map(Array.from(positions, ([source, position]) => [source, position / 2n] as const)),
+  }));
 
   it('is read as it was written', () => {
     fc.assert(
@@ -278,6 +290,26 @@ describe('a generation', () => {
       expect(parseGeneration(text)).toBeUndefined();
     }
     fc.assert(fc.property(fc.string(), (text) => void parseGeneration(text)));
+  });
+
+  it('that was told less than it has seen needs only what it was told', () => {
+    fc.assert(
+      fc.property(told, (value) => {
+        const read = parseGeneration(formatGeneration(value));
+        expect(read && neededOf(read)).toEqual(neededOf(value));
+        expect(isBehind(value, neededOf(value))).toBe(false);
+      }),
+    );
+    fc.assert(
+      fc.property(told, told, (one, other) => {
+        const later = laterGeneration(one, other);
+        expect(isBehind(later, neededOf(other))).toBe(false);
+        if (one.lineage === other.lineage) expect(isBehind(later, neededOf(one))).toBe(false);
+      }),
+    );
+    expect(
+      formatGeneration({ lineage: 'a', positions: new Map([['p', 9n]]), told: new Map([['p', 7n]]) }),
+    ).toBe('a;p=9@7');
   });
 
   it('is behind another only in its own lineage, and never behind what both make together', () => {
