@@ -188,9 +188,10 @@ export function planeMetrics(parts: PlaneParts): ControlPlaneMetrics {
     },
     port: () => {
       const { open, refused } = gate.counts();
-      const { refusedCalls, ended } = discovery.counters;
+      const { refusedCalls, refusedNames, ended } = discovery.counters;
       return {
         refusedCalls,
+        refusedNames,
         endedStreams: ended,
         connections: open,
         refusedConnections: refused,

@@ -27,6 +27,7 @@ export const controlPlaneCatalogue = {
     'Streams for the mesh that were ended from here; `renewal`: it was old, its agent comes again at once.',
     'reason',
   ),
+  hadal_names_refused_total: counter('Names that agents asked for beyond what one stream may.'),
   hadal_connections: gauge(
     'Connections to the port for agents: of agents, of guests (pods that ask for their own certificate), of strangers who have shown no token yet.',
     'standing',
@@ -67,6 +68,7 @@ export interface ControlPlaneSources {
   readonly port: () => {
     readonly refusedCalls: Readonly<Record<string, number>>;
     readonly endedStreams: ReadonlyMap<string, number>;
+    readonly refusedNames: number;
     readonly connections: Readonly<Record<string, number>>;
     readonly refusedConnections: Readonly<Record<string, number>>;
     readonly unauthenticated: number;
@@ -111,6 +113,7 @@ function* samples(sources: ControlPlaneSources): Generator<[ControlPlaneMetricNa
   const port = sources.port();
   yield ['hadal_discovery_refused_total', byLabel('reason', port.refusedCalls)];
   yield ['hadal_discovery_ended_total', byLabel('reason', Object.fromEntries(port.endedStreams))];
+  yield ['hadal_names_refused_total', one(port.refusedNames)];
   yield ['hadal_connections', byLabel('standing', port.connections)];
   yield ['hadal_connections_refused_total', byLabel('reason', port.refusedConnections)];
   yield ['hadal_calls_unauthenticated', one(port.unauthenticated)];

@@ -9,8 +9,15 @@ export interface RawResponse {
   readonly systemVersion: string;
   readonly resources: readonly RawResource[];
   readonly removed: readonly string[];
+  /** Names that the server cannot tell of, and why; they are among `removed` too. */
+  readonly errors: readonly NameError[];
   /** Length of the message. */
   readonly bytes: number;
+}
+
+export interface NameError {
+  readonly name: string;
+  readonly why: string;
 }
 
 export interface RawResource {

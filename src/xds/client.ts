@@ -109,6 +109,8 @@ export class XdsClient implements Closeable {
   #running: Promise<void> = Promise.resolve();
   #lastResponseAt: number | undefined;
   #error: string | undefined;
+  /** Why the server last did not tell of a name. */
+  #nameError: string | undefined;
   /** The stream before ended without a fault. */
   #isRenewal = false;
   #rejected = 0;
@@ -295,6 +297,7 @@ export class XdsClient implements Closeable {
     this.#lastResponseAt = Date.now();
     this.#error = undefined;
     this.#systemVersion = response.systemVersion;
+    this.#tellErrors(response);
     count(this.#messages, response.typeUrl, 1);
     count(this.#messageBytes, response.typeUrl, response.bytes);
     const { typeUrl, nonce, systemVersion } = response;
@@ -351,6 +354,18 @@ export class XdsClient implements Closeable {
     } catch (caught) {
       return refused(HadalError.from(caught, 'ERR_XDS_RESOURCE_REJECTED').message);
     }
+  }
+
+  /** The same cause once: at a limit each new question has it. */
+  #tellErrors({ typeUrl, errors }: RawResponse): void {
+    const [first] = errors;
+    if (first === undefined || first.why === this.#nameError) return;
+    this.#nameError = first.why;
+    const names = errors.slice(0, 10).map(({ name }) => name);
+    this.#options.logger.warn(
+      { typeUrl, names, why: first.why },
+      'the control plane does not tell of names that are asked for; connections there are refused',
+    );
   }
 
   #tellRefusals({ typeUrl, refusal }: Request): void {

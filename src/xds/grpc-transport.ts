@@ -127,7 +127,7 @@ function encode(message: DeltaDiscoveryRequest): Buffer {
 }
 
 function decode(bytes: Buffer): RawResponse {
-  const { typeUrl, nonce, systemVersionInfo, resources, removedResources } =
+  const { typeUrl, nonce, systemVersionInfo, resources, removedResources, resourceErrors } =
     DeltaDiscoveryResponse.decode(bytes);
   return {
     typeUrl,
@@ -135,6 +135,10 @@ function decode(bytes: Buffer): RawResponse {
     systemVersion: systemVersionInfo,
     resources,
     removed: removedResources,
+    errors: resourceErrors.map(({ resourceName, errorDetail }) => ({
+      name: resourceName?.name ?? '',
+      why: errorDetail?.message ?? '',
+    })),
     bytes: bytes.length,
   };
 }

@@ -28,6 +28,8 @@ export interface ServerStreamOptions {
   readonly refresh: () => void;
   readonly sink: ResponseSink;
   readonly onRefused: (typeUrl: string, refused: readonly RefusedResource[]) => void;
+  /** Names beyond what the stream may ask for; it hears so. */
+  readonly onNamesRefused: (typeUrl: string, names: readonly string[]) => void;
 }
 
 interface Subscribed {
@@ -213,7 +215,7 @@ export class ServerStream {
   }
 
   #write(subscribed: Subscribed, { upserts, removed, refused, isLast }: Batch, onSent: () => void): void {
-    const { store, sink } = this.#options;
+    const { store, sink, onNamesRefused } = this.#options;
     const { typeUrl } = subscribed.subscription;
     this.#responses += 1;
     const nonce = nonceOf(this.#responses, isLast);
@@ -230,6 +232,7 @@ export class ServerStream {
     subscribed.answers.sent(nonce, { generation: store.generationText, upserts, removed });
     subscribed.sentResources += upserts.length;
     this.#sentBytes += bytes.length;
+    if (refused.length > 0) onNamesRefused(typeUrl, refused);
     sink.write(bytes, onSent);
   }
 }

@@ -14,6 +14,7 @@ import { RateLimit } from '../identity/rate-limit.ts';
 import { AggregatedDiscoveryServiceService } from '../proto/discovery.gen.ts';
 import { errorCodeMetadata } from './generation.ts';
 import type { ResourceStore } from './resource-store.ts';
+import { type CallRefusal, Door, type Refused } from './server-door.ts';
 import { type DiscoveryLimits, defaultLimits } from './server-limits.ts';
 import type { AgentConnection } from './server-status.ts';
 import { ServerStream } from './server-stream.ts';
@@ -47,10 +48,6 @@ export const discoveryChannelOptions = Object.freeze({
 
 type Call = ServerDuplexStream<Uint8Array, Uint8Array>;
 
-/** Why a call gets no stream, as metrics name it. */
-export const callRefusals = ['unauthenticated', 'permission', 'rate', 'unavailable', 'streams'] as const;
-export type CallRefusal = (typeof callRefusals)[number];
-
 interface Connection {
   readonly call: Call;
   /** Taken at once: gRPC forgets it with the connection. */
@@ -69,6 +66,8 @@ export interface DiscoveryCounters {
   /** Calls that got no stream. */
   readonly refusedCalls: Readonly<Record<CallRefusal, number>>;
   readonly refused: number;
+  /** Names beyond what a stream may ask for. */
+  readonly refusedNames: number;
   readonly sentBytes: number;
 }
 
@@ -94,17 +93,10 @@ export class DiscoveryServer implements Closeable {
   readonly #limits: DiscoveryLimits;
   readonly #connections = new Set<Connection>();
   readonly #ended = new Map<string, number>();
-  /** Addresses that show tokens which are not accepted. */
-  readonly #strangers: RateLimit;
-  /** Whoever is refused again and again must not fill the log with it. */
-  readonly #lines = new RateLimit({ perSecond: 0.2, burst: 5 });
-  readonly #refusedCalls: Record<CallRefusal, number> = {
-    unauthenticated: 0,
-    permission: 0,
-    rate: 0,
-    unavailable: 0,
-    streams: 0,
-  };
+  readonly #door: Door;
+  /** An agent at its limit asks again and again. */
+  readonly #nameLines = new RateLimit({ perSecond: 0.1, burst: 1 });
+  #refusedNames = 0;
   /** Streams whose caller is known. */
   #known = 0;
   readonly #unfollow: () => void;
@@ -115,8 +107,8 @@ export class DiscoveryServer implements Closeable {
   constructor(options: DiscoveryServerOptions) {
     this.#options = options;
     this.#limits = Object.freeze({ ...defaultLimits, ...options.limits });
-    const { strangerBurst: burst, strangersPerSecond: perSecond } = this.#limits;
-    this.#strangers = new RateLimit({ burst, perSecond });
+    const { authenticate, logger } = options;
+    this.#door = new Door({ authenticate, logger, limits: this.#limits });
     this.#unfollow = options.store.follow((change) => {
       for (const { stream } of this.#connections) stream.onChange(change);
     });
@@ -131,7 +123,13 @@ export class DiscoveryServer implements Closeable {
   get counters(): DiscoveryCounters {
     let sentBytes = this.#endedBytes;
     for (const { stream } of this.#connections) sentBytes += stream.sentBytes;
-    return { ended: this.#ended, refusedCalls: this.#refusedCalls, refused: this.#refused, sentBytes };
+    return {
+      ended: this.#ended,
+      refusedCalls: this.#door.refused,
+      refused: this.#refused,
+      refusedNames: this.#refusedNames,
+      sentBytes,
+    };
   }
 
   /** Agents that are connected, by when they came. */
@@ -200,6 +198,13 @@ export class DiscoveryServer implements Closeable {
           });
         },
       },
+      onNamesRefused: (typeUrl, names) => {
+        this.#refusedNames += names.length;
+        const { node, name = '' } = caller() ?? {};
+        if (!this.#nameLines.take(name)) return;
+        const line = { audit: true, node, typeUrl, names: names.slice(0, 10), most: this.#limits.names };
+        logger.warn(line, 'an agent asks for more names than it may; it does not hear of these');
+      },
       onRefused: (typeUrl, refused) => {
         this.#refused += refused.length;
         const { node } = caller() ?? {};
@@ -212,23 +217,15 @@ export class DiscoveryServer implements Closeable {
   }
 
   async #open(connection: Connection): Promise<void> {
-    const { call, peer } = connection;
-    const caller = await this.#authenticate(connection);
-    if (caller === undefined || connection.isEnded) return;
-    if (!caller.isAgent) {
-      const why = `${caller.name} may not have the mesh: only agents may, name its account in HADAL_AGENT_ACCOUNTS if it is one`;
-      return this.#refuse(connection, 'permission', status.PERMISSION_DENIED, why, caller);
+    const { call, peer, aborted } = connection;
+    const opened = await this.#door.open(call.metadata, peer, aborted.signal);
+    if (connection.isEnded) return;
+    const { caller } = opened;
+    const refused = caller === undefined ? opened.refused : this.#crowded(caller, peer);
+    if (caller === undefined || refused !== undefined) {
+      if (refused !== undefined) this.#end(connection, refused.code, refused.details);
+      return;
     }
-    const same = [...this.#connections].filter((other) => other.caller?.name === caller.name).length;
-    if (same >= this.#limits.streamsPerCaller) {
-      const why = `${caller.name} has ${same} streams already`;
-      return this.#refuse(connection, 'streams', status.RESOURCE_EXHAUSTED, why, caller);
-    }
-    if (this.#known >= this.#limits.streams) {
-      const why = 'too many streams; dial again later';
-      return this.#refuse(connection, 'streams', status.RESOURCE_EXHAUSTED, why, caller);
-    }
-    this.#options.logger.debug({ caller: caller.name, peer }, 'discovery is opened');
     connection.caller = caller;
     this.#known += 1;
     this.#after(connection, this.#lifeOf(caller), () => this.#end(connection, status.OK, '', 'renewal'));
@@ -237,54 +234,16 @@ export class DiscoveryServer implements Closeable {
     call.on('end', () => this.#end(connection, status.OK, ''));
   }
 
-  /** Undefined when the call was refused, or has gone meanwhile. */
-  async #authenticate(connection: Connection): Promise<Caller | undefined> {
-    const { call, peer, aborted } = connection;
-    const address = addressOf(peer);
-    const refuse = (reason: CallRefusal, code: status, details: string, why: string) => {
-      this.#refuse(connection, reason, code, details, undefined, why);
-      return undefined;
-    };
-    // Neither a question to the API server nor a line of the log for those who go on trying.
-    const tooOften = 'too many calls were refused; dial again later';
-    if (!this.#strangers.has(address)) return refuse('rate', status.RESOURCE_EXHAUSTED, tooOften, tooOften);
-    try {
-      return await this.#options.authenticate(call.metadata, aborted.signal, peer);
-    } catch (caught) {
-      const { code, message } = HadalError.from(caught);
-      const isRefused = code === 'ERR_IDENTITY_UNAUTHENTICATED';
-      // Who leaves before it is known costs as much as who shows a wrong token.
-      if (isRefused || connection.isEnded) this.#strangers.take(address);
-      if (connection.isEnded) return undefined;
-      // Not why: that is for those who read the log. Who could not be asked has refused nobody.
-      if (isRefused)
-        return refuse('unauthenticated', status.UNAUTHENTICATED, 'authentication failure', message);
-      if (code === 'ERR_IDENTITY_RATE' || code === 'ERR_QUEUE_FULL') {
-        const told = 'too many calls wait to be authenticated; dial again later';
-        return refuse('rate', status.RESOURCE_EXHAUSTED, told, message);
-      }
-      const told = 'callers cannot be authenticated now; dial again later';
-      return refuse('unavailable', status.UNAVAILABLE, told, message);
-    }
-  }
-
-  #refuse(
-    connection: Connection,
-    reason: CallRefusal,
-    code: status,
-    details: string,
-    caller?: Caller,
-    why = details,
-  ): void {
-    if (connection.isEnded) return;
-    this.#refusedCalls[reason] += 1;
-    const address = addressOf(connection.peer);
-    if (this.#lines.take(address)) {
-      const who = caller === undefined ? {} : { node: caller.node, caller: caller.name };
-      const line = { audit: true, ...who, address, reason, why };
-      this.#options.logger.warn(line, 'discovery is refused to a caller');
-    }
-    this.#end(connection, code, details);
+  /** Why there is no room for another stream of this caller. */
+  #crowded(caller: Caller, peer: string): Refused | undefined {
+    const same = [...this.#connections].filter((other) => other.caller?.name === caller.name).length;
+    const details =
+      same >= this.#limits.streamsPerCaller
+        ? `${caller.name} has ${same} streams already`
+        : 'too many streams; dial again later';
+    if (same < this.#limits.streamsPerCaller && this.#known < this.#limits.streams) return undefined;
+    const who = { address: addressOf(peer), caller };
+    return this.#door.refuse('streams', { code: status.RESOURCE_EXHAUSTED, details }, who);
   }
 
   /** Not all at once that came at once. */

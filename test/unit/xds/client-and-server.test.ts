@@ -174,6 +174,29 @@ describe('an agent whose streams end because they are old', () => {
   });
 });
 
+describe('an agent that asks for more names than it may', () => {
+  it('has what it has, waits for nothing, and says once why', async () => {
+    const lines: { level: number; msg: string; names?: string[]; why?: string }[] = [];
+    const logger = pino({ level: 'warn' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+    const { store, address } = await startControlPlane({ limits: { names: 1 } });
+    store.apply(change({ workloads: { upserts: ['a', 'b', 'c'].map((name) => pod(name)) } }));
+    const absent: string[] = [];
+    const onAbsent = (names: readonly string[]) => void absent.push(...names);
+    const follower = await Follower.start({ address, onDemand: true, onAbsent, logger });
+    for (const name of ['a', 'b', 'c']) {
+      follower.client.lookUp([uid(name)]);
+      await vi.waitFor(() =>
+        expect(absent.length + follower.snapshot.workloads.size).toBeGreaterThan('abc'.indexOf(name)),
+      );
+    }
+    expect([...follower.snapshot.workloads.keys()]).toEqual([uid('a')]);
+    expect(absent).toEqual([uid('b'), uid('c')]);
+    expect(lines).toMatchObject([
+      { names: [uid('b')], why: expect.stringContaining('1 names are asked for already') },
+    ]);
+  });
+});
+
 describe('an agent and its control plane', () => {
   it('have the same mesh after any history', async () => {
     const { store, address } = await startControlPlane();

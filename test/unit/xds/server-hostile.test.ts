@@ -163,6 +163,7 @@ describe('a stream that sends', () => {
         },
       ],
     });
+    expect(discovery.counters.refusedNames).toBe(1);
     expect(discovery.agents()[0]?.subscriptions).toMatchObject([{ names: 100, followed: 1 }]);
     // Nothing is told of what was refused; of the rest it is.
     store.apply(change({ workloads: { upserts: [pod('b', sick), pod('a', sick)] } }));
