@@ -5,6 +5,7 @@ import { HadalError } from '../../../src/base/errors.ts';
 import { LogRoot, silentLogger } from '../../../src/base/logger.ts';
 import { createAuthenticate } from '../../../src/identity/authenticate.ts';
 import { openSelfSignedAuthority } from '../../../src/identity/authority-directory.ts';
+import type { Caller } from '../../../src/identity/caller.ts';
 import { CertificateIssuer, type IssuerSettings } from '../../../src/identity/certificate-issuer.ts';
 import { createCsr } from '../../../src/identity/csr.ts';
 import { JoinKeys } from '../../../src/identity/join-keys.ts';
@@ -378,5 +379,50 @@ describe('a service account', () => {
     expect(audit()).toMatchObject([
       { reason: 'unavailable', why: expect.stringMatching(/connection refused/) },
     ]);
+  });
+});
+
+describe('a pod that asks for itself', () => {
+  const account = { namespace: 'shop', serviceAccount: 'front', pod: 'front', podUid: 'uid-front' };
+  const guest: Caller = { node: 'a', isAgent: false, name: 'shop/front', account, expiresAt: undefined };
+  const agent: Caller = { node: 'a', isAgent: true, name: 'agent', account: undefined, expiresAt: undefined };
+  const metadata = { get: () => [] };
+  const call = { csr: 'x', validityDuration: 60, fields: { ImpersonatedIdentity: identityOf('other') } };
+  const peer = '10.0.0.7:1';
+
+  it('has a few calls open at a time, however slowly it sends, and takes none from its agent', async () => {
+    let who = guest;
+    const { issuer } = await world(viewOf([podOf('front', 'a')]), { authenticate: async () => who });
+    const slow = Promise.withResolvers<typeof call>();
+    const ask = (read: () => Promise<typeof call>) =>
+      issuer.issue(read, metadata, peer, AbortSignal.timeout(5_000)).catch((error: unknown) => error);
+    const open = [1, 2, 3, 4].map(() => ask(() => slow.promise));
+    await new Promise(setImmediate);
+    let isRead = false;
+    const fifth = ask(async () => {
+      isRead = true;
+      return call;
+    });
+    expect(await fifth).toMatchObject({ code: 'ERR_IDENTITY_RATE' });
+    expect(isRead).toBe(false);
+    who = agent;
+    expect(await ask(async () => call)).toMatchObject({ code: 'ERR_IDENTITY_REFUSED' });
+    who = guest;
+    slow.resolve(call);
+    // They are read now, and ask for somebody else.
+    for (const each of await Promise.all(open)) expect(each).toMatchObject({ code: 'ERR_IDENTITY_REFUSED' });
+    expect(await ask(async () => call)).toMatchObject({ code: 'ERR_IDENTITY_REFUSED' });
+  });
+
+  it('uses up none of the looks at the source that its agent has', async () => {
+    const view = viewOf([], [podOf('late', 'a')]);
+    const liveReads = { perSecond: 0.001, burst: 1 };
+    const authorizer = new NodeAuthorizer({ pods: view, trustDomains, logger: silentLogger, liveReads });
+    for (const reads of [1, 1, 1]) {
+      expect(await authorizer.mayIssue(identityOf('front'), guest)).toMatchObject({ retry: true });
+      expect(view.reads).toBe(reads);
+    }
+    expect(await authorizer.mayIssue(identityOf('late'), agent)).toBe(true);
+    expect(view.reads).toBe(2);
   });
 });

@@ -327,6 +327,42 @@ describe('a request for a certificate', () => {
   });
 });
 
+describe('a request without end', () => {
+  it('of a caller that is known is refused by its length, before it is read', async () => {
+    const { port, tokenFile } = await world();
+    const session = connectHttp2(`https://127.0.0.1:${port}`, { rejectUnauthorized: false });
+    onTestFinished(() => session.destroy());
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/istio.v1.auth.IstioCertificateService/CreateCertificate',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      authorization: `Bearer ${readFileSync(tokenFile, 'utf8').trim()}`,
+    });
+    const bytes = 70_000;
+    const frame = Buffer.alloc(5 + bytes, 'x');
+    frame.writeUInt8(0, 0);
+    frame.writeUInt32BE(bytes, 1);
+    stream.end(frame);
+    const answer = new Promise<{ code: unknown; message: unknown }>((resolve) => {
+      const tell = (headers: Record<string, unknown>) => {
+        if (headers['grpc-status'] === undefined) return;
+        resolve({
+          code: headers['grpc-status'],
+          message: decodeURIComponent(String(headers['grpc-message'])),
+        });
+      };
+      stream.on('response', tell);
+      stream.on('trailers', tell);
+    });
+    stream.resume();
+    expect(await answer).toEqual({
+      code: '3',
+      message: 'the signing request has 70000 bytes, more than 65536',
+    });
+  });
+});
+
 describe('the authority of a directory', () => {
   it('takes up a new root, then a new key, then drops the old root, without a restart', async () => {
     const { authority, authorityDirectory, directory, signer, certificate, rootFile } = await world();
