@@ -4,6 +4,7 @@ import type { BackoffOptions } from '../../base/backoff.ts';
 import { HadalError } from '../../base/errors.ts';
 import { type Logger, silentLogger } from '../../base/logger.ts';
 import type { Generation } from '../../xds/generation.ts';
+import { isEmptyChange, mergeChanges } from '../change-builder.ts';
 import { meshKinds, type ObjectKind, securityKinds } from '../kubernetes/objects.ts';
 import type { ObjectChange, ObjectId, ObjectSource, SourceStatus, UnreadKind } from '../object-source.ts';
 import type { ApiClient } from './api-client.ts';
@@ -11,7 +12,6 @@ import { ApiError } from './api-error.ts';
 import type { KindReport } from './kind-report.ts';
 import { type KindSelector, KindWatch, type KindWatchSettings } from './kind-watch.ts';
 import type { LastGoodConfigMap } from './last-good-config-map.ts';
-import { isEmptyChange, mergeChanges } from './object-ledger.ts';
 import { apiResources } from './resources.ts';
 
 export interface ApiServerSourceOptions {

@@ -2,9 +2,10 @@
  * What was told about one kind's objects: enough to say what a new list or event changes, and no more. The objects themselves
  * are with whoever was told, so that a big cluster is not in memory twice.
  */
+import { ChangeBuilder } from '../change-builder.ts';
 import { type KnownObject, type ParsedDocument, parseDocument } from '../kubernetes/objects.ts';
 import type { LastGood } from '../last-good.ts';
-import type { InForce, ObjectChange, ObjectId, RejectedObject, SourceObject } from '../object-source.ts';
+import type { InForce, ObjectChange, ObjectId, RejectedObject } from '../object-source.ts';
 import { placeholderOf, placeholderSentence } from '../placeholder.ts';
 import type { RawObject, WatchEvent } from './watch-events.ts';
 
@@ -249,38 +250,4 @@ function rejectionsOf(parsed: ParsedDocument, id: ObjectId, item: RawObject): re
     reason,
     ...counted,
   }));
-}
-
-/** The last word about each object counts: one that comes and goes within a batch was never there, for whoever is told. */
-class ChangeBuilder {
-  readonly #upserts = new Map<ObjectId, SourceObject>();
-  readonly #removals = new Set<ObjectId>();
-
-  upsert(object: SourceObject): void {
-    this.#removals.delete(object.id);
-    this.#upserts.set(object.id, object);
-  }
-
-  remove(id: ObjectId): void {
-    this.#upserts.delete(id);
-    this.#removals.add(id);
-  }
-
-  build(): ObjectChange {
-    return { upserts: [...this.#upserts.values()], removals: [...this.#removals] };
-  }
-}
-
-/** Several changes, one after the other, as one. */
-export function mergeChanges(changes: readonly ObjectChange[]): ObjectChange {
-  const merged = new ChangeBuilder();
-  for (const { upserts, removals } of changes) {
-    for (const id of removals) merged.remove(id);
-    for (const object of upserts) merged.upsert(object);
-  }
-  return merged.build();
-}
-
-export function isEmptyChange({ upserts, removals }: ObjectChange): boolean {
-  return upserts.length === 0 && removals.length === 0;
 }

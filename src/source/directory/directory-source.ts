@@ -1,12 +1,13 @@
 /** A directory of manifests as a source of objects: watched, and of its files only those read again whose stat changed. */
 import { type FSWatcher, watch } from 'node:fs';
-import { lstat, readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { abortedError } from '../../base/abort.ts';
 import { HadalError } from '../../base/errors.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { LastGoodObjects } from '../last-good.ts';
 import type { ObjectChange, ObjectId, ObjectSource, RejectedObject, SourceStatus } from '../object-source.ts';
+import { identityOf, isThere } from './file-identity.ts';
 import { ManifestFiles } from './manifest-files.ts';
 
 export interface DirectorySourceOptions {
@@ -267,22 +268,4 @@ export class DirectorySource implements ObjectSource {
       this.#options.logger.error({ err: error }, 'the source cannot be read');
     this.#error = error.message;
   }
-}
-
-async function identityOf(directory: string): Promise<string | undefined> {
-  try {
-    const found = await stat(directory, { bigint: true });
-    return found.isDirectory() ? `${found.dev} ${found.ino}` : undefined;
-  } catch (caught) {
-    const error = HadalError.from(caught, 'ERR_SOURCE_DIRECTORY', `reading ${directory}`);
-    if (error.systemCode === 'ENOENT' || error.systemCode === 'ENOTDIR') return undefined;
-    throw error;
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => true,
-    () => false,
-  );
 }

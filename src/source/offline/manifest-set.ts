@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HadalError } from '../../base/errors.ts';
-import { readDocuments } from '../directory/documents.ts';
+import { type FileDocuments, readDocuments } from '../directory/documents.ts';
 import {
   describeOrigin,
   type KnownObject,
@@ -57,7 +57,7 @@ export function readManifestSet(directory: string): ManifestSet {
     rejections.push({ origin, object: title, field: 'metadata.name', reason });
   };
   for (const file of files) {
-    const read = readDocuments(file, readFileSync(join(directory, file), 'utf8'));
+    const read = readFile(directory, file);
     rejections.push(...read.rejections);
     for (const document of read.documents) {
       const parsed = parseDocument(document);
@@ -83,6 +83,17 @@ export function readManifestSet(directory: string): ManifestSet {
 
 function refusing(rejection: Rejection, instead: KnownObject): Rejection {
   return { ...rejection, reason: `${rejection.reason}; ${placeholderForecast(objectId(instead))}` };
+}
+
+/** One that cannot be read holds a control plane up; here it is one more thing that is wrong. */
+function readFile(directory: string, file: string): FileDocuments {
+  try {
+    return readDocuments(file, readFileSync(join(directory, file), 'utf8'));
+  } catch (caught) {
+    const { message: reason } = HadalError.from(caught, 'ERR_SOURCE_DIRECTORY');
+    const origin = { file, document: 1, line: 1 };
+    return { documents: [], rejections: [{ origin, object: 'file', field: '', reason }] };
+  }
 }
 
 function kindOf({ value }: RawDocument): string {

@@ -58,6 +58,23 @@ describe('a policy that the agent never understood', () => {
   });
 });
 
+describe('a policy that is rejected, and of which nobody knows what it said', () => {
+  const mistakes = fileURLToPath(new URL('../../fixtures/mistakes', import.meta.url));
+
+  it('is told as one that denies all, and what is wrong with it', async () => {
+    const { out, err } = await hadal(['policies', '--directory', mistakes]);
+    expect(out).toMatch(
+      /shop +broken +DENY +namespace +1 +1 +denies all: rejected, no good version is known/,
+    );
+    expect(err).toMatch(
+      /AuthorizationPolicy shop\/broken: .*is 80.*every connection .*is denied; correct it, or delete it/,
+    );
+    const json = JSON.parse((await hadal(['policies', '--directory', mistakes, '-o', 'json'])).out);
+    expect(json.policies[0]).toMatchObject({ name: 'broken', isPlaceholder: true });
+    expect(json.policies[1]).not.toHaveProperty('isPlaceholder');
+  });
+});
+
 describe('hadal explain', () => {
   it.each([
     ['an allowed connection', ['shop/front', 'catalog:80'], 0],

@@ -98,6 +98,26 @@ describe('hadal status of a control plane', () => {
   });
 });
 
+describe('hadal status of a control plane that does not read all policies', () => {
+  const shown = async (source: Partial<ControlPlaneStatus['source']>) => {
+    const status = { ...usual, source: { ...usual.source, ...source } };
+    return (await startTestAgent({ status, sections: { enrolment, rejected: nothing } })).run(['status']);
+  };
+
+  it('names the kinds, which is in order where a cluster has none', async () => {
+    const unread = [{ kind: 'PeerAuthentication', reason: 'is not served by the cluster' }];
+    const { out, status } = await shown({ unread });
+    expect(out).toContain('  not read      PeerAuthentication is not served by the cluster\n');
+    expect(status).toBe(0);
+  });
+
+  it('says that last good versions are not kept, and leaves with 1', async () => {
+    const { out, status } = await shown({ problems: ['there is no ConfigMap'] });
+    expect(out).toContain('  problem       there is no ConfigMap\n');
+    expect(status).toBe(1);
+  });
+});
+
 describe('hadal status of a directory', () => {
   it('says which pods would be in the mesh, and why', async () => {
     const { out, err, status } = await hadal(['status', '--directory', fixture('shop')]);

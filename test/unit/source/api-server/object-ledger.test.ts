@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { mergeChanges, ObjectLedger } from '../../../../src/source/api-server/object-ledger.ts';
+import { ObjectLedger } from '../../../../src/source/api-server/object-ledger.ts';
 import type { RawObject, WatchEvent } from '../../../../src/source/api-server/watch-events.ts';
+import { mergeChanges } from '../../../../src/source/change-builder.ts';
 import type { ObjectChange } from '../../../../src/source/object-source.ts';
 
 const account = (name: string, resourceVersion: string, more: object = {}): RawObject => ({
