@@ -144,7 +144,7 @@ export const controlPlaneOptions = {
   agentAccounts: option({
     env: 'HADAL_AGENT_ACCOUNTS',
     group: 'Authority',
-    parse: parse.list(parse.text),
+    parse: parse.list(parse.namespacedName),
     default: 'hadal-system/hadal-agent',
     unit: 'list of namespace/name',
     doc: "Kubernetes: service accounts of agents. A pod-bound token of theirs may have the mesh and the certificates of its node's pods, any other a certificate for itself only. Add ztunnel's (`istio-system/ztunnel`) where ztunnels are served.",

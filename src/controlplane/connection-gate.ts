@@ -6,7 +6,7 @@
 import type { Socket } from 'node:net';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Caller } from '../identity/caller.ts';
+import { addressOf, type Caller } from '../identity/caller.ts';
 import { RateLimit } from '../identity/rate-limit.ts';
 import { type ConnectionLimits, defaultConnectionLimits } from './connection-limits.ts';
 
@@ -52,6 +52,9 @@ export class ConnectionGate implements Closeable {
   readonly #open: Record<Standing, number> = { stranger: 0, guest: 0, agent: 0 };
   readonly #refused: Record<ConnectionRefusal, number> = { address: 0, rate: 0, full: 0, silent: 0 };
   readonly #arrivals: RateLimit;
+  readonly #newcomers: RateLimit;
+  /** Where agents have come from; those that were quiet longest are forgotten. */
+  readonly #homes = new Set<string>();
   /** Whoever dials without end must not fill the log with it. */
   readonly #lines = new RateLimit({ perSecond: 0.1, burst: 1, maxNames: 1_000 });
   readonly #allLines = new RateLimit({ perSecond: 1, burst: 10 });
@@ -60,8 +63,9 @@ export class ConnectionGate implements Closeable {
   constructor({ limits, logger }: ConnectionGateOptions) {
     this.#limits = Object.freeze({ ...defaultConnectionLimits, ...limits });
     this.#logger = logger;
-    const { perAddress } = this.#limits;
+    const { perAddress, newcomerBurst, newcomersPerSecond } = this.#limits;
     this.#arrivals = new RateLimit({ burst: 2 * perAddress, perSecond: perAddress / 4 });
+    this.#newcomers = new RateLimit({ burst: newcomerBurst, perSecond: newcomersPerSecond });
   }
 
   counts(): ConnectionCounts {
@@ -70,22 +74,23 @@ export class ConnectionGate implements Closeable {
 
   /** Takes a new connection in, or ends it: then nothing may be done with it. */
   admit(socket: Socket): boolean {
-    const { remoteAddress: address, remotePort: port } = socket;
+    const { remoteAddress, remotePort } = socket;
+    // One that has gone already has no address any more.
+    if (remoteAddress === undefined) return refuse(socket);
+    const peer = `${remoteAddress}:${remotePort}`;
+    const address = addressOf(peer);
     const connection: Connection = {
       socket,
-      address: address ?? '',
+      address,
       openedAt: performance.now(),
       standing: 'stranger',
       timer: undefined,
     };
-    // One that has gone already has no address any more.
-    if (address === undefined) return refuse(socket);
-    const why = this.#makePlace(connection, `${address}:${port}`);
+    const why = this.#makePlace(connection, peer);
     if (why !== undefined) {
       this.#count(address, why);
       return refuse(socket);
     }
-    const peer = `${address}:${port}`;
     this.#byPeer.set(peer, connection);
     this.#ofAddress.set(address, (this.#ofAddress.get(address) ?? 0) + 1);
     this.#join(connection, 'stranger');
@@ -99,6 +104,7 @@ export class ConnectionGate implements Closeable {
     const connection = this.#byPeer.get(peer);
     if (connection === undefined) return;
     const standing = isAgent ? 'agent' : 'guest';
+    if (isAgent) this.#remember(connection.address);
     if (standing === 'agent') this.#giveTime(connection, undefined);
     else if (connection.standing !== 'agent') this.#giveTime(connection, this.#limits.guestMs);
     if (standings.indexOf(standing) <= standings.indexOf(connection.standing)) return;
@@ -117,6 +123,7 @@ export class ConnectionGate implements Closeable {
   /** Why there is no place for a new one; undefined once there is. */
   #makePlace({ address }: Connection, peer: string): ConnectionRefusal | undefined {
     if (!this.#arrivals.take(address)) return 'rate';
+    if (!this.#homes.has(address) && !this.#newcomers.take('')) return 'rate';
     // The same port of the same address, to another of our addresses: whose call it is could not be told.
     if (this.#byPeer.has(peer)) return 'address';
     if ((this.#ofAddress.get(address) ?? 0) >= this.#limits.perAddress) {
@@ -126,14 +133,16 @@ export class ConnectionGate implements Closeable {
       this.#end(oldest, 'address');
     }
     const isFull = this.#open.stranger >= this.#limits.strangers;
-    return isFull && !this.#makeRoom('stranger') ? 'full' : undefined;
+    // Where agents live the next one is an agent too: for it any stranger has had time enough.
+    const promptMs = this.#homes.has(address) ? 0 : this.#limits.promptMs;
+    return isFull && !this.#makeRoom('stranger', promptMs) ? 'full' : undefined;
   }
 
   /**
    * Ends one of this standing: the oldest of the address that has most of them, if those are more than anybody needs, else the
    * oldest of all, if it had the time that an agent needs. So a crowd from few addresses takes from itself.
    */
-  #makeRoom(standing: Standing): boolean {
+  #makeRoom(standing: Standing, promptMs = this.#limits.promptMs): boolean {
     if (standing === 'agent') return false;
     let most: Set<Connection> = new Set();
     let oldest: Connection | undefined;
@@ -143,12 +152,21 @@ export class ConnectionGate implements Closeable {
       if (first !== undefined && first.openedAt < (oldest?.openedAt ?? Number.POSITIVE_INFINITY))
         oldest = first;
     }
-    const { crowd, promptMs } = this.#limits;
+    const { crowd } = this.#limits;
     const isSlow = oldest !== undefined && performance.now() - oldest.openedAt > promptMs;
     const [victim] = most.size > crowd ? most : isSlow ? [oldest] : [];
     if (victim === undefined) return false;
     this.#end(victim, 'full');
     return true;
+  }
+
+  #remember(address: string): void {
+    this.#homes.delete(address);
+    this.#homes.add(address);
+    for (const oldest of this.#homes) {
+      if (this.#homes.size <= this.#limits.agents) break;
+      this.#homes.delete(oldest);
+    }
   }
 
   #giveTime(connection: Connection, ms: number | undefined): void {
@@ -207,7 +225,7 @@ const roomOf = { stranger: 'strangers', guest: 'guests', agent: 'agents' } as co
 const refusalText: Readonly<Record<ConnectionRefusal, string>> = {
   address:
     'an address has more connections to the port for agents than it may; raise HADAL_MAX_CONNECTIONS_PER_ADDRESS if agents share it',
-  rate: 'an address opens connections to the port for agents faster than it may; raise HADAL_MAX_CONNECTIONS_PER_ADDRESS if agents share it',
+  rate: 'connections to the port for agents are opened faster than they may, by an address or by all where no agent was seen; raise HADAL_MAX_CONNECTIONS_PER_ADDRESS if agents share one',
   full: 'there is no room for more connections to the port for agents; raise HADAL_MAX_CONNECTIONS if they are agents',
   silent: 'a connection to the port for agents has shown no token in time',
 };

@@ -4,6 +4,12 @@ export interface ConnectionLimits {
   readonly agents: number;
   /** Of one remote address, whoever it is. Twice as many may come at once, a quarter of it per second after that. */
   readonly perAddress: number;
+  /**
+   * New connections of all addresses together where no agent was seen yet: at once, and per second after that. A handshake costs a
+   * millisecond, and many addresses that keep their own limits could still take all there are.
+   */
+  readonly newcomerBurst: number;
+  readonly newcomersPerSecond: number;
   /** Connections on which no call has shown a token yet. A TLS session with HTTP/2 above it is some 100 KiB. */
   readonly strangers: number;
   /** Connections of callers that are no agents: pods that ask for their own certificate. */
@@ -21,6 +27,8 @@ export interface ConnectionLimits {
 export const defaultConnectionLimits: ConnectionLimits = Object.freeze({
   agents: 20_000,
   perAddress: 64,
+  newcomerBurst: 4_000,
+  newcomersPerSecond: 400,
   strangers: 1_000,
   guests: 1_000,
   strangerMs: 10_000,

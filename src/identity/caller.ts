@@ -58,7 +58,10 @@ export function unauthenticated(why: string, cause?: unknown): HadalError<'ERR_I
   return new HadalError('ERR_IDENTITY_UNAUTHENTICATED', why, { cause });
 }
 
-/** gRPC's `ipv4:10.0.0.1:4711` or `[fd00::1]:4711` without the port, which is another each time. */
+/** gRPC's `ipv4:10.0.0.1:4711`, `fd00::1:4711` or `::ffff:10.0.0.1:4711` without the port, which is another each time. */
 export function addressOf(peer: string): string {
-  return peer.replace(/^ipv[46]:/, '').replace(/:\d+$/, '');
+  return peer
+    .replace(/^ipv[46]:/, '')
+    .replace(/:\d+$/, '')
+    .replace(/^::ffff:(?=\d+\.)/, '');
 }

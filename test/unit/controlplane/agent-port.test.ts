@@ -202,6 +202,25 @@ describe('a connection to the port for agents', () => {
     expect(other?.isClosed).toBe(false);
   });
 
+  it('comes from where agents have come from, however many addresses dial beside it', async () => {
+    const { port, gate, agent } = await world({ limits: { newcomerBurst: 30, newcomersPerSecond: 0.1 } });
+    expect(await agent().first).toEqual([uid('a')]);
+    const crowd: Dialled[] = [];
+    for (let index = 0; index < 50; index++) crowd.push(...(await dial(port, `127.0.2.${index + 1}`, 1)));
+    await expect.poll(() => gate.counts().refused.rate).toBe(21);
+    await expect.poll(() => openOf(crowd)).toBe(29);
+    expect(await agent().first).toEqual([uid('a')]);
+  });
+
+  it('from where agents have come from takes the place of a stranger, however quick that one is', async () => {
+    const { port, gate, agent } = await world({ limits: { strangers: 20, promptMs: 60_000 } });
+    expect(await agent().first).toEqual([uid('a')]);
+    for (let index = 0; index < 30; index++) await dial(port, `127.0.3.${index + 1}`, 1);
+    await expect.poll(() => gate.counts()).toMatchObject({ open: { stranger: 20 }, refused: { full: 10 } });
+    expect(await agent().first).toEqual([uid('a')]);
+    expect(gate.counts().open).toMatchObject({ stranger: 19, agent: 2 });
+  });
+
   it.each([
     ['a few addresses that have many each', 4, 6, 0],
     ['many addresses that have one each, and had time enough', 24, 1, 300],
