@@ -48,8 +48,9 @@ export async function followMesh(
   }
 
   function ofControlPlane(): XdsMesh {
-    const mesh = new XdsMesh({ scope, follower, kept, onFirst, onConnected });
-    if (config.xdsOnDemand) followers.tunnel.lookUpWith((names) => mesh.lookUp(names));
+    const onAbsent = (names: readonly string[]) => followers.tunnel.tellAbsent(names);
+    const mesh = new XdsMesh({ scope, follower, kept, onFirst, onConnected, onAbsent });
+    if (config.xdsOnDemand) followers.tunnel.lookUpWith(mesh);
     return mesh;
   }
 }

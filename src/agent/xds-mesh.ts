@@ -4,7 +4,7 @@ import type { Logger } from '../base/logger.ts';
 import { callMetadata, controlPlaneCredentials } from '../identity/control-plane-channel.ts';
 import { noChange } from '../model/change.ts';
 import { meshSettingsKey } from '../model/mesh-settings.ts';
-import { isKnownName } from '../tunnel/missing-names.ts';
+import { absentMs, isKnownName } from '../tunnel/missing-names.ts';
 import { XdsClient } from '../xds/client.ts';
 import type { XdsCounters, XdsStatus } from '../xds/client-state.ts';
 import { convertResource } from '../xds/codec.ts';
@@ -25,14 +25,14 @@ export interface XdsMeshOptions {
   readonly onFirst: () => void;
   /** The control plane is there, again. */
   readonly onConnected: () => void;
+  /** Of names that were asked for the control plane says that there is nothing. */
+  readonly onAbsent: (names: readonly string[]) => void;
 }
 
 /** So long after a change could not be put in force it is tried again. */
 const enforceAgainMs = 1_000;
 /** New pods are refused until a control plane that was away is found again; a dial that is refused costs next to nothing. */
 const longestAbsenceMs = 1_000;
-/** So long something that is not there is still asked for. */
-const absentMs = 15_000;
 
 /** The mesh state as a control plane tells it. */
 export class XdsMesh implements MeshSource {
@@ -43,6 +43,8 @@ export class XdsMesh implements MeshSource {
   #again: NodeJS.Timeout | undefined;
   #isClosed = false;
   readonly #forgetting = new Set<NodeJS.Timeout>();
+  /** Names of which there was nothing when they were asked for; whoever finds one now has heard of it since. */
+  readonly #absent = new Set<string>();
 
   constructor(options: XdsMeshOptions) {
     const { scope, kept } = options;
@@ -97,6 +99,10 @@ export class XdsMesh implements MeshSource {
     return this.#client.lookUp(names);
   }
 
+  isAbsent(name: string): boolean {
+    return this.#absent.has(name);
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#again);
@@ -112,10 +118,14 @@ export class XdsMesh implements MeshSource {
 
   /** For a while what comes to be is told at once; then a scan of the cluster's ranges is forgotten, here and there. */
   #onAbsent(names: readonly string[]): void {
+    for (const name of names) this.#absent.add(name);
+    this.#options.onAbsent(names);
+    const passing = names.filter((name) => name !== meshSettingsKey);
     const timer = setTimeout(() => {
       this.#forgetting.delete(timer);
       const { snapshot } = this.#options.follower;
-      this.#client.lookAway(names.filter((name) => !isKnownName(snapshot, name)));
+      for (const name of passing) this.#absent.delete(name);
+      this.#client.lookAway(passing.filter((name) => !isKnownName(snapshot, name)));
     }, absentMs);
     timer.unref();
     this.#forgetting.add(timer);

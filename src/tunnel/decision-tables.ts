@@ -35,6 +35,14 @@ export interface Judge {
   inbound(snapshot: MeshSnapshot, question: InboundQuestion): InboundJudgement;
 }
 
+/** Knows what is sent only to those who ask for it. */
+export interface MeshAsked {
+  /** Asks for what a judgement looked for and did not find; true when any of it was not asked for before. */
+  lookUp(names: readonly string[]): boolean;
+  /** It has said that there is nothing of this name, and would say if there were. */
+  isAbsent(name: string): boolean;
+}
+
 export interface DecisionTablesOptions {
   readonly tables: RowTables;
   readonly judge: Judge;
@@ -49,11 +57,8 @@ export interface DecisionTablesOptions {
   readonly unknownRefusalMs: number;
   /** Of a pod's own connections, and of each peer's to it. */
   readonly questionRate: QuestionRate;
-  /**
-   * On demand: asks for what a judgement looked for and did not find; true when any of it was not asked for before. Where it is
-   * missing all that is to be known is known, or comes by itself.
-   */
-  readonly lookUp?: (names: readonly string[]) => boolean;
+  /** On demand: who is asked. Where it is missing all that is to be known is known, or comes by itself. */
+  readonly askMesh?: MeshAsked;
   /** A question that could not be decided; its connection is refused when it has waited long enough. */
   readonly onFailure: (error: HadalError) => void;
 }
@@ -161,6 +166,17 @@ export class DecisionTables {
     this.#desk.ask(questions);
   }
 
+  /** There is nothing of these names: who waits for them need not wait longer. */
+  tellAbsent(names: readonly string[]): void {
+    const absent = new Set(names);
+    const batch = new RowBatch();
+    for (const { question, dependencies } of this.#waiting.values()) {
+      if (missingNames(this.#snapshot, dependencies).some((name) => absent.has(name)))
+        this.#attempt(question, () => this.#answer(question, batch));
+    }
+    this.#write(batch);
+  }
+
   close(): void {
     this.#desk.close();
     clearImmediate(this.#nextSlice);
@@ -189,7 +205,8 @@ export class DecisionTables {
       return;
     }
     const judgement = this.#judge(question);
-    if (this.#mayBeLearnt(question, judgement) && this.#waiting.hasRoom(question)) {
+    // Room first: what is refused all the same must not be asked for, or a scan would be one of the control plane.
+    if (this.#waiting.hasRoom(question) && this.#mayBeLearnt(question, judgement)) {
       this.#waiting.enter(question, judgement.dependencies);
       return;
     }
@@ -200,10 +217,14 @@ export class DecisionTables {
   /** Whether it is worth to wait for more knowledge; asks for it where it does not come by itself. */
   #mayBeLearnt(question: TunnelQuestion, { reason, dependencies }: AnyJudgement): boolean {
     const isUnknown = unknownReasons.has(reason);
-    const { lookUp } = this.#options;
-    if (lookUp === undefined || !(isUnknown || reason === reasons.WAYPOINT_NOT_READY)) return isUnknown;
-    const isAsked = lookUp(missingNames(this.#snapshot, dependencies));
-    return isUnknown || isAsked || this.#waiting.has(question);
+    const { askMesh } = this.#options;
+    if (askMesh === undefined || !(isUnknown || reason === reasons.WAYPOINT_NOT_READY)) return isUnknown;
+    const missing = missingNames(this.#snapshot, dependencies);
+    if (askMesh.lookUp(missing)) return true;
+    if (!isUnknown) return this.#waiting.has(question);
+    // Of the pod's own workload a control plane hears a moment later than the agent.
+    if (reason !== reasons.UNKNOWN_DESTINATION || missing.length === 0) return true;
+    return !missing.every((name) => askMesh.isAbsent(name));
   }
 
   #judge(question: TunnelQuestion): OutboundJudgement | InboundJudgement {

@@ -1,6 +1,9 @@
 import { dependency } from '../model/diff.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
 
+/** So long something that is not there is still asked for, and a refusal for want of it stays: then both are forgotten. */
+export const absentMs = 15_000;
+
 /** What begins a dependency key, and whether the mesh has something of the name behind it. */
 const kinds: readonly (readonly [prefix: string, has: (mesh: MeshSnapshot, name: string) => boolean])[] = [
   [dependency.workload(''), (mesh, uid) => mesh.workloads.has(uid)],

@@ -14,8 +14,14 @@ import type {
   TunnelTotals,
 } from '../native/types.ts';
 import type { EnrolledPod } from '../routing/judgement.ts';
-import { type DecisionCounts, DecisionTables, type DecisionTablesOptions } from './decision-tables.ts';
+import {
+  type DecisionCounts,
+  DecisionTables,
+  type DecisionTablesOptions,
+  type MeshAsked,
+} from './decision-tables.ts';
 import { flowRecordBytes } from './flow-record.ts';
+import { absentMs } from './missing-names.ts';
 import { unknownWaitMs } from './tunnel-settings.ts';
 
 export interface TunnelParts
@@ -58,7 +64,7 @@ export class Tunnel {
   readonly #handle: TunnelHandle;
   readonly #decisions: DecisionTables;
   readonly #pods = new Map<number, CarriedPod>();
-  #lookUp: (names: readonly string[]) => boolean = () => false;
+  #meshAsked: MeshAsked | undefined;
 
   constructor(parts: TunnelParts) {
     const { native, settings } = parts;
@@ -75,8 +81,8 @@ export class Tunnel {
       tables: this.#handle,
       unknownWaitMs: unknownWaitMs(settings.questionTimeoutMs),
       waitingPerPod,
-      unknownRefusalMs,
-      ...(parts.onDemand === true && { lookUp: (names: readonly string[]) => this.#lookUp(names) }),
+      unknownRefusalMs: parts.onDemand === true ? absentMs : unknownRefusalMs,
+      ...(parts.onDemand === true && { askMesh: this.#askMesh() }),
       onFailure: (err) => parts.logger.error({ err }, 'a connection could not be decided and is refused'),
       questionRate: {
         perSecond: questionsPerSecond,
@@ -91,9 +97,21 @@ export class Tunnel {
     return this.#decisions.snapshot;
   }
 
-  /** Who is asked for what nobody knows here; true when it was not asked before. */
-  lookUpWith(lookUp: (names: readonly string[]) => boolean): void {
-    this.#lookUp = lookUp;
+  /** Who is asked for what nobody knows here. */
+  lookUpWith(asked: MeshAsked): void {
+    this.#meshAsked = asked;
+  }
+
+  tellAbsent(names: readonly string[]): void {
+    this.#decisions.tellAbsent(names);
+  }
+
+  /** Nobody can be asked before the agent has found out who. */
+  #askMesh(): MeshAsked {
+    return {
+      lookUp: (names) => this.#meshAsked?.lookUp(names) ?? false,
+      isAbsent: (name) => this.#meshAsked?.isAbsent(name) ?? false,
+    };
   }
 
   /** `diff` is the difference to the snapshot before. */

@@ -36,7 +36,7 @@ export interface Subscription {
   /** False: only what was asked for by name. */
   readonly wildcard: boolean;
   /** Names asked for. */
-  readonly wanted: ReadonlySet<string>;
+  readonly wanted: NamedValues<true>;
   readonly retained: NamedValues<Retained>;
   readonly rejected: NamedValues<Rejection>;
   /** All that there was at some time has been received, here or by an earlier process: it may be put in force. */
@@ -106,7 +106,7 @@ export function createSubscription(start: SubscriptionStart): Subscription {
     typeUrl: start.typeUrl,
     wildcard: start.wildcard,
     // What an earlier process asked for is to be followed on, or it would stay as it was for ever.
-    wanted: new Set<string>(start.wildcard ? [] : retained.keys()),
+    wanted: namesOf(start.wildcard ? [] : retained.keys()),
     retained,
     rejected: NamedValues.empty<Rejection>().with(start.rejected ?? []),
     // Who asks by name has to wait for nothing.
@@ -117,12 +117,17 @@ export function createSubscription(start: SubscriptionStart): Subscription {
 const none: readonly never[] = Object.freeze([]);
 const noVersions: ReadonlyMap<string, string> = new Map();
 
+/** Shared with the copy before: each connection to something new asks for more. */
+function namesOf(names: Iterable<string>): NamedValues<true> {
+  return NamedValues.empty<true>().with(Array.from(names, (name) => [name, true]));
+}
+
 /** The first request of this type on a stream: resumes with what is in force. */
 export function openingRequest({ typeUrl, wildcard, wanted, retained }: Subscription): Request {
   return {
     typeUrl,
     // Only with both, as Istio's servers know it: the type without everything of it.
-    subscribe: wildcard ? none : ['*', ...wanted],
+    subscribe: wildcard ? none : ['*', ...wanted.keys()],
     unsubscribe: wildcard ? none : ['*'],
     versions: new Map(Array.from(retained, ([name, { version }]) => [name, version])),
     nonce: '',
@@ -136,7 +141,7 @@ export function lookUp(subscription: Subscription, names: Iterable<string>): Ask
   if (fresh.length === 0 || subscription.wildcard) return undefined;
   const { typeUrl, wanted } = subscription;
   return {
-    subscription: Object.freeze({ ...subscription, wanted: new Set([...wanted, ...fresh]) }),
+    subscription: Object.freeze({ ...subscription, wanted: wanted.with(fresh.map((name) => [name, true])) }),
     request: {
       typeUrl,
       subscribe: fresh,
@@ -152,8 +157,7 @@ export function lookUp(subscription: Subscription, names: Iterable<string>): Ask
 export function lookAway(subscription: Subscription, names: Iterable<string>): Asked | undefined {
   const asked = [...names].filter((name) => subscription.wanted.has(name));
   if (asked.length === 0) return undefined;
-  const wanted = new Set(subscription.wanted);
-  for (const name of asked) wanted.delete(name);
+  const wanted = subscription.wanted.with(asked.map((name) => [name, undefined]));
   const { typeUrl } = subscription;
   return {
     subscription: Object.freeze({ ...subscription, wanted }),

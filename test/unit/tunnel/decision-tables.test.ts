@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createAuthorization, createMatch } from '../../../src/model/authorization.ts';
+import { meshSettingsKey } from '../../../src/model/mesh-settings.ts';
 import { reasons } from '../../../src/model/reasons.gen.ts';
 import { createService } from '../../../src/model/service.ts';
 import { createSnapshot, type MeshResources } from '../../../src/model/snapshot.ts';
@@ -274,7 +275,7 @@ describe('what is not known yet, on demand', () => {
   it('is asked for by every name that the judgement looked for, and waited for', () => {
     const asked: string[][] = [];
     const lookUp = (names: readonly string[]) => asked.push([...names]) > 0;
-    const decisions = tables({ lookUp });
+    const decisions = tables({ askMesh: { lookUp, isAbsent: () => false } });
     decisions.setSnapshot(createSnapshot({ workloads: [], services: [], policies: [] }));
     decisions.ask([outbound('10.96.0.1', 80)]);
     expect(asked).toEqual([['Kubernetes//Pod/shop/front']]);
@@ -287,6 +288,58 @@ describe('what is not known yet, on demand', () => {
     expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.NONE }]);
   });
 
+  /** A control plane that is asked, and what it has said that there is not. */
+  const asking = () => {
+    // Asked for by the agent itself, as it starts.
+    const asked = new Set([meshSettingsKey]);
+    const absent = new Set([meshSettingsKey]);
+    const lookUp = (names: readonly string[]) => {
+      const fresh = names.filter((name) => !asked.has(name));
+      for (const name of fresh) asked.add(name);
+      return fresh.length > 0;
+    };
+    return { asked, absent, askMesh: { lookUp, isAbsent: (name: string) => absent.has(name) } };
+  };
+  const refusedAs = (reason: number) => [...written.outbound.values()].filter((row) => row.reason === reason);
+
+  it('is not asked for where nobody may wait for it', () => {
+    const { asked, askMesh } = asking();
+    const decisions = tables({ askMesh });
+    decisions.setSnapshot(mesh());
+    decisions.ask(Array.from({ length: 8 }, (_, index) => outbound(`10.0.9.${index}`, 80)));
+    expect([...asked].slice(1)).toEqual(['/10.0.9.0', '/10.0.9.1', '/10.0.9.2']);
+    expect(decisions.counts().waiting).toBe(3);
+    expect(refusedAs(reasons.UNKNOWN_DESTINATION)).toHaveLength(5);
+  });
+
+  it('is refused as soon as it is known that it is not there, and while that holds without waiting', () => {
+    const { absent, askMesh } = asking();
+    const decisions = tables({ askMesh });
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.0.9.1', 80), outbound('10.0.9.2', 80)]);
+    absent.add('/10.0.9.1');
+    decisions.tellAbsent(['/10.0.9.1']);
+    expect(refusedAs(reasons.UNKNOWN_DESTINATION).map(({ address }) => address)).toEqual(['10.0.9.1']);
+    expect(decisions.counts().waiting).toBe(1);
+    decisions.ask([outbound('10.0.9.1', 81)]);
+    expect(refusedAs(reasons.UNKNOWN_DESTINATION)).toHaveLength(2);
+    decisions.setSnapshot(mesh({ workloads: [...mesh().workloads.values(), workload('late', '10.0.9.1')] }));
+    decisions.ask([outbound('10.0.9.1', 80)]);
+    expect(written.outbound.get('o 1 10.0.9.1 80')?.reason).toBe(reasons.NONE);
+  });
+
+  it('is waited for though it is not there yet, where it is the pod itself that is new', () => {
+    const { absent, askMesh } = asking();
+    const decisions = tables({ askMesh });
+    decisions.setSnapshot(createSnapshot({ workloads: [], services: [], policies: [] }));
+    decisions.ask([outbound('10.96.0.1', 80)]);
+    absent.add(front.uid);
+    decisions.tellAbsent([front.uid]);
+    expect(written.outbound.size).toBe(0);
+    decisions.setSnapshot(mesh());
+    expect([...written.outbound.values()]).toMatchObject([{ reason: reasons.NONE }]);
+  });
+
   it('is also a waypoint that only its name is known of; once asked, the answer counts', () => {
     const known = new Set<string>();
     const lookUp = (names: readonly string[]) => {
@@ -294,7 +347,7 @@ describe('what is not known yet, on demand', () => {
       for (const name of fresh) known.add(name);
       return fresh.length > 0;
     };
-    const decisions = tables({ lookUp });
+    const decisions = tables({ askMesh: { lookUp, isAbsent: () => false } });
     const destination = { kind: 'hostname', namespace: 'shop', hostname: 'waypoint.shop.svc' } as const;
     const waypoint = { destination, hboneMtlsPort: 15008 };
     const behind = workload('behind', '10.0.5.5', { waypoint });
