@@ -389,7 +389,8 @@ describe('on demand, of very many names', () => {
     };
     costOf(100);
     const [few, many] = [costOf(100), costOf(50_000)];
-    expect(many / (few + 5)).toBeLessThan(10);
+    // Where all names are copied for each it is some hundred times as much.
+    expect(many / (few + 5)).toBeLessThan(60);
   });
 });
 
