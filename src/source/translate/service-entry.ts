@@ -4,6 +4,7 @@ import { createService, type Service } from '../../model/service.ts';
 import { createWorkload, type Workload } from '../../model/workload.ts';
 import type { ServiceEntryObject } from '../kubernetes/service-entry.ts';
 import type { WorkloadEntrySpec } from '../kubernetes/workload-entry.ts';
+import { isCanonicalHost } from './canonical-host.ts';
 import { labels } from './label-names.ts';
 import { loadBalancing } from './load-balancing.ts';
 import { serviceEntryMemberships } from './memberships.ts';
@@ -51,7 +52,12 @@ function servicesOf(entry: ServiceEntryObject, view: ClusterView, warnings: Tran
     visibility: visibilityOf(spec.exportTo, { object: entry, namespace, field: 'spec.exportTo' }, warnings),
   };
   return [...new Set(spec.hosts)].map((hostname) =>
-    createService({ ...shared, hostname, addresses: addressesOf(entry, view, hostname, warnings) }),
+    createService({
+      ...shared,
+      hostname,
+      addresses: addressesOf(entry, view, hostname, warnings),
+      canonical: isCanonicalHost(view, entry, hostname),
+    }),
   );
 }
 

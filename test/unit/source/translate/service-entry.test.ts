@@ -1,6 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { translateObjects } from '../../../../src/source/translate/mesh.ts';
-import { among, gateway, mesh, namespace, serviceEntry, serviceOf, warningsOf } from './objects.ts';
+import {
+  among,
+  gateway,
+  type Json,
+  mesh,
+  namespace,
+  service,
+  serviceEntry,
+  serviceOf,
+  warningsOf,
+} from './objects.ts';
 
 const uids = (entry: ReturnType<typeof serviceEntry>) =>
   among(entry).workloads.map(({ uid }) => uid.replace('Kubernetes/networking.istio.io/ServiceEntry/', ''));
@@ -22,7 +32,7 @@ describe('a service entry as a service', () => {
     expect(services[0]).toMatchObject({
       name: 'outside',
       namespace: 'shop',
-      canonical: false,
+      canonical: true,
       addresses: [
         { network: 'n', address: '10.1.2.3', length: undefined },
         { network: 'n', address: 'fd00::', length: 64 },
@@ -64,6 +74,22 @@ describe('a service entry as a service', () => {
     [['.', 'bank'], 'PUBLIC'],
   ])('with exportTo %j is %s', (exportTo, visibility) => {
     expect(serviceOf(serviceEntry({ exportTo })).visibility).toBe(visibility);
+  });
+
+  it('counts for clients of other namespaces when it is the oldest that they see, and no Service has its name', () => {
+    const made = (year: number, metadata: Json, spec: Json = {}) =>
+      serviceEntry(spec, { creationTimestamp: `${year}-01-01T00:00:00Z`, ...metadata });
+    const newer = made(2026, {});
+    const older = made(2025, { namespace: 'bank' });
+    const hidden = made(2024, { namespace: 'post' }, { exportTo: ['.'] });
+    const objects = [newer, older, hidden];
+    const canonical = (entry: typeof newer, others: typeof objects) =>
+      among(entry, others).services.map((each) => each.canonical);
+    expect(objects.map((each) => canonical(each, objects))).toEqual([[false], [true], [false]]);
+    expect(canonical(newer, [newer, hidden])).toEqual([true]);
+    const own = made(2024, {}, { hosts: ['front.shop.svc.cluster.local'] });
+    expect(among(own, [service()]).services[0]?.canonical).toBe(false);
+    expect(among(own).services[0]?.canonical).toBe(true);
   });
 
   it('with an address that is none goes without it, and a warning names it', () => {
