@@ -191,6 +191,20 @@ describe.skipIf(podWorldUnavailable)('a machine inside a pod', () => {
     expect((await dial(server.ipv4)).answer?.who).toMatch(/^outbound\//);
   });
 
+  it.each(families)(
+    'has its connection over $family reset that got out while the filters were gone',
+    async ({ of }) => {
+      capture('tap0');
+      watch?.close();
+      watch = undefined;
+      await run(pod.netns, 'tc', 'qdisc', 'del', 'dev', 'tap0', 'clsact');
+      const held = await world.dialAndHold(machine, { to: [of(server), 8080] });
+      expect(held.result.answer?.who).toBe('app');
+      capture('tap0');
+      expect(await held.check()).toEqual({ alive: false, error: 'ECONNRESET' });
+    },
+  );
+
   it('has no way out while no agent runs, and its connections are back with the agent', async () => {
     capture('tap0');
     await agent.stop();
@@ -281,9 +295,10 @@ describe.skipIf(podWorldUnavailable)('a machine inside a pod', () => {
     addon.captureInterfaces(pod.netnsFd, routing, { names: [], mark: VIRTUAL_MARK });
     watch?.captureInterfaces({ names: [], mark: VIRTUAL_MARK });
     pod.capture.setVirtualInterfaces([]);
-    expect([inPod('rule'), inPod('-6', 'rule')]).toEqual(clean);
-    expect(await run(pod.netns, 'tc', 'filter', 'show', 'dev', 'tap0', 'ingress')).toBe('');
-    expect(await run(pod.netns, 'tc', 'filter', 'show', 'dev', 'tap0', 'egress')).toBe('');
+    // The watch may have been about to capture them.
+    await expect.poll(() => [inPod('rule'), inPod('-6', 'rule')]).toEqual(clean);
+    for (const side of ['ingress', 'egress'])
+      await expect.poll(() => run(pod.netns, 'tc', 'filter', 'show', 'dev', 'tap0', side)).toBe('');
     expect((await dial(server.ipv4)).answer?.who).toBe('app');
     capture('tap0', 'tap9');
     watch?.close();

@@ -1,29 +1,32 @@
 /** A machine inside a pod (annotation istio.io/reroute-virtual-interfaces) in a mesh of two nodes: to others it is the pod. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Lab } from '../../src/lab/lab.ts';
 import type { AgentStatus } from '../../src/runtime/agent-status.ts';
 import { agentOf, connectionWhere } from './observe.ts';
-import { namespace, pod, startTestLab, whoAmIPod, whyNoLab } from './world.ts';
+import { echoPod, namespace, pod, startTestLab, whoAmIPod, whyNoLab } from './world.ts';
 
 const annotation = 'istio.io/reroute-virtual-interfaces';
 const machine = { v4: '10.0.2.2', v6: 'fd10:0:2::2' };
 
 describe.skipIf(whyNoLab !== undefined)('a machine inside a pod of the mesh', () => {
   const directory = mkdtempSync(join(tmpdir(), 'hadal-virtual-'));
-  const write = (interfaces: string | undefined) =>
+  const write = (interfaces: string | undefined, mesh = true) =>
     writeFileSync(
       join(directory, 'pods.yaml'),
       [
         namespace('t', { mesh: true }),
         pod('t/holder', 'a', {
           serviceAccount: 'holder',
+          mesh,
           ...(interfaces === undefined ? {} : { annotations: { [annotation]: interfaces } }),
         }),
         whoAmIPod('t/server', 'b', 8080),
+        echoPod('t/echo', 'b', 9000),
       ].join('\n---\n'),
     );
   let lab: Lab;
@@ -48,6 +51,14 @@ describe.skipIf(whyNoLab !== undefined)('a machine inside a pod of the mesh', ()
     return execFileSync('nsenter', [`--net=/run/netns/${netns}`, process.execPath, '-e', program], {
       encoding: 'utf8',
     }).trim();
+  };
+  /** Sends a word to an echo, and tells what it hears and how it ends. */
+  const hold = (address: string) => {
+    const program = `const s = require('net').connect(9000, '${address}', () => s.write('x')); const tell = (t) => console.log(String(t));
+      s.on('data', tell); s.on('end', () => tell('end')); s.on('error', (e) => tell(e.code));`;
+    const child = spawn('nsenter', [`--net=/run/netns/${netns}`, process.execPath, '-e', program]);
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    return { said: async () => String((await lines.next()).value) };
   };
   const status = async () =>
     (await agentOf(lab, 'a').admin<AgentStatus>('/status')).pods.find(({ name }) => name === 't/holder');
@@ -83,16 +94,25 @@ describe.skipIf(whyNoLab !== undefined)('a machine inside a pod of the mesh', ()
       .toBe(lab.pod('holder').v6);
   });
 
-  it('is left alone within two seconds when the annotation goes', async () => {
+  it.each([
+    ['the annotation goes', () => write(undefined)],
+    ['the pod leaves the mesh', () => write('tap0', false)],
+  ])('is left alone within two seconds when %s', { timeout: 30_000 }, async (_what, change) => {
     const filters = () =>
       execFileSync(
         'nsenter',
         [`--net=/run/netns/${lab.pod('holder').netns}`, 'tc', 'filter', 'show', 'dev', 'tap0', 'ingress'],
         { encoding: 'utf8' },
       );
-    expect(filters()).toContain('hadal');
-    write(undefined);
-    await expect.poll(filters, { timeout: 2_000 }).toBe('');
+    const within = { timeout: 2_000, interval: 20 };
+    write('tap0');
+    await expect.poll(filters, within).toContain('hadal');
+    const held = hold(lab.pod('echo').v4);
+    expect(await held.said()).toBe('x');
+    change();
+    await expect.poll(filters, within).toBe('');
+    // What it had open would go on in clear.
+    expect(await held.said()).toBe('ECONNRESET');
     expect((await status())?.notes).toBeUndefined();
     expect(execFileSync('ip', ['-n', lab.pod('holder').netns, 'rule'], { encoding: 'utf8' })).not.toContain(
       'tap',
