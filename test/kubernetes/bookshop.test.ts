@@ -189,7 +189,9 @@ function normalised({ upserts }: ObjectChange): Map<ObjectId, KnownObject> {
   return new Map(
     upserts.map(({ id, object }) => {
       const { 'kubernetes.io/metadata.name': _, ...labels } = object.metadata.labels;
-      const metadata = { ...object.metadata, uid: '', creationTimestamp: '', labels };
+      // The server counts the versions of a spec.
+      const { generation: __, ...written } = object.metadata;
+      const metadata = { ...written, uid: '', creationTimestamp: '', labels };
       return [id, { ...withTargetPorts(object), metadata } as KnownObject];
     }),
   );
