@@ -70,7 +70,8 @@ function isFor({ namespace, name, scope }: DumpedPolicy): (workload: DumpedWorkl
   };
 }
 
-function enforcement({ dryRun, notUnderstood, isPlaceholder }: PolicyRow): string {
+function enforcement({ action, dryRun, notUnderstood, isPlaceholder }: PolicyRow): string {
+  if (action.toUpperCase() === 'AUDIT') return 'only told';
   if (dryRun) return 'dry run';
   if (isPlaceholder === true) return 'denies all: rejected, no good version is known';
   return notUnderstood === undefined ? 'yes' : `refuses all, not understood: ${notUnderstood}`;

@@ -1,6 +1,7 @@
 /** Names as in the proto; the order is their number. */
 export const authorizationScopes = ['GLOBAL', 'NAMESPACE', 'WORKLOAD_SELECTOR'] as const;
-export const authorizationActions = ['ALLOW', 'DENY'] as const;
+/** AUDIT is not in Istio's proto. It is always sent as a dry run too, so that who does not know it refuses nothing for it. */
+export const authorizationActions = ['ALLOW', 'DENY', 'AUDIT'] as const;
 
 export type AuthorizationScope = (typeof authorizationScopes)[number];
 export type AuthorizationAction = (typeof authorizationActions)[number];
@@ -54,7 +55,7 @@ export interface Authorization {
   readonly scope: AuthorizationScope;
   readonly action: AuthorizationAction;
   readonly rules: readonly Rule[];
-  /** Told about, never enforced. */
+  /** Told about, never enforced; so is every AUDIT. */
   readonly dryRun: boolean;
   /**
    * Why what it says is not understood here. Such a policy has no rules, and refuses whatever it applies to: what it says may
@@ -92,7 +93,7 @@ export function createAuthorization(fields: AuthorizationFields): Authorization 
     scope: fields.scope ?? 'GLOBAL',
     action: fields.action ?? 'ALLOW',
     rules: Object.freeze([...(fields.rules ?? [])]),
-    dryRun: fields.dryRun ?? false,
+    dryRun: fields.action === 'AUDIT' || (fields.dryRun ?? false),
     ...(fields.notUnderstood !== undefined && { notUnderstood: fields.notUnderstood }),
   });
 }

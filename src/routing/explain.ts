@@ -46,6 +46,8 @@ export interface ExplainedEndpoint {
   /** As in metrics: `none`, `policy_denied`. */
   readonly reason: string;
   readonly policy?: { readonly name: string; readonly rule?: number };
+  /** Dry runs and audits that apply; without `rule` they do not match. Absent where there are none. */
+  readonly told?: readonly { readonly name: string; readonly action: string; readonly rule?: number }[];
   readonly explanation: readonly string[];
 }
 
@@ -192,16 +194,25 @@ function undecided(facts: EndpointFacts, decidedBy: 'waypoint' | 'nobody', why: 
   return { ...facts, decidedBy, allowed: true, reason: nameOf(reasons.NONE), explanation: [why] };
 }
 
-function decided(facts: EndpointFacts, { reason, policy, explanation }: InboundJudgement): ExplainedEndpoint {
-  const rule = policy?.rule === undefined ? {} : { rule: policy.rule };
+function decided(
+  facts: EndpointFacts,
+  { reason, policy, told, explanation }: InboundJudgement,
+): ExplainedEndpoint {
   return {
     ...facts,
     decidedBy: 'agent',
     allowed: reason === reasons.NONE,
     reason: nameOf(reason),
-    ...(policy === undefined ? {} : { policy: { name: policy.name, ...rule } }),
+    ...(policy === undefined ? {} : { policy: { name: policy.name, ...ruleOf(policy) } }),
+    ...(told.length === 0
+      ? {}
+      : { told: told.map(({ name, action, rule }) => ({ name, action, ...ruleOf({ rule }) })) }),
     explanation,
   };
+}
+
+function ruleOf({ rule }: { readonly rule: number | undefined }): { rule?: number } {
+  return rule === undefined ? {} : { rule };
 }
 
 function verdictOf({ refusal, endpoints }: Way): Pick<Explanation, 'verdict' | 'reason'> {

@@ -5,7 +5,8 @@ import { serviceKey } from '../model/service.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
 import { parseSpiffeId, type SpiffeId } from '../model/spiffe-id.ts';
 import type { Workload } from '../model/workload.ts';
-import { authorize, type PolicyVerdict } from '../policy/authorize.ts';
+import { evaluate, type PolicyVerdict } from '../policy/evaluate.ts';
+import { explain } from '../policy/explain.ts';
 import { formatBaggage } from './baggage.ts';
 import { enrolledWorkload } from './enrolled-workload.ts';
 import type { InboundContext } from './inbound-context.ts';
@@ -38,16 +39,15 @@ export function judgeInbound(
   if ('status' in target) {
     return refuse(trace, found.workload, target);
   }
-  const verdict = authorize(snapshot, found.workload, {
+  const facts = {
     identity: peer.identity,
     sourceAddress: peer.peerAddress,
     destinationAddress: target.address,
     destinationPort: target.port,
-  });
+  };
+  const verdict = evaluate(snapshot, found.workload, facts);
   trace.depend(...verdict.dependencies);
-  for (const sentence of verdict.explanation) {
-    trace.step(sentence);
-  }
+  trace.later(() => explain(verdict, facts));
   return conclude(context, target, verdict);
 }
 
@@ -129,6 +129,7 @@ function conclude(context: InboundContext, target: InboundTarget, verdict: Polic
     reason: verdict.reason,
     status: isAllowed ? 200 : 401,
     policy: verdict.policy,
+    told: verdict.told,
     service: service === undefined ? '' : serviceKey(service),
     upstreamAddress: target.address.text,
     upstreamPort: target.port,
@@ -137,7 +138,10 @@ function conclude(context: InboundContext, target: InboundTarget, verdict: Polic
     baggage: question.channel === 'hbone' ? formatBaggage(destination) : '',
     labels: inboundLabels(context, target, service),
     dependencies: trace.dependencies,
-    explanation: trace.explanation,
+    // Most judgements become rows and are never read.
+    get explanation() {
+      return trace.explanation;
+    },
   });
 }
 
@@ -152,6 +156,7 @@ function refuse(
     reason,
     status,
     policy: undefined,
+    told: [],
     service: '',
     upstreamAddress: '',
     upstreamPort: 0,

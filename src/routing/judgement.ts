@@ -1,3 +1,4 @@
+import type { AuthorizationAction } from '../model/authorization.ts';
 import type { Cidr } from '../model/cidr.ts';
 import type { TrafficLabels } from './labels.ts';
 
@@ -96,6 +97,12 @@ export interface InboundJudgement extends Judgement {
   readonly status: 200 | 400 | 401 | 503;
   /** `namespace/name` of the policy that decided, with the index of its rule; undefined when none did. */
   readonly policy: { readonly name: string; readonly rule: number | undefined } | undefined;
+  /** What dry runs and audits say of it, `rule` as above: beside the verdict, never part of it. */
+  readonly told: readonly {
+    readonly name: string;
+    readonly action: AuthorizationAction;
+    readonly rule: number | undefined;
+  }[];
   /** `namespace/hostname` of the service that was meant, as far as known. */
   readonly service: string;
   /** Delivery target inside the pod's namespace; '' and 0 when refused before it was known. */

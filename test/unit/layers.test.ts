@@ -88,8 +88,8 @@ describe('layers', () => {
   });
 
   it('sees an import that turns back', () => {
-    expect(turnsBack('src/policy/authorize.ts', 'src/agent/agent.ts')).toBe(true);
-    expect(turnsBack('src/agent/agent.ts', 'src/policy/authorize.ts')).toBe(false);
+    expect(turnsBack('src/policy/evaluate.ts', 'src/agent/agent.ts')).toBe(true);
+    expect(turnsBack('src/agent/agent.ts', 'src/policy/evaluate.ts')).toBe(false);
     expect(turnsBack('src/agent/agent.ts', 'src/agent/pods.ts')).toBe(false);
   });
 

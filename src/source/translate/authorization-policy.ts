@@ -1,7 +1,7 @@
 /**
  * AuthorizationPolicy into what agents enforce. An agent sees connections, never requests, so what a policy asks of HTTP
  * is decided towards the stricter side: an ALLOW rule that asks it allows nothing, a DENY rule denies all that the rest of
- * it matches, since the request could be the one it means.
+ * it matches, since the request could be the one it means; so AUDIT tells of all that the rest matches.
  */
 
 import { HadalError } from '../../base/errors.ts';
@@ -29,14 +29,14 @@ import { policyWarnings } from './policy-warnings.ts';
 import { type TranslatedResources, translated } from './resources.ts';
 import type { ClusterView } from './view.ts';
 
-/** Nothing for a policy of a waypoint (targetRefs) and for actions that agents do not know. */
+/** Nothing for a policy of a waypoint (targetRefs) and for the action that agents do not know. */
 export function translateAuthorizationPolicy(
   policy: AuthorizationPolicyObject,
   view: ClusterView,
 ): TranslatedResources {
   const warnings = policyWarnings(policy, view);
   const { action, targetRefs, rules } = policy.spec;
-  if (targetRefs.length > 0 || action === 'AUDIT' || action === 'CUSTOM') return translated({ warnings });
+  if (targetRefs.length > 0 || action === 'CUSTOM') return translated({ warnings });
   const { name, namespace, annotations } = policy.metadata;
   const kept = action === 'ALLOW' ? rules.filter((rule) => httpAttributes(rule).length === 0) : rules;
   const authorization = createAuthorization({
@@ -50,9 +50,9 @@ export function translateAuthorizationPolicy(
   return translated({ policies: [authorization], warnings });
 }
 
-/** Whether agents enforce the policy, as opposed to waypoints or nobody. */
+/** Whether agents enforce the policy or tell of it, as opposed to waypoints or nobody. */
 export function isForAgents({ spec }: AuthorizationPolicyObject): boolean {
-  return spec.targetRefs.length === 0 && (spec.action === 'ALLOW' || spec.action === 'DENY');
+  return spec.targetRefs.length === 0 && spec.action !== 'CUSTOM';
 }
 
 function scopeOf(

@@ -24,12 +24,15 @@ export function policyConditions(
   if (targetRefs.length > 0) {
     return targetRefs.map((target, index) => bound(targetVerdict(policy, target, view), index));
   }
-  if (action === 'AUDIT' || action === 'CUSTOM') return [unsupportedAction(action)];
+  if (action === 'CUSTOM') return [unsupportedAction(action)];
   const weighed = policy.spec.rules.flatMap((rule, index) => {
     const found = httpAttributes(rule);
     return found.length === 0 ? [] : [withoutHttp(action, index, found)];
   });
-  return weighed.length > 0 ? weighed : [accepted('ZtunnelAccepted', 'enforced by agents', '')];
+  if (weighed.length > 0) return weighed;
+  const how =
+    action === 'AUDIT' ? 'refuses nothing; hadal explain tells whether it matches' : 'enforced by agents';
+  return [accepted('ZtunnelAccepted', how, '')];
 }
 
 function unsupportedAction(action: string): PolicyCondition {
@@ -37,22 +40,24 @@ function unsupportedAction(action: string): PolicyCondition {
     type: 'ZtunnelAccepted',
     isTrue: false,
     reason: 'UnsupportedValue',
-    message: `action ${action} is not supported by agents, so the policy is not enforced; give it targetRefs of a waypoint, or make it ALLOW or DENY`,
+    message: `action ${action} is not supported by agents, so the policy is not enforced; give it targetRefs of a waypoint, or make it ALLOW, DENY or AUDIT`,
     field: 'spec.action',
   };
 }
 
+const effects = {
+  ALLOW: 'the rule allows nothing, which is stricter than written',
+  DENY: 'the rule denies every connection that the rest of it matches, which is stricter than written',
+  AUDIT: 'the rule tells of every connection that the rest of it matches, which is more than written',
+} as const;
+
 /** Accepted, but stricter than it is written. */
-function withoutHttp(action: 'ALLOW' | 'DENY', index: number, found: readonly string[]): PolicyCondition {
-  const effect =
-    action === 'ALLOW'
-      ? 'the rule allows nothing'
-      : 'the rule denies every connection that the rest of it matches';
+function withoutHttp(action: keyof typeof effects, index: number, found: readonly string[]): PolicyCondition {
   return {
     type: 'ZtunnelAccepted',
     isTrue: true,
     reason: 'UnsupportedValue',
-    message: `agents cannot check ${found.join(', ')}, so ${effect}, which is stricter than written; only a waypoint can check HTTP`,
+    message: `agents cannot check ${found.join(', ')}, so ${effects[action]}; only a waypoint can check HTTP`,
     field: `spec.rules[${index}]`,
   };
 }

@@ -66,6 +66,7 @@ describe('what a status says', () => {
       policy('plain', {}),
       policy('http', { rules: [http, { from: [{ source: { namespaces: ['a'] } }] }, http] }),
       policy('audit', { action: 'AUDIT' }),
+      policy('custom', { action: 'CUSTOM' }),
     ]);
     expect(found['AuthorizationPolicy/plain']).toEqual([
       { type: 'ZtunnelAccepted', isTrue: true, reason: 'Accepted', message: 'enforced by agents' },
@@ -74,6 +75,14 @@ describe('what a status says', () => {
       expect.objectContaining({ type: 'ZtunnelAccepted', isTrue: true, reason: 'UnsupportedValue' }),
     ]);
     expect(found['AuthorizationPolicy/audit']).toEqual([
+      {
+        type: 'ZtunnelAccepted',
+        isTrue: true,
+        reason: 'Accepted',
+        message: 'refuses nothing; hadal explain tells whether it matches',
+      },
+    ]);
+    expect(found['AuthorizationPolicy/custom']).toEqual([
       expect.objectContaining({ type: 'ZtunnelAccepted', isTrue: false, reason: 'UnsupportedValue' }),
     ]);
   });

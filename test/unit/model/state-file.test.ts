@@ -205,7 +205,7 @@ describe('a broken resource', () => {
 
   it.each([
     ['without name', 'namespace: a', /policies\[0\], line 2: name is missing/],
-    ['with an action nobody knows', 'action: AUDIT', /expected one of ALLOW, DENY, got "AUDIT"/],
+    ['with an action nobody knows', 'action: CUSTOM', /expected one of ALLOW, DENY, AUDIT, got "CUSTOM"/],
     ['with an extension', 'extensions: [{name: x}]', /not understood/],
     [
       'with a match nobody knows',
@@ -345,7 +345,7 @@ describe('any mesh', () => {
     ]);
     expect(schemaProblems({ workloads: [{}] }, schema)).toEqual(['$.workloads[0].uid is missing']);
     expect(
-      schemaProblems({ policies: [{ name: 'a', namespace: 'b', action: 'AUDIT' }] }, schema),
+      schemaProblems({ policies: [{ name: 'a', namespace: 'b', action: 'CUSTOM' }] }, schema),
     ).not.toEqual([]);
   });
 });

@@ -1,4 +1,15 @@
-import type { Authorization, Match, StringMatch } from '../../../src/model/authorization.ts';
+/**
+ * The rules of who may connect a second time, word by word from what Istio's agents do, slow and plain, sharing no code with
+ * src/policy: the two must agree. Where Hadal is stricter on purpose, it says so.
+ */
+import type {
+  AddressMatch,
+  Authorization,
+  Clause,
+  Match,
+  Rule,
+  StringMatch,
+} from '../../../src/model/authorization.ts';
 
 /** Facts of a connection in the plainest form: texts and numbers. */
 export interface PlainFacts {
@@ -9,100 +20,173 @@ export interface PlainFacts {
   readonly port: number;
 }
 
-/**
- * The rules of section 4.4 of the reference a second time, by bit strings and lists of outcomes, sharing no code with
- * src/policy: the two must agree.
- */
+export interface PlainWorkload {
+  readonly namespace: string;
+  readonly authorizationPolicies: readonly string[];
+}
+
+export interface NaiveVerdict {
+  readonly reason: 'NONE' | 'POLICY_DENIED' | 'POLICY_NOT_ALLOWED' | 'UNKNOWN_POLICY';
+  /** Every one that could be named as the one that decided, `namespace/name`, with its first rule that matches. */
+  readonly deciders: ReadonlyMap<string, number | undefined>;
+  /** Policies that only tell, with the first rule that matches; undefined: none does. */
+  readonly told: ReadonlyMap<string, number | undefined>;
+}
+
+/** `gone`: names of which the control plane has said that they are no more. */
 export function naiveVerdict(
   policies: readonly Authorization[],
-  workload: { readonly namespace: string; readonly authorizationPolicies: readonly string[] },
+  workload: PlainWorkload,
   facts: PlainFacts,
-): 'NONE' | 'POLICY_DENIED' | 'POLICY_NOT_ALLOWED' | 'UNKNOWN_POLICY' {
-  const latest = new Map(policies.map((policy) => [`${policy.namespace}/${policy.name}`, policy]));
-  const applies = [...latest.entries()]
-    .filter(
-      ([key, policy]) =>
-        policy.scope === 'GLOBAL' ||
-        (policy.scope === 'NAMESPACE' && policy.namespace === workload.namespace) ||
-        workload.authorizationPolicies.includes(key),
-    )
-    .map(([, policy]) => policy)
-    .filter((policy) => policy.dryRun === false);
-  const denies = applies.filter((policy) => policy.action === 'DENY');
-  const allows = applies.filter((policy) => policy.action === 'ALLOW');
-  if (denies.map((policy) => matches(policy, facts)).includes(true)) return 'POLICY_DENIED';
-  if (!workload.authorizationPolicies.every((key) => latest.has(key))) return 'UNKNOWN_POLICY';
-  if (allows.length === 0) return 'NONE';
-  return allows.map((policy) => matches(policy, facts)).includes(true) ? 'NONE' : 'POLICY_NOT_ALLOWED';
+  gone: readonly string[] = [],
+): NaiveVerdict {
+  // A later policy of the same name replaces the earlier.
+  const known = new Map<string, Authorization>();
+  for (const policy of policies) known.set(`${policy.namespace}/${policy.name}`, policy);
+
+  // Candidates: those of the mesh, those of the destination's namespace, those that the workload names.
+  const candidates = new Map<string, Authorization>();
+  for (const [name, policy] of known) {
+    if (policy.scope === 'GLOBAL') candidates.set(name, policy);
+    if (policy.scope === 'NAMESPACE' && policy.namespace === workload.namespace) candidates.set(name, policy);
+    if (workload.authorizationPolicies.includes(name)) candidates.set(name, policy);
+  }
+
+  // Stricter: a name that is not known, or that cannot be understood, refuses instead of being skipped.
+  const unknown = new Map<string, undefined>();
+  for (const name of workload.authorizationPolicies) {
+    if (!known.has(name) && !gone.includes(name)) unknown.set(name, undefined);
+  }
+
+  const denying = new Map<string, number>();
+  const allowing = new Map<string, number>();
+  const told = new Map<string, number | undefined>();
+  let allowExists = false;
+  for (const [name, policy] of candidates) {
+    const rule = firstRule(policy, facts);
+    if (policy.dryRun) {
+      told.set(name, rule);
+    } else if (policy.notUnderstood !== undefined) {
+      unknown.set(name, undefined);
+    } else if (policy.action === 'DENY') {
+      if (rule !== undefined) denying.set(name, rule);
+    } else {
+      allowExists = true;
+      if (rule !== undefined) allowing.set(name, rule);
+    }
+  }
+  const nobody = new Map<string, undefined>();
+  if (denying.size > 0) return { reason: 'POLICY_DENIED', deciders: denying, told };
+  if (unknown.size > 0) return { reason: 'UNKNOWN_POLICY', deciders: unknown, told };
+  if (!allowExists) return { reason: 'NONE', deciders: nobody, told };
+  if (allowing.size > 0) return { reason: 'NONE', deciders: allowing, told };
+  return { reason: 'POLICY_NOT_ALLOWED', deciders: nobody, told };
 }
 
-function matches(policy: Authorization, facts: PlainFacts): boolean {
-  const outcomes = policy.rules.map((rule) => {
-    const clauses = rule.clauses.map((clause) => {
-      if (clause.matches.length === 0) return true;
-      return clause.matches.map((match) => holds(match, facts)).includes(true);
-    });
-    return !clauses.includes(false);
-  });
-  return outcomes.includes(true);
+/** A policy is the OR of its rules; with none it never matches. */
+function firstRule(policy: Authorization, facts: PlainFacts): number | undefined {
+  for (let index = 0; index < policy.rules.length; index += 1) {
+    if (ruleIsTrue(policy.rules[index] as Rule, facts)) return index;
+  }
+  return undefined;
 }
 
-function holds(match: Match, facts: PlainFacts): boolean {
-  const [, , namespace = '', , account = ''] = facts.principal?.split('/') ?? [];
-  const principals = facts.principal === undefined ? [] : [facts.principal, `spiffe://${facts.principal}`];
-  const outcomes: boolean[] = [];
-  const field = <T>(yes: readonly T[], no: readonly T[], test: (wanted: T) => boolean) => {
-    if (yes.length > 0) outcomes.push(yes.map(test).includes(true));
-    if (no.length > 0) outcomes.push(!no.map(test).includes(true));
-  };
-  field(match.namespaces, match.notNamespaces, (wanted) => like(wanted, namespace));
-  field(match.principals, match.notPrincipals, (wanted) => {
-    // Written with the scheme, it is compared with the whole id.
-    const isWhole = wanted.kind !== 'presence' && wanted.value.startsWith('spiffe://');
-    return principals.length > 0 && like(wanted, principals[isWhole ? 1 : 0] ?? '');
-  });
-  field(match.sourceIps, match.notSourceIps, ({ address, length }) => inRange(facts.source, address, length));
-  field(match.destinationIps, match.notDestinationIps, ({ address, length }) =>
-    inRange(facts.destination, address, length),
-  );
-  field(match.destinationPorts, match.notDestinationPorts, (wanted) => wanted === facts.port);
-  field(
-    match.serviceAccounts,
-    match.notServiceAccounts,
-    (wanted) =>
-      facts.principal !== undefined &&
-      `${wanted.namespace}/${wanted.serviceAccount}` === `${namespace}/${account}`,
-  );
-  return outcomes.length > 0 && !outcomes.includes(false);
+/** A rule is the AND of its clauses; with none it matches all. */
+function ruleIsTrue(rule: Rule, facts: PlainFacts): boolean {
+  for (const clause of rule.clauses) {
+    if (!clauseIsTrue(clause, facts)) return false;
+  }
+  return true;
 }
 
-function like(wanted: StringMatch, text: string): boolean {
+/** A clause is the OR of its matches; an empty one is true. */
+function clauseIsTrue(clause: Clause, facts: PlainFacts): boolean {
+  if (clause.matches.length === 0) return true;
+  for (const match of clause.matches) {
+    if (matchIsTrue(match, facts)) return true;
+  }
+  return false;
+}
+
+/** A match is the AND of its kinds of fields; one that says nothing is skipped, so never true. */
+function matchIsTrue(match: Match, facts: PlainFacts): boolean {
+  const { principal } = facts;
+  const hasIdentity = principal !== undefined;
+  const [, , namespace = '', , account = ''] = (principal ?? '').split('/');
+
+  let said = 0;
+  for (const field of Object.values(match) as readonly (readonly unknown[])[]) said += field.length;
+  if (said === 0) return false;
+
+  const kinds: boolean[] = [
+    // The namespace is taken from the identity, '' without one.
+    kind(match.namespaces, match.notNamespaces, (each) => textMatches(each, namespace)),
+    // Without identity no positive principal holds, and every negative one does.
+    kind(match.principals, match.notPrincipals, (each) => hasIdentity && principalMatches(each, principal)),
+    kind(
+      match.serviceAccounts,
+      match.notServiceAccounts,
+      (each) => hasIdentity && each.namespace === namespace && each.serviceAccount === account,
+    ),
+    kind(match.sourceIps, match.notSourceIps, (each) => isInRange(facts.source, each)),
+    kind(match.destinationIps, match.notDestinationIps, (each) => isInRange(facts.destination, each)),
+    kind(match.destinationPorts, match.notDestinationPorts, (each) => each === facts.port),
+  ];
+  return !kinds.includes(false);
+}
+
+/** (No positive one, or any positive one) and not any negative one. */
+function kind<T>(positives: readonly T[], negatives: readonly T[], isMatch: (each: T) => boolean): boolean {
+  let positive = positives.length === 0;
+  for (const each of positives) if (isMatch(each)) positive = true;
+  let negative = false;
+  for (const each of negatives) if (isMatch(each)) negative = true;
+  return positive && !negative;
+}
+
+/** The identity is compared without its scheme. A value written with the scheme means the whole id. */
+function principalMatches(wanted: StringMatch, principal: string): boolean {
+  if (wanted.kind !== 'presence' && wanted.value.startsWith('spiffe://')) {
+    return textMatches(wanted, `spiffe://${principal}`);
+  }
+  return textMatches(wanted, principal);
+}
+
+function textMatches(wanted: StringMatch, text: string): boolean {
   if (wanted.kind === 'presence') return text.length > 0;
-  if (wanted.kind === 'exact') return wanted.value === text;
+  if (wanted.kind === 'exact') return text === wanted.value;
   const { length } = wanted.value;
-  const cut =
-    wanted.kind === 'prefix' ? text.slice(0, length) : text.slice(Math.max(0, text.length - length));
-  return length === 0 || cut === wanted.value;
+  if (length > text.length) return false;
+  const part = wanted.kind === 'prefix' ? text.slice(0, length) : text.slice(text.length - length);
+  return part === wanted.value;
 }
 
-function inRange(text: string, base: string, length: number): boolean {
-  const [left, right] = [bits(text), bits(base)];
-  return left.length === right.length && left.slice(0, length) === right.slice(0, length);
+/** As strings of bits; another family is never inside. */
+function isInRange(text: string, { address, length }: AddressMatch): boolean {
+  const [own, base] = [bits(text), bits(address)];
+  return own.length === base.length && own.slice(0, length) === base.slice(0, length);
 }
 
-/** Only for addresses without zero runs elided in the middle of nowhere: `::` is expanded by counting. */
+/** 32 for IPv4, also when written as IPv6 that means IPv4; else 128. */
 function bits(text: string): string {
+  const binary = (number: number, width: number) => number.toString(2).padStart(width, '0');
   if (!text.includes(':')) {
     return text
       .split('.')
-      .map((octet) => Number(octet).toString(2).padStart(8, '0'))
+      .map((octet) => binary(Number(octet), 8))
       .join('');
   }
-  const [head = '', tail = ''] = text.split('::');
+  // A dotted end stands for two groups.
+  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
+  const hex =
+    dotted === null
+      ? text
+      : `${dotted[1]}${(Number(dotted[2]) * 256 + Number(dotted[3])).toString(16)}:${(Number(dotted[4]) * 256 + Number(dotted[5])).toString(16)}`;
+  const [head = '', tail] = hex.split('::');
   const left = head === '' ? [] : head.split(':');
-  const right = tail === '' ? [] : tail.split(':');
-  const middle = text.includes('::') ? new Array<string>(8 - left.length - right.length).fill('0') : [];
-  return [...left, ...middle, ...right]
-    .map((group) => Number.parseInt(group, 16).toString(2).padStart(16, '0'))
-    .join('');
+  const right = tail === undefined || tail === '' ? [] : tail.split(':');
+  const missing = tail === undefined ? 0 : 8 - left.length - right.length;
+  const groups = [...left, ...new Array<string>(missing).fill('0'), ...right];
+  const all = groups.map((group) => binary(Number.parseInt(group, 16), 16)).join('');
+  return all.startsWith(`${'0'.repeat(80)}${'1'.repeat(16)}`) ? all.slice(96) : all;
 }

@@ -14,7 +14,8 @@ import { reasonDetails } from '../../../src/model/reasons.gen.ts';
 import { emptySnapshot, type MeshSnapshot } from '../../../src/model/snapshot.ts';
 import { updateSnapshot } from '../../../src/model/update.ts';
 import { createWorkload } from '../../../src/model/workload.ts';
-import { authorize } from '../../../src/policy/authorize.ts';
+import { evaluate } from '../../../src/policy/evaluate.ts';
+import { explain } from '../../../src/policy/explain.ts';
 import { XdsClient } from '../../../src/xds/client.ts';
 import { convertResource, encodeAuthorization, encodeWorkloadAddress } from '../../../src/xds/codec.ts';
 import { GrpcTransport } from '../../../src/xds/grpc-transport.ts';
@@ -82,13 +83,18 @@ const a = createWorkload({ uid: 'a', namespace: 'shop', authorizationPolicies: [
 const b = createWorkload({ uid: 'b', namespace: 'other' });
 
 function verdictOn(workload: typeof a) {
-  const verdict = authorize(mesh, workload, {
+  const facts = {
     identity: undefined,
     sourceAddress: parseAddress('10.0.0.1') as never,
     destinationAddress: parseAddress('10.0.0.2') as never,
     destinationPort: 80,
-  });
-  return { ...verdict, reason: reasonDetails.get(verdict.reason)?.name };
+  };
+  const verdict = evaluate(mesh, workload, facts);
+  return {
+    policy: verdict.policy,
+    explanation: explain(verdict, facts),
+    reason: reasonDetails.get(verdict.reason)?.name,
+  };
 }
 
 const reasonsNow = () => [verdictOn(a).reason, verdictOn(b).reason];

@@ -218,12 +218,17 @@ describe('whom a policy is for', () => {
   it.each<[string, string, Record<string, string>, string[]]>([
     ['nothing selects', 'shop', { app: 'back' }, []],
     ['no label', 'shop', {}, []],
-    ['one of two labels', 'shop', { app: 'front' }, ['istio-system/app', 'shop/app', 'shop/trial']],
+    [
+      'one of two labels',
+      'shop',
+      { app: 'front' },
+      ['istio-system/app', 'shop/app', 'shop/audit', 'shop/trial'],
+    ],
     [
       'all labels and more',
       'shop',
       { app: 'front', tier: 'web', x: 'y' },
-      ['istio-system/app', 'shop/app', 'shop/both', 'shop/trial'],
+      ['istio-system/app', 'shop/app', 'shop/audit', 'shop/both', 'shop/trial'],
     ],
     ['another namespace', 'bank', { app: 'front' }, ['bank/app', 'istio-system/app']],
     ['the root namespace itself', 'istio-system', { app: 'front' }, ['istio-system/app']],
@@ -250,12 +255,22 @@ describe('a policy that agents do not get', () => {
     return { policies, fields: warnings.map(({ field }) => field), text: warnings[0]?.reason };
   };
 
-  it.each(['AUDIT', 'CUSTOM'])('is one of action %s, with a warning that it is not enforced', (action) => {
-    expect(warningsOf({ action, rules: [{}] })).toEqual({
+  it('is one of action CUSTOM, with a warning that it is not enforced', () => {
+    expect(warningsOf({ action: 'CUSTOM', rules: [{}] })).toEqual({
       policies: [],
       fields: ['spec.action'],
-      text: expect.stringContaining(`${action} is not supported by agents`),
+      text: expect.stringContaining('CUSTOM is not supported by agents'),
     });
+  });
+  it('is none of action AUDIT, which they tell of: sent as a dry run, with all of a rule that is not HTTP', () => {
+    const http = { to: [{ operation: { ports: ['80'], paths: ['/admin'] } }] };
+    expect(warningsOf({ action: 'AUDIT', rules: [{}] })).toMatchObject({
+      policies: [{ action: 'AUDIT', dryRun: true }],
+      fields: [],
+    });
+    const { policies, fields: at, text } = warningsOf({ action: 'AUDIT', rules: [http] });
+    expect(outline(policies[0])).toEqual([[[fields({ destinationPorts: [80] })]]]);
+    expect([at, text]).toEqual([['spec.rules[0]'], expect.stringContaining('more than written')]);
   });
 
   const target = { targetRefs: [{ kind: 'Service', name: 'front' }] };

@@ -3,7 +3,7 @@ import { type Authorization, createMatch, type MatchFields } from '../../../../s
 import { createSnapshot } from '../../../../src/model/snapshot.ts';
 import { parseSpiffeId } from '../../../../src/model/spiffe-id.ts';
 import { createWorkload } from '../../../../src/model/workload.ts';
-import { authorize } from '../../../../src/policy/authorize.ts';
+import { evaluate } from '../../../../src/policy/evaluate.ts';
 import {
   type AuthorizationPolicyObject,
   authorizationPolicyObject,
@@ -121,7 +121,7 @@ export function admits(
   const [peerNamespace, account] = who?.split('/') ?? [];
   const identity =
     who === undefined ? undefined : parseSpiffeId(`spiffe://cluster.local/ns/${peerNamespace}/sa/${account}`);
-  const verdict = authorize(snapshot, workload, {
+  const verdict = evaluate(snapshot, workload, {
     identity,
     sourceAddress: source,
     destinationAddress: destination,
