@@ -201,6 +201,8 @@ describeWithApiServer('a policy that is spoilt by an edit', (world) => {
     // The next leader mends it.
     one.lead();
     await eventually(async () => (await readRecord()) === '', 'it is whole again');
+    await writeRecord(text);
+    await eventually(async () => (await readRecord()) === '', 'it is whole also after somebody else');
   });
 
   it('is refused, and the way out named, where the record is not there or may not be read', async () => {

@@ -131,7 +131,8 @@ export class LastGoodConfigMap implements LastGoodObjects {
         if (type === 'BOOKMARK') continue;
         this.#readProblem = type === 'DELETED' ? this.#missing : undefined;
         if (type !== 'DELETED') this.#onRecord(this.#recordOf(object as ConfigMap));
-        else if (this.#wish !== undefined) this.#queue.add(this.#options.name);
+        // The one that leads sees to it that it says what it should, whoever wrote it.
+        if (this.#wish !== undefined) this.#queue.add(this.#options.name);
       }
     }
   }

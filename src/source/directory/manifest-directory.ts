@@ -1,6 +1,7 @@
 /**
  * A directory of manifests, watched. It behaves as an API server would towards `kubectl apply`: an object that becomes
- * bad keeps its last good version, a file that cannot be read at all keeps all of them, everything else applies.
+ * bad keeps its last good version, a file that cannot be read at all keeps all of them, everything else applies. At the first
+ * look nobody knows a last good version, so a bad policy refuses.
  */
 import { type FSWatcher, readdirSync, readFileSync, watch } from 'node:fs';
 import { join } from 'node:path';
@@ -10,8 +11,10 @@ import {
   type Origin,
   type ParsedDocument,
   parseDocument,
+  type RawDocument,
   type Rejection,
 } from '../kubernetes/objects.ts';
+import { placeholderOf } from '../placeholder.ts';
 import { readDocuments } from './documents.ts';
 
 export interface OtherObject {
@@ -54,14 +57,14 @@ export function openManifestDirectory(
     );
   }
   const remembered = new Map<string, FileContent>();
-  let current = readAll(directory, remembered);
+  let current = readAll(directory, remembered, placeholder);
   let watcher: FSWatcher | undefined;
   let timer: NodeJS.Timeout | undefined;
   if (onChange !== undefined) {
     watcher = watch(directory, () => {
       clearTimeout(timer);
       timer = setTimeout(() => {
-        const next = readAll(directory, remembered);
+        const next = readAll(directory, remembered, () => undefined);
         if (JSON.stringify(next) === JSON.stringify(current)) return;
         current = next;
         onChange(current);
@@ -81,14 +84,23 @@ export function openManifestDirectory(
   };
 }
 
-function readAll(directory: string, remembered: Map<string, FileContent>): Manifests {
+/** What counts instead of a document that is bad, where nothing better is known. */
+type Instead = (key: string, document: RawDocument) => Accepted | undefined;
+
+const placeholder: Instead = (key, { origin, value }) => {
+  const object = placeholderOf(key, value);
+  return object === undefined ? undefined : { kind: 'object', key, object, origin };
+};
+
+function readAll(directory: string, remembered: Map<string, FileContent>, unknown: Instead): Manifests {
   const files = manifestFiles(directory);
   if (files === undefined) return merge([...remembered.values()].flat(), []);
   for (const known of remembered.keys()) if (!files.includes(known)) remembered.delete(known);
   const lastGood = new Map([...remembered.values()].flat().map((accepted) => [accepted.key, accepted]));
+  const insteadOf: Instead = (key, document) => lastGood.get(key) ?? unknown(key, document);
   const rejections: Rejection[] = [];
   for (const file of files) {
-    const content = readOne(join(directory, file), file, lastGood, rejections);
+    const content = readOne(join(directory, file), file, insteadOf, rejections);
     if (content !== undefined) remembered.set(file, content);
   }
   return merge(
@@ -101,7 +113,7 @@ function readAll(directory: string, remembered: Map<string, FileContent>): Manif
 function readOne(
   path: string,
   file: string,
-  lastGood: ReadonlyMap<string, Accepted>,
+  insteadOf: Instead,
   rejections: Rejection[],
 ): FileContent | undefined {
   let text: string;
@@ -123,8 +135,8 @@ function readOne(
       continue;
     }
     rejections.push(...parsed.rejections);
-    const before = parsed.key === undefined ? undefined : lastGood.get(parsed.key);
-    if (before !== undefined) content.push(before);
+    const instead = parsed.key === undefined ? undefined : insteadOf(parsed.key, document);
+    if (instead !== undefined) content.push(instead);
   }
   return content;
 }

@@ -8,6 +8,7 @@ import { silentLogger } from '../../../src/base/logger.ts';
 import { policyKey } from '../../../src/model/authorization.ts';
 import { DirectorySource } from '../../../src/source/directory/directory-source.ts';
 import { LastGoodFile } from '../../../src/source/directory/last-good-file.ts';
+import { openManifestDirectory } from '../../../src/source/directory/manifest-directory.ts';
 import type { KnownObject } from '../../../src/source/kubernetes/objects.ts';
 import { translateObjects } from '../../../src/source/translate/mesh.ts';
 
@@ -254,6 +255,25 @@ describe('a file that cannot be read when a source starts', () => {
     await vi.waitFor(() => expect(source.status.error).toBeDefined());
     await source.close();
     await expect(starting).rejects.toThrow('given up');
+  });
+});
+
+describe('a directory of a lab', () => {
+  it('refuses for a policy that is bad at the first look, and keeps what was good after it', async () => {
+    write('a.json', policy('a', misspelt));
+    const manifests = openManifestDirectory(directory, () => {});
+    try {
+      expect(manifests.current.objects).toMatchObject([{ spec: { action: 'DENY', rules: [{ when: [] }] } }]);
+      expect(manifests.current.rejections).toHaveLength(1);
+      write('a.json', policy('a', denied));
+      await vi.waitFor(() => expect(manifests.current.rejections).toEqual([]));
+      write('a.json', policy('a', misspelt));
+      write('new.json', policy('new', misspelt));
+      await vi.waitFor(() => expect(manifests.current.rejections).toHaveLength(2));
+      expect(manifests.current.objects).toMatchObject([{ metadata: { name: 'a' }, spec: denied }]);
+    } finally {
+      manifests.close();
+    }
   });
 });
 
