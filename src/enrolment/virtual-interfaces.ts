@@ -48,8 +48,9 @@ export class VirtualInterfaces {
     try {
       const { close: _close, ...handles } = programs ?? { close: () => {} };
       const wanted = { names, mark: VIRTUAL_MARK, ...handles };
-      this.follow(native.captureInterfaces(netnsFd, routing, wanted));
+      // First: it would take what is changed here for a loss, and put it back.
       watch.captureInterfaces(wanted);
+      this.follow(native.captureInterfaces(netnsFd, routing, wanted));
     } finally {
       programs?.close();
     }

@@ -72,8 +72,8 @@ describe.skipIf(podWorldUnavailable)('a machine inside a pod', () => {
     const programs = pod.capture.openVirtualPrograms();
     const { fromMachine, toMachine, refuse } = programs;
     const wanted = { names, mark: VIRTUAL_MARK, fromMachine, toMachine, refuse };
-    follow(addon.captureInterfaces(pod.netnsFd, routing, wanted));
     watch?.captureInterfaces(wanted);
+    follow(addon.captureInterfaces(pod.netnsFd, routing, wanted));
     programs.close();
   }
 
@@ -292,8 +292,8 @@ describe.skipIf(podWorldUnavailable)('a machine inside a pod', () => {
     const clean = [inPod('rule'), inPod('-6', 'rule')];
     capture('tap0', 'tap9');
     expect(inPod('rule')).not.toBe(clean[0]);
-    addon.captureInterfaces(pod.netnsFd, routing, { names: [], mark: VIRTUAL_MARK });
     watch?.captureInterfaces({ names: [], mark: VIRTUAL_MARK });
+    addon.captureInterfaces(pod.netnsFd, routing, { names: [], mark: VIRTUAL_MARK });
     pod.capture.setVirtualInterfaces([]);
     // The watch may have been about to capture them.
     await expect.poll(() => [inPod('rule'), inPod('-6', 'rule')]).toEqual(clean);

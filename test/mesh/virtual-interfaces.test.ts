@@ -47,7 +47,7 @@ describe.skipIf(whyNoLab !== undefined)('a machine inside a pod of the mesh', ()
 
   const ask = (address: string) => {
     const program = `const s = require('net').connect(8080, '${address}'); let t = ''; s.setTimeout(3000, () => s.destroy(new Error('timeout')));
-      s.on('data', (d) => { t += d; }); s.on('error', (e) => { t = e.code ?? e.message; }); s.on('close', () => console.log(t));`;
+      s.on('data', (d) => { t += d; }); s.on('error', (e) => { t = e.code ?? e.message; }); s.on('connect', () => { s.own = s.localPort; }); s.on('close', () => console.log(t, s.own));`;
     return execFileSync('nsenter', [`--net=/run/netns/${netns}`, process.execPath, '-e', program], {
       encoding: 'utf8',
     }).trim();
@@ -67,8 +67,9 @@ describe.skipIf(whyNoLab !== undefined)('a machine inside a pod of the mesh', ()
   it.each(families)('is told over %s as the pod that holds it, with its identity', async (family) => {
     const [holder, server] = [lab.pod('holder'), lab.pod('server')];
     await expect.poll(async () => (await status())?.notes?.join(' ')).not.toMatch(/tap0/);
-    const [own, port, peer] = ask(server[family]).split(' ');
+    const [own, port, peer, peerPort, machinePort] = ask(server[family]).split(' ');
     expect([own, port, peer]).toEqual([server[family], '8080', holder[family]]);
+    expect(peerPort).toBe(machinePort);
     const arrived = await connectionWhere(
       lab,
       'b',
@@ -114,9 +115,8 @@ describe.skipIf(whyNoLab !== undefined)('a machine inside a pod of the mesh', ()
     // What it had open would go on in clear.
     expect(await held.said()).toBe('ECONNRESET');
     expect((await status())?.notes).toBeUndefined();
-    expect(execFileSync('ip', ['-n', lab.pod('holder').netns, 'rule'], { encoding: 'utf8' })).not.toContain(
-      'tap',
-    );
+    const rules = () => execFileSync('ip', ['-n', lab.pod('holder').netns, 'rule'], { encoding: 'utf8' });
+    await expect.poll(rules, within).not.toContain('tap');
   });
 });
 
