@@ -73,7 +73,7 @@ function isFor({ namespace, name, scope }: DumpedPolicy): (workload: DumpedWorkl
 function enforcement({ action, dryRun, notUnderstood, isPlaceholder }: PolicyRow): string {
   if (action.toUpperCase() === 'AUDIT') return 'only told';
   if (dryRun) return 'dry run';
-  if (isPlaceholder === true) return 'denies all: rejected, no good version is known';
+  if (isPlaceholder === true) return 'denies all: rejected, no good version is known; correct or delete it';
   return notUnderstood === undefined ? 'yes' : `refuses all, not understood: ${notUnderstood}`;
 }
 

@@ -200,6 +200,18 @@ describeWithApiServer('a control plane with the rights of its manifest', (world)
     await expect(api.request({ method: 'DELETE', path: `${path}/web` })).rejects.toMatchObject(refused);
     const lease = '/apis/coordination.k8s.io/v1/namespaces/hadal-system/leases/other';
     await expect(api.request({ path: lease })).rejects.toMatchObject(refused);
+    const maps = '/api/v1/namespaces/hadal-system/configmaps';
+    const own = `${maps}/hadal-last-good`;
+    const other = {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: 'other', namespace: 'hadal-system' },
+    };
+    await expect(api.request({ path: own })).resolves.toMatchObject({ kind: 'ConfigMap' });
+    await expect(api.request({ path: maps })).rejects.toMatchObject(refused);
+    await expect(api.request({ path: `${maps}/other` })).rejects.toMatchObject(refused);
+    await expect(api.request({ method: 'POST', path: maps, body: other })).rejects.toMatchObject(refused);
+    await expect(api.request({ method: 'DELETE', path: own })).rejects.toMatchObject(refused);
   });
 
   function istio(apiVersion: string, kind: string, spec: object): Manifest {
