@@ -18,6 +18,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   hadal::napi::register_net(env, exports);
   hadal::napi::register_tunnel(env, exports);
   hadal::napi::register_pod_files(env, exports);
+  hadal::napi::register_names(env, exports);
   hadal::napi::register_process(env, exports);
   return exports;
 }

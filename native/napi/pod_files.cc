@@ -1,21 +1,25 @@
 // The part of NativeNet (src/native/types.ts) that opens things of a pod for TypeScript to serve: sockets in
 // its network namespace, and files below its root.
-#include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <chrono>
+#include <memory>
+#include <utility>
 
-#include <cerrno>
-
+#include "native/base/abandonable_thread.h"
 #include "native/napi/arguments.h"
+#include "native/napi/env_data.h"
+#include "native/napi/promises.h"
 #include "native/napi/register.h"
+#include "native/napi/script_channel.h"
+#include "native/net/pod_file.h"
 #include "native/net/pod_socket.h"
 
 namespace hadal::napi {
 namespace {
 
-constexpr size_t kMaxFileBytes = 65'536;
+constexpr std::chrono::milliseconds kReadDeadline{1'000};
+constexpr size_t kMostStuck = 4;
+/// Each pod has one read at a time.
+constexpr size_t kMostWaiting = 4'096;
 
 std::optional<net::SocketAddress> address_field(Napi::Env env, const Napi::Object& options,
                                                 const char* name) {
@@ -54,39 +58,59 @@ Napi::Value open_pod_socket(const Napi::CallbackInfo& info) {
   return out;
 }
 
-/// The path means what it means to a process below that root: its symbolic links lead nowhere else. Neither a
-/// FIFO nor a device can hold up the caller.
-Napi::Value read_file_below(const Napi::CallbackInfo& info) {
-  HADAL_ARG_STRING(0, root);
+/// The environment's reader. Its threads end, or are left behind, in a cleanup hook.
+AbandonableThread& reader_of(Napi::Env env) {
+  struct Holder {
+    AbandonableThread reader{
+        {.deadline = kReadDeadline, .most_stuck = kMostStuck, .most_waiting = kMostWaiting}};
+  };
+  return EnvData::of(env)
+      .slot<Holder>([&] {
+        auto made = std::make_shared<Holder>();
+        napi_add_env_cleanup_hook(
+            env,
+            [](void* data) {
+              auto* holder = static_cast<std::shared_ptr<Holder>*>(data);
+              (*holder)->reader.stop();
+              delete holder;
+            },
+            new std::shared_ptr<Holder>(made));
+        return made;
+      })
+      ->reader;
+}
+
+Napi::Object file_to_script(Napi::Env env, const Result<std::string>& file) {
+  Napi::Object out = Napi::Object::New(env);
+  if (file) {
+    out.Set("text", Napi::String::New(env, *file));
+  } else {
+    out.Set("code", file.error().code);
+    out.Set("message", file.error().message);
+  }
+  return out;
+}
+
+Napi::Value read_pod_file(const Napi::CallbackInfo& info) {
+  HADAL_ARG_STRING(0, cgroup);
   HADAL_ARG_STRING(1, path);
-  const std::string what = path + " below " + root;
-  const UniqueFd top(open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  open_how how{};
-  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  const UniqueFd file(
-      top.valid() ? static_cast<int>(syscall(SYS_openat2, top.get(), path.c_str(), &how, sizeof(how))) : -1);
-  struct stat status {};
-  if (!file.valid() || fstat(file.get(), &status) != 0) {
-    throw to_error(info.Env(), system_failure("ERR_NET_POD_FILE", what, "openat2", errno).error());
-  }
-  if (!S_ISREG(status.st_mode)) {
-    throw to_error(info.Env(), failure("ERR_NET_POD_FILE", what + " is no regular file").error());
-  }
-  std::string text(kMaxFileBytes, '\0');
-  const ssize_t length = read(file.get(), text.data(), text.size());
-  if (length < 0) {
-    throw to_error(info.Env(), system_failure("ERR_NET_POD_FILE", what, "read", errno).error());
-  }
-  text.resize(static_cast<size_t>(length));
-  return Napi::String::New(info.Env(), text);
+  auto channel = ScriptChannel::of(info.Env());
+  const auto made = Promises::of(info.Env()).make(info.Env());
+  const auto done = [channel, id = made.id](Result<std::string> file) {
+    channel->post([id, file = std::move(file)](Napi::Env env) {
+      Promises::of(env).resolve(env, id, file_to_script(env, file));
+    });
+  };
+  const auto read = [cgroup, path] { return net::read_pod_file(cgroup, path); };
+  reader_of(info.Env()).run(cgroup, read, done);
+  return made.promise;
 }
 
 }  // namespace
 
 void register_pod_files(Napi::Env env, Napi::Object exports) {
   exports.Set("openPodSocket", Napi::Function::New<open_pod_socket>(env, "openPodSocket"));
-  exports.Set("readFileBelow", Napi::Function::New<read_file_below>(env, "readFileBelow"));
+  exports.Set("readPodFile", Napi::Function::New<read_pod_file>(env, "readPodFile"));
 }
 
 }  // namespace hadal::napi

@@ -10,6 +10,7 @@ void register_bpf(Napi::Env env, Napi::Object exports);
 void register_net(Napi::Env env, Napi::Object exports);
 void register_tunnel(Napi::Env env, Napi::Object exports);
 void register_pod_files(Napi::Env env, Napi::Object exports);
+void register_names(Napi::Env env, Napi::Object exports);
 void register_process(Napi::Env env, Napi::Object exports);
 
 }  // namespace hadal::napi

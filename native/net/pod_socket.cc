@@ -44,24 +44,45 @@ Result<void> prepare(int fd, const PodSocketRequest& request) {
   return {};
 }
 
-}  // namespace
+Result<UniqueFd> make_socket(const PodSocketRequest& request) {
+  const int type = request.is_udp ? SOCK_DGRAM : SOCK_STREAM;
+  const int family = request.is_ipv6 ? AF_INET6 : AF_INET;
+  UniqueFd fd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  return fd.valid() ? Result<UniqueFd>(std::move(fd)) : failed("create a socket", "socket");
+}
 
-Result<PodSocket> open_pod_socket(int netns_fd, const PodSocketRequest& request) {
-  PodSocket out;
-  const auto made = run_in_netns(netns_fd, [&]() -> Result<void> {
-    const int type = request.is_udp ? SOCK_DGRAM : SOCK_STREAM;
-    const int family = request.is_ipv6 ? AF_INET6 : AF_INET;
-    out.fd = UniqueFd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    return out.fd.valid() ? Result<void>() : failed("create a socket", "socket");
-  });
+Result<PodSocket> prepared(Result<UniqueFd>&& made, const PodSocketRequest& request) {
   if (!made) {
     return std::unexpected(made.error());
   }
-  if (const auto ready = prepare(out.fd.get(), request); !ready) {
+  if (const auto ready = prepare(made->get(), request); !ready) {
     return std::unexpected(ready.error());
   }
-  out.port = local_address(out.fd.get()).value_or(SocketAddress{}).port;
-  return out;
+  const uint16_t port = local_address(made->get()).value_or(SocketAddress{}).port;
+  return PodSocket{.fd = std::move(*made), .port = port};
+}
+
+}  // namespace
+
+Result<PodSocket> open_pod_socket(int netns_fd, const PodSocketRequest& request) {
+  Result<UniqueFd> made;
+  const auto visited = run_in_netns(netns_fd, [&]() -> Result<void> {
+    made = make_socket(request);
+    return {};
+  });
+  if (!visited) {
+    return std::unexpected(visited.error());
+  }
+  return prepared(std::move(made), request);
+}
+
+Result<PodSocket> open_pod_socket_here(int netns_fd, const PodSocketRequest& request) {
+  Result<UniqueFd> made;
+  {
+    const NetnsVisit visit(netns_fd);
+    made = visit.entered() ? make_socket(request) : failed("be", "setns");
+  }
+  return prepared(std::move(made), request);
 }
 
 }  // namespace hadal::net

@@ -1,5 +1,5 @@
-// Sockets of the agent in a pod's network namespace that Node's own event loop serves: resolvers of names,
-// and the queries that they pass on. Exempt from capture, as all of the agent's.
+// Sockets of the agent in a pod's network namespace: resolvers of names, and the queries that they pass on.
+// Exempt from capture, as all of the agent's.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@ struct PodSocketRequest {
   bool is_udp = false;
   bool is_ipv6 = false;
   /// Bound to it; port 0 lets the kernel choose.
-  std::optional<SocketAddress> local;
-  /// TCP: connects without waiting, so errors are told when the socket is read or written.
-  std::optional<SocketAddress> remote;
+  std::optional<SocketAddress> local{};
+  /// Connects without waiting, so errors of TCP are told when the socket is read or written.
+  std::optional<SocketAddress> remote{};
   /// TCP: listens.
   bool listen = false;
   int exempt_map_fd = -1;
@@ -30,5 +30,7 @@ struct PodSocket {
 };
 
 [[nodiscard]] Result<PodSocket> open_pod_socket(int netns_fd, const PodSocketRequest& request);
+/// The same without a thread for it: the caller's own visits the namespace. Not on Node's main thread.
+[[nodiscard]] Result<PodSocket> open_pod_socket_here(int netns_fd, const PodSocketRequest& request);
 
 }  // namespace hadal::net

@@ -88,7 +88,7 @@ export function agentMetrics(parts: AgentParts): AgentMetrics {
       const { workloads, services, policies } = tunnel.snapshot;
       return { workloads: workloads.size, services: services.size, policies: policies.size };
     },
-    dns: () => parts.resolvers.counters.read(),
+    dns: () => parts.resolvers.report(),
     stateRejected: () => meshState.status.rejected,
     controlPlane: () => {
       const { controlPlane } = meshState;

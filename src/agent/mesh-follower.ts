@@ -9,7 +9,8 @@ import type { KeptMesh } from './kept-record.ts';
 import type { KeptState } from './kept-state.ts';
 import type { DataPath, PodParts } from './parts.ts';
 
-export type Followers = Pick<DataPath, 'kernel' | 'tunnel'> & Pick<PodParts, 'enrolment' | 'annotations'>;
+export type Followers = Pick<DataPath, 'kernel' | 'tunnel'> &
+  Pick<PodParts, 'enrolment' | 'annotations' | 'resolvers'>;
 
 /** What a file tells has no versions. */
 const unversioned: KeptVersions = { versions: noVersions, generation: '' };
@@ -71,12 +72,13 @@ export class MeshFollower {
   }
 
   async #apply(change: MeshChange, kept?: VersionedChange): Promise<void> {
-    const { kernel, tunnel, enrolment, annotations } = this.#followers;
+    const { kernel, tunnel, enrolment, annotations, resolvers } = this.#followers;
     const old = tunnel.snapshot;
     const { snapshot, diff } = updateSnapshot(old, change);
     // Of a large mesh each step takes tens of milliseconds; in between others have their turn.
     if (change.workloads.upserts.length > 100) await nextTurn();
     tunnel.setSnapshot(snapshot, diff);
+    resolvers.onSnapshot();
     if (kept !== undefined) this.#kept.keep(kept, snapshot);
     const ranges = await this.#ranges.follow(old, snapshot, diff);
     const wereWritten = this.#areRangesWritten;

@@ -1,3 +1,4 @@
+import type { Resolvers } from '../dns/resolvers.ts';
 import type { CarriedPod } from '../enrolment/carried-pod.ts';
 import type { WaitingPod } from '../enrolment/restoration.ts';
 import { virtualInterfaceProblem } from '../enrolment/virtual-interfaces.ts';
@@ -9,7 +10,7 @@ import type { AgentParts } from './parts.ts';
 
 /** The few things that tell whether an agent does its work. */
 export function agentStatus(parts: AgentParts): AgentStatus {
-  const { config, readiness, tunnel, enrolment, certificates, meshState } = parts;
+  const { config, readiness, tunnel, enrolment, certificates, meshState, resolvers } = parts;
   const { workloads, services, policies } = tunnel.snapshot;
   const { connectionsOpen, tunnelsOpen } = tunnel.readTotals();
   const { error, problems } = meshState.status;
@@ -24,7 +25,10 @@ export function agentStatus(parts: AgentParts): AgentStatus {
     startedAt: new Date(performance.timeOrigin).toISOString(),
     ready: readiness.ready,
     pending: readiness.pending,
-    pods: [...enrolment.pods().map(podStatus), ...enrolment.waiting().map(waitingStatus(config.trustDomain))],
+    pods: [
+      ...enrolment.pods().map(podStatus(resolvers)),
+      ...enrolment.waiting().map(waitingStatus(config.trustDomain)),
+    ],
     mesh: { workloads: workloads.size, services: services.size, policies: policies.size },
     ...(stateError === undefined ? {} : { stateError }),
     ...(controlPlane === undefined ? {} : { controlPlane: controlPlaneStatus(controlPlane.status) }),
@@ -51,7 +55,14 @@ function controlPlaneStatus(status: XdsStatus): ControlPlaneStatus {
   };
 }
 
-function podStatus(pod: CarriedPod): PodStatus {
+function podStatus(resolvers: Pick<Resolvers, 'problemOf'>): (pod: CarriedPod) => PodStatus {
+  return (pod) => {
+    const namesProblem = resolvers.problemOf(pod.podIndex);
+    return { ...carriedStatus(pod), ...(namesProblem === undefined ? {} : { namesProblem }) };
+  };
+}
+
+function carriedStatus(pod: CarriedPod): PodStatus {
   const { stored, state, identity, addresses, certificateProblem } = pod;
   const notes = podNotes(pod);
   return {

@@ -35,29 +35,37 @@ export function emptyReply(code: ResponseCode): Reply {
   return { code, authoritative: false, answers: [], authority: [], additional: [] };
 }
 
+/** An answer, and where in it addresses stand that may come in any order. */
+export interface Encoded {
+  readonly bytes: Buffer;
+  readonly addressBytes: 0 | 4 | 16;
+  readonly addresses: readonly number[];
+}
+
 /** What we say we take, and never exceed: no fragment on any path (DNS flag day 2020). */
 const ownUdpBytes = 1232;
 const mostTcpBytes = 65_535;
 const ednsBytes = 11;
+const nothing: Encoded = Object.freeze({ bytes: Buffer.alloc(0), addressBytes: 0, addresses: [] });
 
 /** The answer over UDP; without records and marked as truncated when it would be too long, so that the asker comes by TCP. */
-export function encodeUdpReply(query: Query, reply: Reply): Buffer {
+export function encodeUdpReply(query: Query, reply: Reply): Encoded {
   const room = query.edns === undefined ? plainUdpBytes : Math.min(query.edns.udpBytes, ownUdpBytes);
   const whole = encode(query, reply, room);
   if (whole !== undefined) return whole;
   const withoutExtras = encode(query, { ...reply, additional: [] }, room);
   if (withoutExtras !== undefined) return withoutExtras;
   const empty = { ...reply, answers: [], authority: [], additional: [] };
-  return encode(query, empty, Number.POSITIVE_INFINITY, true) ?? Buffer.alloc(0);
+  return encode(query, empty, Number.POSITIVE_INFINITY, true) ?? nothing;
 }
 
 /** The answer over TCP; with as many records as a message holds, when there are thousands. */
-export function encodeTcpReply(query: Query, reply: Reply): Buffer {
+export function encodeTcpReply(query: Query, reply: Reply): Encoded {
   for (let { length } = reply.answers; ; length = Math.floor(length / 2)) {
     const part = { ...reply, answers: reply.answers.slice(0, length) };
     const encoded =
       encode(query, part, mostTcpBytes) ?? encode(query, { ...part, additional: [] }, mostTcpBytes);
-    if (encoded !== undefined || length === 0) return encoded ?? Buffer.alloc(0);
+    if (encoded !== undefined || length === 0) return encoded ?? nothing;
   }
 }
 
@@ -69,7 +77,7 @@ export function encodeBroken(id: number, opcode: number, code: ResponseCode): Bu
   return bytes;
 }
 
-function encode(query: Query, reply: Reply, room: number, truncated = false): Buffer | undefined {
+function encode(query: Query, reply: Reply, room: number, truncated = false): Encoded | undefined {
   const writer = new Writer(query);
   const sections = [reply.answers, reply.authority, reply.additional];
   const budget = room - (query.edns === undefined ? 0 : ednsBytes);
@@ -79,20 +87,22 @@ function encode(query: Query, reply: Reply, room: number, truncated = false): Bu
   }
   if (query.edns !== undefined) writer.edns(reply.code);
   writer.header(reply, sections, truncated);
-  return writer.length <= room ? writer.done() : undefined;
+  return writer.length <= room ? writer.done(reply) : undefined;
 }
 
 class Writer {
   readonly #query: Query;
   #bytes: Buffer;
   #at: number;
+  readonly #addresses: number[] = [];
   /** Where each name, in lower case, stands already. */
   readonly #names = new Map<string, number>();
 
   constructor(query: Query) {
     this.#query = query;
     const { bytes, labels } = query.question;
-    this.#bytes = Buffer.alloc(1024);
+    // All of it up to the length is written.
+    this.#bytes = Buffer.allocUnsafe(512);
     bytes.copy(this.#bytes, headerBytes);
     this.#at = headerBytes + bytes.length;
     let at = headerBytes;
@@ -147,8 +157,15 @@ class Writer {
     });
   }
 
-  done(): Buffer {
-    return this.#bytes.subarray(0, this.#at);
+  done({ answers, additional }: Reply): Encoded {
+    const bytes = this.#bytes.subarray(0, this.#at);
+    // Addresses of several names, as behind SRV, belong each to its own.
+    const last = answers.at(-1);
+    const isOne = ({ type, name }: DnsRecord) =>
+      type === 'CNAME' || (type === last?.type && name === last.name && (type === 'A' || type === 'AAAA'));
+    const mixed = additional.length > 0 || !answers.every(isOne);
+    const isIpv4 = last?.type === 'A';
+    return { bytes, addressBytes: isIpv4 ? 4 : 16, addresses: mixed ? [] : this.#addresses };
   }
 
   #data(record: DnsRecord): void {
@@ -176,6 +193,7 @@ class Writer {
   #address(text: string, size: 4 | 16): void {
     const value = parseAddress(text)?.value ?? 0n;
     this.#reserve(size);
+    this.#addresses.push(this.#at);
     for (let index = size - 1; index >= 0; index--)
       this.#bytes[this.#at++] = Number((value >> BigInt(8 * index)) & 255n);
   }
@@ -211,7 +229,7 @@ class Writer {
 
   #reserve(size: number): void {
     if (this.#at + size <= this.#bytes.length) return;
-    const larger = Buffer.alloc(2 * this.#bytes.length + size);
+    const larger = Buffer.allocUnsafe(2 * this.#bytes.length + size);
     this.#bytes.copy(larger);
     this.#bytes = larger;
   }

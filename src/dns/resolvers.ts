@@ -3,7 +3,8 @@ import type { DnsCapture, DnsProtocol } from '../kernel/dns-capture.ts';
 import type { Service } from '../model/service.ts';
 import { serviceKey } from '../model/service.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
-import { DnsCounters } from './dns-counters.ts';
+import type { NameService, NativeNames } from '../native/types.ts';
+import { DnsCounters, type DnsReport } from './dns-counters.ts';
 import {
   type DnsPod,
   type EarlierPorts,
@@ -11,8 +12,11 @@ import {
   type PodResolverParts,
   resolverFailure,
 } from './pod-resolver.ts';
+import { QueryDesk } from './query-desk.ts';
 
-export interface ResolversOptions extends Omit<PodResolverParts, 'counters'> {
+export interface ResolversOptions extends Omit<PodResolverParts, 'counters' | 'names' | 'native'> {
+  readonly native: PodResolverParts['native'] & NativeNames;
+  readonly upstreamTimeoutMs: number;
   /** For pods that do not say themselves. */
   readonly captureByDefault: boolean;
   /** `namespace/name` of the cluster's DNS service: its own pods are never captured. */
@@ -22,14 +26,32 @@ export interface ResolversOptions extends Omit<PodResolverParts, 'counters'> {
 const beatMs = 1_000;
 
 export class Resolvers {
-  readonly counters = new DnsCounters();
+  readonly #counters = new DnsCounters();
   readonly #options: ResolversOptions;
+  readonly #names: NameService;
+  readonly #desk: QueryDesk;
   readonly #pods = new Map<number, PodResolver>();
   readonly #earlier: ReadonlyMap<number, EarlierPorts>;
   readonly #timer: NodeJS.Timeout;
+  /** Of which the native side has what was decided. */
+  #decidedOn: MeshSnapshot;
+  #isClosed = false;
+  #logsQueries = false;
 
   constructor(options: ResolversOptions) {
     this.#options = options;
+    const { native, capture, upstreamTimeoutMs } = options;
+    this.#decidedOn = options.snapshot();
+    this.#names = native.createNameService({ exemptMapFd: capture.exemptMapFd, upstreamTimeoutMs }, () =>
+      this.#desk.wake(),
+    );
+    this.#desk = new QueryDesk(
+      (spent) => this.#names.take(spent),
+      (asked) => {
+        this.#followSnapshot();
+        this.#pods.get(asked.podIndex)?.onAsked(asked);
+      },
+    );
     this.#earlier = earlierPorts(options.capture);
     options.capture.beat();
     this.#timer = setInterval(() => this.#tick(), beatMs);
@@ -43,14 +65,10 @@ export class Resolvers {
       pod.captureDns(false);
       return;
     }
-    const { counters } = this;
+    const parts = { ...this.#options, counters: this.#counters, names: this.#names };
     let resolver: PodResolver | undefined;
     try {
-      resolver = new PodResolver(
-        { ...this.#options, counters },
-        pod,
-        this.#earlier.get(pod.podIndex) ?? new Map(),
-      );
+      resolver = new PodResolver(parts, pod, this.#earlier.get(pod.podIndex) ?? new Map());
       resolver.follow(this.#clusterDnsAddresses());
       pod.captureDns(!this.#isClusterDns(pod));
       this.#pods.set(pod.podIndex, resolver);
@@ -70,21 +88,56 @@ export class Resolvers {
     this.#pods.delete(podIndex);
   }
 
+  /** A mesh state is in force: queries that waited for it are answered. */
+  onSnapshot(): void {
+    if (!this.#isClosed) this.#followSnapshot();
+  }
+
   get size(): number {
     return this.#pods.size;
   }
 
+  /** Why the pod's own configuration does not count. */
+  problemOf(podIndex: number): string | undefined {
+    return this.#pods.get(podIndex)?.problem;
+  }
+
+  report(): DnsReport {
+    const read = this.#isClosed ? { counts: [], drops: [] } : this.#counters.read(this.#names);
+    const unreadable = [...this.#pods.values()].filter(({ problem }) => problem !== undefined).length;
+    return { ...read, decisionSeconds: this.#desk.totalMs / 1000, unreadable };
+  }
+
   /** From now on queries go to their nameservers. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     clearInterval(this.#timer);
     this.#options.capture.stop();
     for (const resolver of this.#pods.values()) resolver.close();
     this.#pods.clear();
+    this.#desk.close();
+    this.#names.close();
+  }
+
+  /** What was decided on another mesh is forgotten. */
+  #followSnapshot(): void {
+    const snapshot = this.#options.snapshot();
+    if (snapshot === this.#decidedOn) return;
+    this.#decidedOn = snapshot;
+    this.#names.forgetAnswers(0);
+    for (const resolver of this.#pods.values()) resolver.onSnapshot();
   }
 
   #tick(): void {
     const { capture, logger } = this.#options;
     capture.beat();
+    this.#followSnapshot();
+    // What is written down is answered without a word in the log.
+    if (this.#logsQueries !== logger.isLevelEnabled('debug')) {
+      this.#logsQueries = !this.#logsQueries;
+      this.#names.forgetAnswers(0);
+    }
     const clusterDns = this.#clusterDnsAddresses();
     const nameservers = capture.nameserversByPod();
     for (const resolver of this.#pods.values()) {

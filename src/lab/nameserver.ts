@@ -2,11 +2,11 @@
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import dnsPacket, { type Answer } from 'dns-packet';
-import { FrameReader, framed } from '../dns/tcp-frames.ts';
 import { nativeAddon } from '../native/addon.ts';
 import { netnsPath } from './layout.ts';
 import type { NameTable } from './name-table.ts';
 import type { LabNode } from './node.ts';
+import { FrameReader, framed } from './tcp-frames.ts';
 
 export const nameserverPort = 53;
 const ttl = 5;

@@ -8,6 +8,7 @@
  * Errors are thrown as `Error` with `code` (`ERR_BPF_LOAD`, `ERR_NETNS`, ...), `errno` (number, when the kernel gave one),
  * `syscall` and, for a refused BPF program, `verifierLog`.
  */
+import type { NativeNames } from './names.ts';
 
 // ------------------------------------------------------------------------------------------------ libbpf
 
@@ -279,6 +280,8 @@ export interface PodSocketOptions {
   readonly exemptMapFd: number;
 }
 
+export type PodFile = { readonly text: string } | { readonly code: string; readonly message: string };
+
 export interface NativeNet {
   /** Opens `/proc/<pid>/ns/net`, `/run/netns/<name>` or any other path to a network namespace. The caller closes with `closeFd`. */
   openNetns(path: string): number;
@@ -311,10 +314,12 @@ export interface NativeNet {
   /** `port` is 0 for a socket that was not bound. The caller owns the descriptor. */
   openPodSocket(netnsFd: number, options: PodSocketOptions): { readonly fd: number; readonly port: number };
   /**
-   * The first 64 KiB of a regular file as a process whose root is `root` (`/proc/<pid>/root`) would open it: symbolic links
-   * lead nowhere else (openat2, 5.6).
+   * The first 64 KiB of a regular file as the first process below the cgroup that has it would open it: symbolic links lead to
+   * nowhere outside its root (openat2, 5.6). Read on a thread of its own, since a pod can make the file one that never
+   * answers: after a second `ERR_NATIVE_STUCK`, as long as that read has not returned, and for all once four have not.
+   * `ERR_NET_POD_EMPTY`: no process runs yet. Never rejects.
    */
-  readFileBelow(root: string, path: string): string;
+  readPodFile(cgroup: string, path: string): Promise<PodFile>;
 }
 
 // ------------------------------------------------------------------------------------------------ tunnel
@@ -578,4 +583,6 @@ export interface NativeProcess {
   trimMemory(): boolean;
 }
 
-export interface NativeAddon extends NativeBpf, NativeNet, NativeTunnel, NativeProcess {}
+export type { AskedName, NameService, NameServiceSettings, NativeNames } from './names.ts';
+
+export interface NativeAddon extends NativeBpf, NativeNet, NativeTunnel, NativeNames, NativeProcess {}

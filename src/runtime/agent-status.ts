@@ -58,4 +58,6 @@ export interface PodStatus {
   readonly error?: string;
   /** What of the mesh does not hold for it, as its own annotations wish. */
   readonly notes?: readonly string[];
+  /** Why its own resolv.conf does not say what names mean to it. */
+  readonly namesProblem?: string;
 }

@@ -1,5 +1,5 @@
 /** The metrics of an agent. Everything is read once per scrape, from counters; nothing is kept up to date in between. */
-import type { DnsCounts } from '../dns/dns-counters.ts';
+import type { DnsReport } from '../dns/dns-counters.ts';
 import { reasonDetails } from '../model/reasons.gen.ts';
 import type { EdgeCounters, TunnelTotals } from '../native/types.ts';
 import { dnsMetrics, dnsSamples } from './dns-metrics.ts';
@@ -33,7 +33,7 @@ export interface MetricSources {
   readonly firstExpiry?: () => number | undefined;
   readonly meshResources?: () => Readonly<Record<string, number>>;
   readonly stateRejected?: () => number;
-  readonly dns?: () => readonly DnsCounts[];
+  readonly dns?: () => DnsReport;
   /** Undefined where a file tells the mesh state. */
   readonly controlPlane?: () => ControlPlaneCounters | undefined;
 }
@@ -67,7 +67,7 @@ export class AgentMetrics {
       ...this.#trafficSamples(),
       ...this.#agentSamples(),
       ...this.#tunnelSamples(),
-      ...dnsSamples(this.#sources.dns?.() ?? []),
+      ...dnsSamples(this.#sources.dns?.()),
     ]);
   }
 

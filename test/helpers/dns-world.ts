@@ -9,7 +9,7 @@ import dnsPacket, { type Answer } from 'dns-packet';
 import { silentLogger } from '../../src/base/logger.ts';
 import type { DnsPod } from '../../src/dns/pod-resolver.ts';
 import { Resolvers, type ResolversOptions } from '../../src/dns/resolvers.ts';
-import { FrameReader, framed } from '../../src/dns/tcp-frames.ts';
+import { FrameReader, framed } from '../../src/lab/tcp-frames.ts';
 import { createService } from '../../src/model/service.ts';
 import { createSnapshot, type MeshSnapshot } from '../../src/model/snapshot.ts';
 import { createWorkload } from '../../src/model/workload.ts';
@@ -96,6 +96,13 @@ const nobody = 'setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-se
   ' ',
 );
 
+export interface RunOptions {
+  readonly resolvConf?: string;
+  readonly asRoot?: boolean;
+  /** Default: the client. */
+  readonly pod?: EnrolledPod;
+}
+
 export class DnsWorld {
   readonly world: CaptureWorld;
   readonly client: EnrolledPod;
@@ -142,8 +149,9 @@ export class DnsWorld {
     });
   }
 
-  pod(options: Partial<DnsPod> = {}): DnsPod {
-    const { podIndex, netnsFd, cgroup, ipv4, ipv6, capture } = this.client;
+  /** As the resolvers see the client, or another pod with the client's identity. */
+  pod(options: Partial<DnsPod> = {}, enrolled = this.client): DnsPod {
+    const { podIndex, netnsFd, cgroup, ipv4, ipv6, capture } = enrolled;
     return {
       podIndex,
       netnsFd,
@@ -157,10 +165,7 @@ export class DnsWorld {
   }
 
   /** Runs a program in the pod as nobody, with a resolv.conf of its own. */
-  async run(
-    argv: readonly string[],
-    options: { resolvConf?: string; asRoot?: boolean } = {},
-  ): Promise<string> {
+  async run(argv: readonly string[], options: RunOptions = {}): Promise<string> {
     const { child, output } = this.start(argv, options);
     const code = await new Promise((resolve) => child.once('close', resolve));
     if (code !== 0) throw new Error(`${argv.join(' ')} ended with ${code}: ${output()}`);
@@ -169,7 +174,7 @@ export class DnsWorld {
 
   start(
     argv: readonly string[],
-    { resolvConf, asRoot = false }: { resolvConf?: string; asRoot?: boolean } = {},
+    { resolvConf, asRoot = false, pod = this.client }: RunOptions = {},
   ): { child: ChildProcess; output: () => string } {
     const file = join(this.directory, `resolv-${Math.random()}.conf`);
     const standard = `nameserver ${this.nameserver.address}\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:2 attempts:2\n`;
@@ -179,7 +184,7 @@ export class DnsWorld {
       'exec nsenter --net="/run/netns/$ns" unshare --mount sh -c \'mount --bind "$0" /etc/resolv.conf && exec "$@"\' "$conf" "$@"';
     const child = spawn(
       '/bin/sh',
-      ['-c', script, 'sh', this.client.cgroup, this.client.netns, file, ...(asRoot ? [] : nobody), ...argv],
+      ['-c', script, 'sh', pod.cgroup, pod.netns, file, ...(asRoot ? [] : nobody), ...argv],
       {
         stdio: ['ignore', 'pipe', 'pipe'],
       },

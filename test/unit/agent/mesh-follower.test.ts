@@ -55,6 +55,7 @@ class Told {
       },
     },
     enrolment: { onSnapshot: () => {} },
+    resolvers: { onSnapshot: () => {} },
   } as unknown as Followers;
 }
 
