@@ -78,10 +78,13 @@ AbandonableThread::Job quick() {
 }
 
 bool soon(const std::function<bool()>& what) {
-  for (int i = 0; i < 500 && !what(); ++i) {
+  for (int i = 0; i < 500; ++i) {
+    if (what()) {
+      return true;
+    }
     std::this_thread::sleep_for(10ms);
   }
-  return what();
+  return false;
 }
 
 TEST(AbandonableThread, JobsThatReturnAreDoneInTurn) {
