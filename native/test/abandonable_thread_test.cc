@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -17,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr AbandonableThread::Limits kLimits{.deadline = 50ms, .most_stuck = 2, .most_waiting = 8};
+constexpr AbandonableThread::Limits kLimits{.deadline = 300ms, .most_stuck = 2, .most_waiting = 8};
 
 class Gate {
  public:
@@ -88,9 +89,9 @@ bool soon(const std::function<bool()>& what) {
 }
 
 TEST(AbandonableThread, JobsThatReturnAreDoneInTurn) {
-  AbandonableThread thread(kLimits);
   Outcome one;
   Outcome other;
+  AbandonableThread thread(kLimits);
   thread.run("a", quick(), one.done());
   thread.run(
       "b", [] { return Result<std::string>(failure("ERR_X", "no")); }, other.done());
@@ -101,14 +102,15 @@ TEST(AbandonableThread, JobsThatReturnAreDoneInTurn) {
 
 TEST(AbandonableThread, OneThatDoesNotReturnHoldsUpNobodyElse) {
   Gate gate;
-  AbandonableThread thread(kLimits);
   Outcome stuck;
   Outcome again;
   Outcome other;
+  Outcome later;
+  AbandonableThread thread(kLimits);
   thread.run(
       "a", [&] { return gate.wait(); }, stuck.done());
   thread.run("b", quick(), other.done());
-  EXPECT_EQ(stuck.text(), "no answer within 50 ms; its thread is left behind");
+  EXPECT_EQ(stuck.text(), "no answer within 300 ms; its thread is left behind");
   EXPECT_EQ(other.text(), "read");
   EXPECT_EQ(thread.stuck(), 1u);
   thread.run("a", quick(), again.done());
@@ -116,17 +118,18 @@ TEST(AbandonableThread, OneThatDoesNotReturnHoldsUpNobodyElse) {
   gate.open();
   EXPECT_TRUE(soon([&] { return thread.stuck() == 0; }));
   EXPECT_EQ(stuck.times(), 1) << "what comes late is nobody's";
-  Outcome later;
   thread.run("a", quick(), later.done());
   EXPECT_EQ(later.text(), "read");
 }
 
 TEST(AbandonableThread, ABoundedNumberIsLeftBehindAndWorkGoesOnWhenOneReturns) {
   Gate gate;
-  AbandonableThread thread(kLimits);
   Outcome one;
   Outcome two;
   Outcome waiting;
+  Outcome refused;
+  Outcome later;
+  AbandonableThread thread(kLimits);
   thread.run(
       "a", [&] { return gate.wait(); }, one.done());
   thread.run(
@@ -134,12 +137,10 @@ TEST(AbandonableThread, ABoundedNumberIsLeftBehindAndWorkGoesOnWhenOneReturns) {
   thread.run("c", quick(), waiting.done());
   EXPECT_FALSE(waiting.is_good()) << waiting.text();
   EXPECT_EQ(thread.stuck(), 2u);
-  Outcome refused;
   thread.run("d", quick(), refused.done());
   EXPECT_EQ(refused.text(), "2 calls have not returned, no more are begun until one of them does");
   gate.open();
   EXPECT_TRUE(soon([&] { return thread.stuck() == 0; }));
-  Outcome later;
   thread.run("d", quick(), later.done());
   EXPECT_EQ(later.text(), "read");
 }
@@ -170,11 +171,15 @@ TEST(AbandonableThread, StopsWithoutWaitingForWhatDoesNotReturn) {
 
 TEST(AbandonableThread, HoldsABoundedNumberOfJobs) {
   Gate gate;
-  AbandonableThread thread({.deadline = 60s, .most_stuck = 2, .most_waiting = 2});
   std::array<Outcome, 4> outcomes;
-  thread.run(
-      "a", [&] { return gate.wait(); }, outcomes[0].done());
-  std::this_thread::sleep_for(20ms);
+  std::atomic<bool> has_begun = false;
+  AbandonableThread thread({.deadline = 60s, .most_stuck = 2, .most_waiting = 2});
+  const auto slow = [&] {
+    has_begun = true;
+    return gate.wait();
+  };
+  thread.run("a", slow, outcomes[0].done());
+  EXPECT_TRUE(soon([&] { return has_begun.load(); }));
   for (size_t i = 1; i < outcomes.size(); ++i) {
     thread.run("b", quick(), outcomes[i].done());
   }
