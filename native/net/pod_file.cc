@@ -163,8 +163,8 @@ std::string unanswering_file_system(std::string_view mountinfo, const std::strin
   while (!mountinfo.empty()) {
     const size_t end = std::min(mountinfo.find('\n'), mountinfo.size());
     const Mount mount = parse_mount(mountinfo.substr(0, end));
-    // The last of those at one place is on top.
-    if (!mount.point.empty() && holds(mount.point, path) && mount.point.size() >= nearest.point.size()) {
+    // In the order of their making, so the last one that holds the path is on top, also of what is below it.
+    if (!mount.point.empty() && holds(mount.point, path)) {
       nearest = mount;
     }
     mountinfo.remove_prefix(std::min(end + 1, mountinfo.size()));

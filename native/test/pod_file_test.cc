@@ -24,6 +24,7 @@ TEST(PodFile, OnAFileSystemThatAsksSomebodyIsToldByTheMounts) {
   EXPECT_EQ(unanswering_file_system(root + at("/data", "fuse"), kPath), "");
   EXPECT_EQ(unanswering_file_system(root + at("/etc", "fuse") + at(kPath, "ext4"), kPath), "");
   EXPECT_EQ(unanswering_file_system(root + at(kPath, "ext4") + at(kPath, "fuse"), kPath), "fuse");
+  EXPECT_EQ(unanswering_file_system(root + at(kPath, "ext4") + at("/etc", "fuse"), kPath), "fuse");
   EXPECT_EQ(unanswering_file_system("1 0 0:1 / / rw - fuse.overlay x rw\n", kPath), "fuse.overlay");
   for (const char* broken : {"", "\n\n", "1 2 3", "1 0 0:1 / / rw", "1 0 0:1 / / rw -", "          "}) {
     EXPECT_EQ(unanswering_file_system(broken, kPath), "") << broken;

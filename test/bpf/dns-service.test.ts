@@ -81,7 +81,7 @@ describe.skipIf(podWorldUnavailable !== undefined || digMissing !== undefined)('
     const seconds = (performance.now() - started) / 1000;
     expect(flood.sent).toBeGreaterThan(10_000);
     expect(flood.answered).toBeGreaterThan(100);
-    expect(decisionSeconds() - before).toBeLessThan(0.2 * seconds);
+    expect(decisionSeconds() - before).toBeLessThan(0.3 * seconds);
     expect(dropped('over_share')).toBeGreaterThan(droppedBefore + 1_000);
     // None of them waited behind the flood, which has sixty-four in front at any time.
     expect(known).toMatchObject({ answered: known.sent, refused: 0 });
@@ -91,7 +91,7 @@ describe.skipIf(podWorldUnavailable !== undefined || digMissing !== undefined)('
   it('that were asked before cost the main thread nothing, and are counted', async () => {
     await load(other, catalog, 0.1, 20);
     const [before, countedBefore] = [decisionSeconds(), requests()];
-    const { sent, answered } = await load(other, catalog, 1, 2_000);
+    const { sent, answered } = await load(other, catalog, 1, 500);
     expect(answered).toBe(sent);
     expect(requests() - countedBefore).toBe(sent);
     expect(decisionSeconds() - before).toBeLessThan(0.005);
