@@ -49,7 +49,8 @@ export async function followMesh(
 
   function ofControlPlane(): XdsMesh {
     const onAbsent = (names: readonly string[]) => followers.tunnel.tellAbsent(names);
-    const mesh = new XdsMesh({ scope, follower, kept, onFirst, onConnected, onAbsent });
+    const usedNames = (idleMs: number) => followers.tunnel.usedNames(idleMs);
+    const mesh = new XdsMesh({ scope, follower, kept, onFirst, onConnected, onAbsent, usedNames });
     if (config.xdsOnDemand) followers.tunnel.lookUpWith(mesh);
     return mesh;
   }

@@ -39,7 +39,7 @@ export function agentStatus(parts: AgentParts): AgentStatus {
 }
 
 function controlPlaneStatus(status: XdsStatus): ControlPlaneStatus {
-  const { address, state, connectedAt, lastResponseAt, error, rejected, held, behind } = status;
+  const { address, state, connectedAt, lastResponseAt, error, rejected, held, behind, names } = status;
   const time = (unixMs: number) => new Date(unixMs).toISOString();
   return {
     address,
@@ -48,6 +48,7 @@ function controlPlaneStatus(status: XdsStatus): ControlPlaneStatus {
     ...(lastResponseAt === undefined ? {} : { heardAt: time(lastResponseAt) }),
     ...(error === undefined ? {} : { error }),
     ...(held === 0 ? {} : { held }),
+    ...(names === undefined ? {} : { names }),
     ...(behind && { behind: { since: time(behind.since), acceptedAt: time(behind.acceptedAt) } }),
     rejected: rejected.map(({ name, reason, refuses }) => {
       return { name, reason, ...(refuses !== undefined && { refuses }) };

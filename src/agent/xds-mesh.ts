@@ -4,7 +4,7 @@ import type { Logger } from '../base/logger.ts';
 import { callMetadata, controlPlaneCredentials } from '../identity/control-plane-channel.ts';
 import { noChange } from '../model/change.ts';
 import { meshSettingsKey } from '../model/mesh-settings.ts';
-import { absentMs, isKnownName } from '../tunnel/missing-names.ts';
+import { absentMs, isKnownName, unmeant } from '../tunnel/missing-names.ts';
 import { XdsClient } from '../xds/client.ts';
 import type { XdsCounters, XdsStatus } from '../xds/client-state.ts';
 import { convertResource } from '../xds/codec.ts';
@@ -27,12 +27,19 @@ export interface XdsMeshOptions {
   readonly onConnected: () => void;
   /** Of names that were asked for the control plane says that there is nothing. */
   readonly onAbsent: (names: readonly string[]) => void;
+  /** Names that something on this node goes by, without what was not used for so long. */
+  readonly usedNames: (idleMs: number) => Set<string>;
 }
 
 /** So long after a change could not be put in force it is tried again. */
 const enforceAgainMs = 1_000;
 /** New pods are refused until a control plane that was away is found again; a dial that is refused costs next to nothing. */
 const longestAbsenceMs = 1_000;
+
+/** So often it is looked for names that nobody uses, at least. */
+const longestSweepMs = 60_000;
+/** Beyond so many names none is kept longer than it is used. */
+const manyNames = 20_000;
 
 /** The mesh state as a control plane tells it. */
 export class XdsMesh implements MeshSource {
@@ -43,6 +50,9 @@ export class XdsMesh implements MeshSource {
   #again: NodeJS.Timeout | undefined;
   #isClosed = false;
   readonly #forgetting = new Set<NodeJS.Timeout>();
+  #sweep: NodeJS.Timeout | undefined;
+  /** Names that nobody used when it was looked for the last time. */
+  #unused: ReadonlySet<string> = new Set();
   /** Names of which there was nothing when they were asked for; whoever finds one now has heard of it since. */
   readonly #absent = new Set<string>();
 
@@ -71,7 +81,10 @@ export class XdsMesh implements MeshSource {
       onAbsent: (names) => this.#onAbsent(names),
       logger: this.#logger,
     });
-    if (config.xdsOnDemand) this.#client.lookUp([meshSettingsKey]);
+    if (!config.xdsOnDemand) return;
+    this.#client.lookUp([meshSettingsKey]);
+    const everyMs = Math.min(longestSweepMs, config.xdsForgetAfter / 2);
+    this.#sweep = setInterval(() => void this.#forgetUnused(), everyMs).unref();
   }
 
   get controlPlane(): { readonly status: XdsStatus; readonly counters: XdsCounters } {
@@ -107,6 +120,7 @@ export class XdsMesh implements MeshSource {
     this.#isClosed = true;
     clearTimeout(this.#again);
     for (const timer of this.#forgetting) clearTimeout(timer);
+    clearInterval(this.#sweep);
     await this.#client.close();
   }
 
@@ -129,6 +143,27 @@ export class XdsMesh implements MeshSource {
     }, absentMs);
     timer.unref();
     this.#forgetting.add(timer);
+  }
+
+  /** What nobody on this node has used for a while is not to be told of for ever. A later connection asks anew. */
+  async #forgetUnused(): Promise<void> {
+    const { scope, follower, usedNames } = this.#options;
+    const { wanted } = this.#client;
+    // A mesh that is asked for as a whole, name by name, is forgotten sooner.
+    const idleMs = wanted.size > manyNames ? longestSweepMs : scope.config.xdsForgetAfter;
+    const used = usedNames(Math.min(idleMs, scope.config.xdsForgetAfter)).add(meshSettingsKey);
+    const unused = new Set([...wanted.keys()].filter((name) => !used.has(name) && !this.#absent.has(name)));
+    // Twice in a row: it may have been asked for just now.
+    const forgotten = [...unused].filter((name) => this.#unused.has(name));
+    this.#unused = unused;
+    const leaving = new Set(forgotten);
+    const kept = [...wanted.keys()].filter((name) => !leaving.has(name));
+    const orphans = unmeant(follower.snapshot, kept);
+    // What came with something else, and is used by itself: from now on it is asked for by itself.
+    this.#client.lookUp([...orphans.workloads, ...orphans.services].filter((name) => used.has(name)));
+    const gone = (names: readonly string[]) => names.filter((name) => !used.has(name));
+    const { workloads, services } = orphans;
+    await this.#client.forget(forgotten, { workloads: gone(workloads), services: gone(services) });
   }
 
   /** What fails is tried again: half of it must not be all that holds. */

@@ -105,11 +105,12 @@ function describe(answer: AgentAnswer<Status>, now: number): string {
 
 function controlPlaneLines({ controlPlane }: AgentStatus, now: number): string[] {
   if (controlPlane === undefined) return [];
-  const { address, connectedAt, heardAt, held, behind } = controlPlane;
+  const { address, connectedAt, heardAt, held, behind, names } = controlPlane;
   const ago = (time: string) => formatDuration(now - Date.parse(time));
   const connected = connectedAt === undefined ? 'not connected' : `connected for ${ago(connectedAt)}`;
   const heard = heardAt === undefined ? 'nothing heard yet' : `last heard ${ago(heardAt)} ago`;
   const lines = [`  control plane ${address}, ${connected}, ${heard}`];
+  if (names !== undefined) lines.push(`                ${formatCount(names, 'name')} asked for, on demand`);
   if (held !== undefined)
     lines.push(`                ${formatCount(held, 'resource')} received, in force when the push has ended`);
   if (behind !== undefined)

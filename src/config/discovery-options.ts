@@ -37,6 +37,14 @@ export const discoveryOptions = {
     unit: 'true or false',
     doc: 'Workloads and services are asked for one by one, when a connection needs them, instead of all being sent. For very large meshes; policies are always all sent.',
   }),
+  xdsForgetAfter: option({
+    env: 'HADAL_XDS_FORGET_AFTER',
+    group: 'Control plane',
+    parse: parse.duration(1000, 24 * 3_600_000),
+    default: '5m',
+    unit: 'duration',
+    doc: 'With HADAL_XDS_ON_DEMAND: what no connection of this node has used for so long is not asked for any more.',
+  }),
   xdsBehindPatience: option({
     env: 'HADAL_XDS_BEHIND_PATIENCE',
     group: 'Control plane',

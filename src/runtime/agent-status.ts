@@ -34,6 +34,8 @@ export interface ControlPlaneStatus {
   readonly error?: string;
   /** Resources that were received, and come in force when the push that they belong to has ended. */
   readonly held?: number;
+  /** On demand: how many names are asked for. */
+  readonly names?: number;
   /** Only control planes answer that have not seen what is in force; what they tell is taken from `acceptedAt` on. */
   readonly behind?: { readonly since: string; readonly acceptedAt: string };
   /** Resources whose newest version is not in force, and why. */

@@ -21,7 +21,7 @@ import {
   refusalOf,
   toDecision,
 } from './decision.ts';
-import { missingNames } from './missing-names.ts';
+import { askedNames, missingNames, namesOfPod } from './missing-names.ts';
 import { QuestionDesk } from './question-desk.ts';
 import type { QuestionRate } from './question-queue.ts';
 import { type LedgerEntry, RowLedger } from './row-ledger.ts';
@@ -175,6 +175,36 @@ export class DecisionTables {
         this.#attempt(question, () => this.#answer(question, batch));
     }
     this.#write(batch);
+  }
+
+  /** Rows of which every edge is idle are forgotten: whoever wants them again asks again. Returns how many. */
+  forgetIdle(isIdle: (edge: number) => boolean): number {
+    const batch = new RowBatch();
+    let count = 0;
+    for (const ledger of [this.#outbound, this.#inbound]) {
+      for (const { key, value } of [...ledger.entries()]) {
+        // Each is asked about, so that each has its time noted.
+        if (edgesOf(value.row).filter((edge) => !isIdle(edge)).length > 0) continue;
+        this.#drop(ledger, key, batch);
+        count++;
+      }
+    }
+    this.#write(batch);
+    return count;
+  }
+
+  /** Names, as on-demand discovery knows them, that rows, waiting questions and the pods of this node go by. */
+  usedNames(): Set<string> {
+    const used = new Set<string>();
+    const add = ({ dependencies }: { readonly dependencies: readonly string[] }) => {
+      for (const name of askedNames(dependencies)) used.add(name);
+    };
+    for (const entry of this.#outbound.entries()) add(entry);
+    for (const entry of this.#inbound.entries()) add(entry);
+    for (const question of this.#waiting.values()) add(question);
+    for (const { uid } of this.#pods.values())
+      for (const name of namesOfPod(this.#snapshot, uid)) used.add(name);
+    return used;
   }
 
   close(): void {

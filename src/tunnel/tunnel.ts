@@ -20,6 +20,7 @@ import {
   type DecisionTablesOptions,
   type MeshAsked,
 } from './decision-tables.ts';
+import { EdgeUse } from './edge-use.ts';
 import { flowRecordBytes } from './flow-record.ts';
 import { absentMs } from './missing-names.ts';
 import { unknownWaitMs } from './tunnel-settings.ts';
@@ -64,6 +65,7 @@ export class Tunnel {
   readonly #handle: TunnelHandle;
   readonly #decisions: DecisionTables;
   readonly #pods = new Map<number, CarriedPod>();
+  readonly #use = new EdgeUse();
   #meshAsked: MeshAsked | undefined;
 
   constructor(parts: TunnelParts) {
@@ -104,6 +106,16 @@ export class Tunnel {
 
   tellAbsent(names: readonly string[]): void {
     this.#decisions.tellAbsent(names);
+  }
+
+  /**
+   * Names that something here goes by, after rows that nobody has used for so long are forgotten. Called from time to time: that
+   * is as exact as the times are.
+   */
+  usedNames(idleMs: number): Set<string> {
+    this.#use.update(this.#handle.readCounters(), performance.now());
+    this.#decisions.forgetIdle((edge) => this.#use.isIdle(edge, idleMs));
+    return this.#decisions.usedNames();
   }
 
   /** Nobody can be asked before the agent has found out who. */

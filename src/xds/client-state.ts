@@ -35,6 +35,8 @@ export interface XdsStatus {
   readonly held: number;
   /** Only replicas answer that have not seen what is in force; undefined where all is well. */
   readonly behind: BehindStatus | undefined;
+  /** On demand: how many names are asked for; undefined where everything is told. */
+  readonly names: number | undefined;
 }
 
 export interface XdsCounters {

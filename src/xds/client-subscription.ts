@@ -171,3 +171,10 @@ export function lookAway(subscription: Subscription, names: Iterable<string>): A
     },
   };
 }
+
+/** Without resources that nobody asks for any more. */
+export function forgetResources(subscription: Subscription, names: Iterable<string>): Subscription {
+  const gone = Array.from(names, (name) => [name, undefined] as const);
+  const { retained, rejected } = subscription;
+  return Object.freeze({ ...subscription, retained: retained.with(gone), rejected: rejected.with(gone) });
+}

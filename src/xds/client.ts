@@ -9,6 +9,7 @@ import { Backoff } from '../base/backoff.ts';
 import { HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
 import type { Logger } from '../base/logger.ts';
+import { createChange, isEmptyChange } from '../model/change.ts';
 import { mergeChanges } from '../model/change-merge.ts';
 import { receive } from './client-receive.ts';
 import {
@@ -23,6 +24,7 @@ import {
   type Asked,
   type Converted,
   createSubscription,
+  forgetResources,
   lookAway,
   lookUp,
   openingRequest,
@@ -41,6 +43,7 @@ import { addressType, authorizationType } from './type-urls.ts';
 import {
   type KeptVersions,
   mergeVersions,
+  noVersions,
   type ResourceKind,
   type VersionedChange,
 } from './versioned-change.ts';
@@ -56,6 +59,12 @@ export interface ConvertedResource {
 export interface KeptResources extends KeptVersions {
   /** Of what was never understood and refuses: why, and whom. */
   readonly refusing?: ReadonlyMap<string, { readonly reason: string; readonly refuses: string }>;
+}
+
+/** Names of resources. */
+export interface Gone {
+  readonly workloads: readonly string[];
+  readonly services: readonly string[];
 }
 
 export interface XdsClientOptions {
@@ -151,6 +160,7 @@ export class XdsClient implements Closeable {
       systemVersion: this.#systemVersion,
       held: this.#hold.size,
       behind: this.#guard.behind,
+      names: this.#options.onDemand ? this.wanted.size : undefined,
     };
   }
 
@@ -181,6 +191,25 @@ export class XdsClient implements Closeable {
   /** Nobody wants to know any more: a later question asks anew. */
   lookAway(names: Iterable<string>): void {
     this.#ask(lookAway(this.#subscription(addressType), names));
+  }
+
+  /** Names that are asked for; without on demand there are none. */
+  get wanted(): ReadonlyMap<string, true> {
+    return this.#subscription(addressType).wanted;
+  }
+
+  /** Stops asking for names, and gives up what came with no other: nobody would tell of its changes. */
+  async forget(names: readonly string[], gone: Gone): Promise<void> {
+    const known = this.#subscription(addressType);
+    this.lookAway(names);
+    const resources = [...gone.workloads, ...gone.services];
+    this.#subscriptions.set(addressType, forgetResources(this.#subscription(addressType), resources));
+    const [workloads, services] = [gone.workloads, gone.services].map((all) => ({
+      removals: all.filter((name) => known.retained.has(name)),
+    }));
+    const change = createChange({ ...(workloads && { workloads }), ...(services && { services }) });
+    if (isEmptyChange(change)) return;
+    await this.#options.onChange({ change, versions: noVersions, generation: this.#guard.text });
   }
 
   #ask(asked: Asked | undefined): boolean {

@@ -1,6 +1,9 @@
 /** Agents that learn the mesh from the control plane: what they tell of it, and what they learn when they ask one by one. */
+import type { ChildProcess } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import type { Lab } from '../../src/lab/lab.ts';
+import type { LabPod } from '../../src/lab/pod.ts';
 import type { AgentStatus } from '../../src/runtime/agent-status.ts';
 import { addressType, authorizationType } from '../../src/xds/type-urls.ts';
 import { connectionWhere, samplesOf, sectionOf } from './observe.ts';
@@ -54,7 +57,37 @@ describeInLab('agents of a control plane', { manifests, controlPlane: true }, (w
   });
 });
 
-const agentEnv = { HADAL_XDS_ON_DEMAND: 'true' };
+const agentEnv = { HADAL_XDS_ON_DEMAND: 'true', HADAL_XDS_FORGET_AFTER: '4s' };
+
+/** A connection that stays: what is written to it comes back. */
+class OpenConnection {
+  readonly #child: ChildProcess;
+  #heard = '';
+
+  constructor(from: LabPod, address: string, port: number) {
+    const program = `const s = require('net').connect(Number(process.argv[2]), process.argv[1], () => s.write('open'));
+      s.pipe(process.stdout); process.stdin.pipe(s);`;
+    this.#child = from.spawn(['node', '-e', program, address, String(port)]);
+    this.#child.stdout?.on('data', (data: Buffer) => {
+      this.#heard += data.toString();
+    });
+  }
+
+  async isOpen(): Promise<void> {
+    await expect.poll(() => this.#heard).toBe('open');
+  }
+
+  async echo(text: string): Promise<string> {
+    this.#heard = '';
+    this.#child.stdin?.write(text);
+    await expect.poll(() => this.#heard).toBe(text);
+    return this.#heard;
+  }
+
+  close(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
 
 describeInLab('agents that ask one by one', { manifests, controlPlane: true, agentEnv }, (world) => {
   it('learn what a connection needs while it waits, and nothing else', async () => {
@@ -89,5 +122,32 @@ describeInLab('agents that ask one by one', { manifests, controlPlane: true, age
     expect(performance.now() - begun).toBeLessThan(3_000);
     const refused = await connectionWhere(lab, 'a', ({ destination }) => destination.address === nobody);
     expect(refused).toMatchObject({ reason: 'unknown_destination' });
+  });
+
+  it('forget what nobody uses any more, keep what is in use and their own pods, and ask again', async () => {
+    const { lab } = world;
+    const address = lab.pod('far').v4;
+    const open = new OpenConnection(lab.pod('caller'), lab.pod('other').v4, port);
+    try {
+      await open.isOpen();
+      expect(await dial(lab.pod('caller'), address, port, 'x')).toMatchObject({ ok: true });
+      expect(await namesOf(lab, 'a', 'workloads')).toEqual(['caller', 'far', 'other']);
+      await expect
+        .poll(() => namesOf(lab, 'a', 'workloads'), { timeout: 15_000 })
+        .toEqual(['caller', 'other']);
+      // Other than that nothing changes, however long it is.
+      await sleep(4_500);
+      expect(await namesOf(lab, 'a', 'workloads')).toEqual(['caller', 'other']);
+      expect(await namesOf(lab, 'a', 'services')).toContain('mesh-settings');
+      expect(await open.echo('still')).toBe('still');
+      expect((await statusOf(lab, 'a'))?.controlPlane?.names).toBeLessThan(8);
+      await lab.label('Pod', 'shop/far', { version: 'v9' });
+      expect(await dial(lab.pod('caller'), address, port, 'x')).toMatchObject({ ok: true, received: 'x' });
+      expect(await sectionOf<object[]>(lab, 'a', 'workloads')).toContainEqual(
+        expect.objectContaining({ name: 'far', canonicalRevision: 'v9' }),
+      );
+    } finally {
+      open.close();
+    }
   });
 });

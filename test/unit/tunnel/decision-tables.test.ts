@@ -364,6 +364,35 @@ describe('what is not known yet, on demand', () => {
   });
 });
 
+describe('rows that nobody uses', () => {
+  it('are forgotten when all their edges are idle, and asked for anew', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.96.0.1', 80), outbound('10.0.1.2', 80)]);
+    const used = written.outbound.get('o 1 10.0.1.2 80');
+    const edges = new Set([used?.refusalEdge, ...(used?.endpoints ?? []).map(({ edge }) => edge)]);
+    expect(decisions.usedNames()).toContain('/10.96.0.1');
+    expect(decisions.forgetIdle((edge) => !edges.has(edge))).toBe(1);
+    expect([...written.outbound.keys()]).toEqual(['o 1 10.0.1.2 80']);
+    const names = decisions.usedNames();
+    expect(names).toContain('/10.0.1.2');
+    expect(names).not.toContain('/10.96.0.1');
+    decisions.ask([outbound('10.96.0.1', 80)]);
+    expect(written.outbound.size).toBe(2);
+  });
+
+  it('leave the names of waiting questions and of the pods of this node in use', () => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh());
+    decisions.ask([outbound('10.0.9.9', 80)]);
+    decisions.forgetIdle(() => true);
+    const names = decisions.usedNames();
+    expect(names).toContain('/10.0.9.9');
+    expect(names).toContain(front.uid);
+    for (const address of front.addresses) expect(names).toContain(`/${address}`);
+  });
+});
+
 describe('a change of the mesh', () => {
   it('touches the rows that depend on it and no others', () => {
     const decisions = tables();

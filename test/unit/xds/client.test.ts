@@ -375,6 +375,30 @@ describe('on demand', () => {
   });
 });
 
+describe('on demand, what nobody uses any more', () => {
+  it('is not asked for any more, is gone from the mesh, and is asked for again when it is wanted', async () => {
+    const client = start({ onDemand: true });
+    const stream = await opened();
+    await stream.ask(authorizationType, []);
+    client.lookUp(['net/10.0.0.1', 'b']);
+    await stream.request();
+    await stream.ask(addressType, [workload('a'), workload('b')]);
+    await client.forget(['net/10.0.0.1'], { workloads: ['a'], services: ['never/there'] });
+    expect([...mesh.workloads.keys()]).toEqual(['b']);
+    expect(await stream.request()).toMatchObject({
+      resourceNamesSubscribe: [],
+      resourceNamesUnsubscribe: ['net/10.0.0.1'],
+    });
+    expect(client.status.names).toBe(1);
+    expect(client.lookUp(['net/10.0.0.1'])).toBe(true);
+    expect((await stream.request()).resourceNamesSubscribe).toEqual(['net/10.0.0.1']);
+    stream.end();
+    const next = await server.stream(1);
+    await next.request();
+    expect((await next.request()).initialResourceVersions).toEqual(new Map([['b', 'v1']]));
+  });
+});
+
 describe('on demand, of very many names', () => {
   it('asks for one more at the same cost', () => {
     const costOf = (known: number) => {
