@@ -361,7 +361,7 @@ describe('resources', () => {
 
   it('that are policies are refused for enums and extensions that are not understood, and fields of another type', () => {
     expect(problemsOf(authorizationType, policyOf({ action: 3 as 0 }))).toContain(
-      'action: expected one of ALLOW, DENY, got 3',
+      'action: expected one of ALLOW, DENY, AUDIT, got 3',
     );
     expect(problemsOf(authorizationType, policyOf({ scope: -1 as 0 }))).toContain('scope: expected one of');
     expect(problemsOf(authorizationType, policyOf({ extensions: [{ name: 'x' }] }))).toContain(
