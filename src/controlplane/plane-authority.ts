@@ -64,7 +64,7 @@ export async function openPlaneAuthority(scope: PlaneScope, mesh: MeshParts): Pr
       serviceAccounts: callers,
     }),
     onKnown: (peer, caller) => gate.recognise(peer, caller),
-    limits: { perAddress: Math.max(32, config.maxConnectionsPerAddress) },
+    limits: { perAddress: openPerAddress(config) },
   });
   const { authenticate } = admission;
   const authorizer = new NodeAuthorizer({ pods, trustDomains, logger });
@@ -80,8 +80,13 @@ function serviceAccounts(config: ControlPlaneConfig, api: ApiClient | undefined,
     pods,
     audiences: config.tokenAudiences,
     nodeAccounts: config.agentAccounts,
+    questions: { perAsker: openPerAddress(config) },
   });
 }
+
+/** Where many agents share an address they ask as many things at a time. */
+const openPerAddress = ({ maxConnectionsPerAddress }: ControlPlaneConfig): number =>
+  Math.max(32, maxConnectionsPerAddress);
 
 function livePods({ api, translation }: MeshParts): Pick<PodView, 'live'> {
   return api === undefined ? {} : { live: createLivePods(api, translation.objects.names.enrolment) };
