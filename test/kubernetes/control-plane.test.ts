@@ -24,6 +24,7 @@ import {
   type Manifest,
   newNamespace,
   pod,
+  remove,
   type Stored,
   service,
   uniqueName,
@@ -258,6 +259,30 @@ describeWithApiServer('two control planes of a cluster', (world) => {
     expect(metrics).toMatch(/^hadal_connections\{standing="agent"\} \d+$/m);
   });
 
+  it('tell an agent whose pod is gone nothing more once its stream is old, though its token would hold on', async () => {
+    const plane = await startReplica(directory, 'young', join(directory, 'kubeconfig'), {
+      HADAL_MAX_STREAM_AGE: '1s',
+    });
+    replicas.push(plane);
+    const isReady = async () => (await plane.status().catch(() => undefined))?.ready === true;
+    await eventually(isReady, 'it is ready', 60_000);
+    const name = uniqueName('agent');
+    const made = await create<Stored>(
+      world.admin,
+      pod('hadal-system', name, { node: 'node-a', serviceAccount: 'hadal-agent' }),
+    );
+    const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name, uid: made.metadata.uid } as const;
+    const wish = { audiences: ['istio-ca'], boundObjectRef };
+    const token = await requestToken(world.admin, 'hadal-system', 'hadal-agent', wish);
+    // Each stream ends by itself, and while the pod lives the next one is opened.
+    for (const _ of [1, 2]) expect(await endOf(plane, token)).toBe('ended');
+    await remove(world.admin, made);
+    await eventually(async () => {
+      const end = await endOf(plane, token);
+      return end !== 'ended' && end.code === status.UNAUTHENTICATED;
+    }, 'it is told nothing more');
+  }, 60_000);
+
   async function conditionOf(manifest: Manifest, ms = 20_000): Promise<Record<string, unknown> | undefined> {
     const path = `${collectionPath(manifest)}/${manifest.metadata.name}`;
     let found: Record<string, unknown> | undefined;
@@ -283,7 +308,21 @@ describeWithApiServer('two control planes of a cluster', (world) => {
 });
 
 /** How a stream begins for who shows this token: `told`, or the error of its end. */
-async function subscribe(plane: Replica, token: string): Promise<'told' | ServiceError> {
+function subscribe(plane: Replica, token: string): Promise<'told' | ServiceError> {
+  return open(plane, token, 'data', 'told');
+}
+
+/** How it ends after it has begun: without an error, or with one. */
+function endOf(plane: Replica, token: string): Promise<'ended' | ServiceError> {
+  return open(plane, token, 'end', 'ended');
+}
+
+async function open<T>(
+  plane: Replica,
+  token: string,
+  event: 'data' | 'end',
+  outcome: T,
+): Promise<T | ServiceError> {
   const client = new AggregatedDiscoveryServiceClient(
     `127.0.0.1:${plane.port}`,
     controlPlaneCredentials({ rootFile: join(plane.directory, 'data/root-cert.pem') }),
@@ -292,9 +331,10 @@ async function subscribe(plane: Replica, token: string): Promise<'told' | Servic
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${token}`);
   const call = client.deltaAggregatedResources(metadata);
-  const answer = new Promise<'told' | ServiceError>((resolve) => {
-    call.on('data', () => resolve('told'));
+  const answer = new Promise<T | ServiceError>((resolve) => {
+    call.on('data', () => {});
     call.on('error', resolve);
+    call.on(event, () => resolve(outcome));
   });
   call.write(DeltaDiscoveryRequest.fromPartial({ node: { id: 'some' }, typeUrl: addressType }));
   try {
@@ -324,7 +364,12 @@ async function living(replicas: readonly Replica[]): Promise<Replica | undefined
   return undefined;
 }
 
-async function startReplica(parent: string, name: string, kubeconfig: string): Promise<Replica> {
+async function startReplica(
+  parent: string,
+  name: string,
+  kubeconfig: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Replica> {
   const directory = join(parent, name);
   mkdirSync(directory);
   const [port, admin, metrics, readiness] = [
@@ -348,6 +393,7 @@ async function startReplica(parent: string, name: string, kubeconfig: string): P
       HADAL_LEASE_DURATION: '2s',
       HADAL_AGENT_ACCOUNTS: 'hadal-system/hadal-agent,istio-system/ztunnel',
       HADAL_LOG_FORMAT: 'json',
+      ...env,
     },
   });
   const ask = async (path: string) => (await fetch(`http://127.0.0.1:${admin}${path}`)).json();

@@ -8,7 +8,7 @@ import { connect as connectTls } from 'node:tls';
 const [host = '', port = ''] = process.argv.slice(2);
 const path = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources';
 const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' };
-const most = 2_000;
+const most = 500;
 let dialled = 0;
 let open = 0;
 
@@ -47,6 +47,6 @@ function calling(takesBack: boolean): void {
 
 const ways = [silent, silent, silent, shaken, () => calling(false), () => calling(true)];
 setInterval(() => {
-  for (let index = 0; index < 100 && open < most; index++) ways[index % ways.length]?.();
+  for (let index = 0; index < 24 && open < most; index++) ways[index % ways.length]?.();
 }, 20);
 setInterval(() => console.log(JSON.stringify({ dialled, open })), 100);
