@@ -33,15 +33,26 @@ export function candidatesFor(
   }
   const all = [...applicable];
   const enforced = all.filter(({ dryRun }) => !dryRun);
-  const understood = enforced.filter(({ notUnderstood }) => notUnderstood === undefined);
+  const understood = enforced.filter(isUnderstood);
   return {
     denying: understood.filter(({ action }) => action === 'DENY'),
     allowing: understood.filter(({ action }) => action === 'ALLOW'),
     told: all.filter(({ dryRun }) => dryRun),
-    unknown: [
-      ...enforced.filter(({ notUnderstood }) => notUnderstood !== undefined).map(strange),
-      ...unknown,
-    ],
+    unknown: [...enforced.filter((policy) => !isUnderstood(policy)).map(strange), ...unknown],
+  };
+}
+
+/** As if dry runs were enforced; undefined where none applies. Audits never are. */
+export function withDryRuns(candidates: Candidates): Candidates | undefined {
+  const { denying, allowing, told, unknown } = candidates;
+  const dry = told.filter(({ action }) => action !== 'AUDIT');
+  if (dry.length === 0) return undefined;
+  const understood = dry.filter(isUnderstood);
+  return {
+    denying: [...denying, ...understood.filter(({ action }) => action === 'DENY')],
+    allowing: [...allowing, ...understood.filter(({ action }) => action === 'ALLOW')],
+    told: [],
+    unknown: [...unknown, ...dry.filter((policy) => !isUnderstood(policy)).map(strange)],
   };
 }
 
@@ -52,6 +63,10 @@ export function dependenciesOf({ namespace, authorizationPolicies }: Workload): 
     dependency.namespace(namespace),
     ...authorizationPolicies.map(dependency.policy),
   ]);
+}
+
+function isUnderstood({ notUnderstood }: Authorization): boolean {
+  return notUnderstood === undefined;
 }
 
 function missing(name: string): UnknownPolicy {

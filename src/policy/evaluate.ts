@@ -2,7 +2,7 @@ import { type Authorization, type AuthorizationAction, policyKey } from '../mode
 import { reasons } from '../model/reasons.gen.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
-import { type Candidates, candidatesFor, dependenciesOf } from './candidates.ts';
+import { type Candidates, candidatesFor, dependenciesOf, withDryRuns } from './candidates.ts';
 import { type ConnectionFacts, firstMatchingRule, type SeenConnection, seenConnection } from './match.ts';
 
 export interface DecidingPolicy {
@@ -23,10 +23,15 @@ export interface ToldPolicy {
   readonly notUnderstood?: string;
 }
 
-export interface PolicyVerdict {
+export interface PolicyDecision {
   /** NONE: allowed; POLICY_DENIED, POLICY_NOT_ALLOWED or UNKNOWN_POLICY. */
   readonly reason: number;
   readonly policy: DecidingPolicy | undefined;
+}
+
+export interface PolicyVerdict extends PolicyDecision {
+  /** What it would be if the dry runs were enforced; undefined where none applies. */
+  readonly withDryRuns: PolicyDecision | undefined;
   /** Dry runs and audits that apply, whether they match or not: beside the verdict, never part of it. */
   readonly told: readonly ToldPolicy[];
   /** Keys of `diffSnapshots().keys`: evaluate again when one of them changed. */
@@ -43,18 +48,17 @@ export interface PolicyVerdict {
 export function evaluate(snapshot: MeshSnapshot, workload: Workload, facts: ConnectionFacts): PolicyVerdict {
   const candidates = candidatesFor(snapshot, workload);
   const seen = seenConnection(facts);
+  const asIfEnforced = withDryRuns(candidates);
   return Object.freeze({
     ...decide(candidates, seen),
+    withDryRuns: asIfEnforced && decide(asIfEnforced, seen),
     told: Object.freeze(candidates.told.map((policy) => tell(policy, seen))),
     dependencies: dependenciesOf(workload),
     candidates,
   });
 }
 
-function decide(
-  { denying, allowing, unknown }: Candidates,
-  seen: SeenConnection,
-): Pick<PolicyVerdict, 'reason' | 'policy'> {
+function decide({ denying, allowing, unknown }: Candidates, seen: SeenConnection): PolicyDecision {
   const denied = firstMatch(denying, seen);
   if (denied !== undefined) return { reason: reasons.POLICY_DENIED, policy: denied };
   const [first] = unknown;

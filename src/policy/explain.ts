@@ -9,6 +9,7 @@ export function explain(verdict: PolicyVerdict, facts: ConnectionFacts): readonl
   return Object.freeze([
     describeConnection(facts),
     ...verdict.told.map(describeTold),
+    ...describeWithDryRuns(verdict),
     describeVerdict(verdict),
   ]);
 }
@@ -27,6 +28,15 @@ function describeTold({ name, action, rule, notUnderstood }: ToldPolicy): string
   const matches = action === 'AUDIT' ? 'matches' : 'would match';
   const matchesNot = action === 'AUDIT' ? 'does not match' : 'would not match';
   return `${kind}: ${what} ${name} ${rule === undefined ? matchesNot : `${matches} by ${ruleName(rule)}`}; not enforced`;
+}
+
+/** Only where it would be another: that is what a dry run is for. */
+function describeWithDryRuns({ reason, withDryRuns }: PolicyVerdict): string[] {
+  if (withDryRuns === undefined || withDryRuns.reason === reason) return [];
+  const { policy } = withDryRuns;
+  const by = policy === undefined ? 'as no ALLOW policy matches' : `by policy ${policy.name}`;
+  const outcome = withDryRuns.reason === reasons.NONE ? 'allowed' : 'refused';
+  return [`dry run: were all of them enforced, the connection would be ${outcome} ${by}`];
 }
 
 function describeVerdict({ reason, policy, candidates }: PolicyVerdict): string {

@@ -164,6 +164,13 @@ describe('evaluate and the naive evaluator', () => {
           expect(expected.deciders.has(verdict.policy.name)).toBe(true);
           expect(expected.deciders.get(verdict.policy.name)).toBe(verdict.policy.rule);
         }
+        const enforced = policies.map((each) =>
+          each.action === 'AUDIT' ? each : { ...each, dryRun: false },
+        );
+        const would = verdict.withDryRuns ?? verdict;
+        expect(reasonDetails.get(would.reason)?.name).toBe(
+          naiveVerdict(enforced, workload, facts, gone).reason,
+        );
         expect(new Map(verdict.told.map(({ name, rule }) => [name, rule]))).toEqual(expected.told);
       }),
       { numRuns: 10_000 },

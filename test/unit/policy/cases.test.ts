@@ -1,6 +1,7 @@
-/** The table of cases against the translation, the evaluator, and the naive evaluator of the tests. */
+/** The table of cases against the translation, the wire, the evaluator, and the naive evaluator of the tests. */
 import { describe, expect, it } from 'vitest';
 import { parseAddress } from '../../../src/model/address.ts';
+import type { Authorization } from '../../../src/model/authorization.ts';
 import { reasonDetails } from '../../../src/model/reasons.gen.ts';
 import { createSnapshot } from '../../../src/model/snapshot.ts';
 import { parseSpiffeId } from '../../../src/model/spiffe-id.ts';
@@ -12,6 +13,8 @@ import { peerAuthenticationObject } from '../../../src/source/kubernetes/peer-au
 import { translateObjects } from '../../../src/source/translate/mesh.ts';
 import { viewOf } from '../../../src/source/translate/object-view.ts';
 import { policiesOf } from '../../../src/source/translate/workload-policies.ts';
+import { decodeResource, encodeAuthorization } from '../../../src/xds/codec.ts';
+import { authorizationType } from '../../../src/xds/type-urls.ts';
 import { policyCases } from '../../fixtures/policy-cases/all.ts';
 import type { CaseVerdict, Manifest, PolicyCase } from '../../fixtures/policy-cases/policy-case.ts';
 import { plannedAddresses, principalOf, worldPods } from '../../fixtures/policy-cases/world.ts';
@@ -46,10 +49,18 @@ function worldOf({ objects, policies, names, connection }: PolicyCase) {
     namespace,
     authorizationPolicies: [...policiesOf(viewOf(parsed), { namespace, labels }), ...own],
   });
-  const all = [...translateObjects(parsed).policies, ...policies];
+  const all = [...translateObjects(parsed).policies, ...policies].map(sent);
   const text = (pod: typeof from | typeof to) => addresses.pods[pod][family === 4 ? 'v4' : 'v6'];
   const facts = { principal: principalOf(from), source: text(from), destination: text(to), port };
   return { workload, policies: all, facts };
+}
+
+/** As it comes from the wire, for one that was understood when it came. */
+function sent(policy: Authorization): Authorization {
+  if (policy.notUnderstood !== undefined) return policy;
+  const decoded = decodeResource(authorizationType, encodeAuthorization(policy));
+  if ('kind' in decoded && decoded.kind === 'policies') return decoded.value;
+  throw new Error(`${policy.name} came back as ${JSON.stringify(decoded)}`);
 }
 
 function address(text: string) {

@@ -78,6 +78,23 @@ describe('explain', () => {
     );
   });
 
+  it('tells what would become of the connection if dry runs were enforced, where that differs', () => {
+    const would = (...policies: Authorization[]) =>
+      sentences(policies).filter((sentence) => sentence.startsWith('dry run: were'));
+    const dryRun = true;
+    const refused = 'dry run: were all of them enforced, the connection would be refused';
+    expect(would(authorization(all, { action: 'DENY', dryRun }))).toEqual([`${refused} by policy shop/p`]);
+    expect(would(authorization(on81, { dryRun }))).toEqual([`${refused} as no ALLOW policy matches`]);
+    expect(would(authorization([], { dryRun, notUnderstood: 'new' }))).toEqual([
+      `${refused} by policy shop/p`,
+    ]);
+    expect(would(authorization(on81), authorization(all, { name: 'q', dryRun }))).toEqual([
+      'dry run: were all of them enforced, the connection would be allowed by policy shop/q',
+    ]);
+    expect(would(authorization(on81, { action: 'DENY', dryRun }))).toEqual([]);
+    expect(would(authorization(all, { action: 'AUDIT' }))).toEqual([]);
+  });
+
   it('tells of dry runs and audits before the verdict', () => {
     const policies = [
       authorization(all, { name: 'a', action: 'DENY', dryRun: true }),
@@ -86,7 +103,7 @@ describe('explain', () => {
       authorization(on81, { name: 'd', action: 'AUDIT' }),
       authorization([], { name: 'e', action: 'DENY', dryRun: true, notUnderstood: 'a new field' }),
     ];
-    expect(sentences(policies).slice(1, -1)).toEqual([
+    expect(sentences(policies).slice(1, 6)).toEqual([
       'dry run: DENY policy shop/a would match by rule 1; not enforced',
       'dry run: ALLOW policy shop/b would not match; not enforced',
       'audit: policy shop/c matches by rule 1; not enforced',
