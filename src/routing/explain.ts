@@ -19,6 +19,7 @@ import type {
   InboundJudgement,
   InboundQuestion,
   JudgedEndpoint,
+  JudgedPolicy,
   OutboundJudgement,
   OutboundQuestion,
 } from './judgement.ts';
@@ -34,6 +35,12 @@ export interface ExplainContext {
   inbound(snapshot: MeshSnapshot, question: InboundQuestion): InboundJudgement;
 }
 
+/** `rule` counts from 0. */
+export interface ExplainedPolicy {
+  readonly name: string;
+  readonly rule?: number;
+}
+
 export interface ExplainedEndpoint {
   /** uid; '' when nobody in the mesh is there. */
   readonly workload: string;
@@ -45,9 +52,15 @@ export interface ExplainedEndpoint {
   readonly allowed: boolean;
   /** As in metrics: `none`, `policy_denied`. */
   readonly reason: string;
-  readonly policy?: { readonly name: string; readonly rule?: number };
+  readonly policy?: ExplainedPolicy;
   /** Dry runs and audits that apply; without `rule` they do not match. Absent where there are none. */
-  readonly told?: readonly { readonly name: string; readonly action: string; readonly rule?: number }[];
+  readonly told?: readonly (ExplainedPolicy & { readonly action: string })[];
+  /** What it would be if dry runs were enforced; absent where none applies. */
+  readonly withDryRuns?: {
+    readonly allowed: boolean;
+    readonly reason: string;
+    readonly policy?: ExplainedPolicy;
+  };
   readonly explanation: readonly string[];
 }
 
@@ -194,25 +207,28 @@ function undecided(facts: EndpointFacts, decidedBy: 'waypoint' | 'nobody', why: 
   return { ...facts, decidedBy, allowed: true, reason: nameOf(reasons.NONE), explanation: [why] };
 }
 
-function decided(
-  facts: EndpointFacts,
-  { reason, policy, told, explanation }: InboundJudgement,
-): ExplainedEndpoint {
+function decided(facts: EndpointFacts, judgement: InboundJudgement): ExplainedEndpoint {
+  const { told, withDryRuns, explanation } = judgement;
   return {
     ...facts,
     decidedBy: 'agent',
-    allowed: reason === reasons.NONE,
-    reason: nameOf(reason),
-    ...(policy === undefined ? {} : { policy: { name: policy.name, ...ruleOf(policy) } }),
-    ...(told.length === 0
-      ? {}
-      : { told: told.map(({ name, action, rule }) => ({ name, action, ...ruleOf({ rule }) })) }),
+    ...outcomeOf(judgement),
+    ...(told.length > 0 && { told: told.map((each) => ({ ...explainedPolicy(each), action: each.action })) }),
+    ...(withDryRuns !== undefined && { withDryRuns: outcomeOf(withDryRuns) }),
     explanation,
   };
 }
 
-function ruleOf({ rule }: { readonly rule: number | undefined }): { rule?: number } {
-  return rule === undefined ? {} : { rule };
+function outcomeOf({ reason, policy }: Pick<InboundJudgement, 'reason' | 'policy'>) {
+  return {
+    allowed: reason === reasons.NONE,
+    reason: nameOf(reason),
+    ...(policy !== undefined && { policy: explainedPolicy(policy) }),
+  };
+}
+
+function explainedPolicy({ name, rule }: JudgedPolicy): ExplainedPolicy {
+  return { name, ...(rule !== undefined && { rule }) };
 }
 
 function verdictOf({ refusal, endpoints }: Way): Pick<Explanation, 'verdict' | 'reason'> {

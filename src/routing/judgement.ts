@@ -91,18 +91,24 @@ export interface OutboundJudgement extends Judgement {
   readonly endpoints: readonly JudgedEndpoint[];
 }
 
+/** The policy that decided, or says something. */
+export interface JudgedPolicy {
+  /** `namespace/name`. */
+  readonly name: string;
+  /** Index of its rule that matches; undefined when none does. */
+  readonly rule: number | undefined;
+}
+
 export interface InboundJudgement extends Judgement {
   readonly kind: 'inbound';
   /** Of the CONNECT's answer; a refused plaintext connection has it too, for the log. */
   readonly status: 200 | 400 | 401 | 503;
-  /** `namespace/name` of the policy that decided, with the index of its rule; undefined when none did. */
-  readonly policy: { readonly name: string; readonly rule: number | undefined } | undefined;
-  /** What dry runs and audits say of it, `rule` as above: beside the verdict, never part of it. */
-  readonly told: readonly {
-    readonly name: string;
-    readonly action: AuthorizationAction;
-    readonly rule: number | undefined;
-  }[];
+  /** Undefined when none did. */
+  readonly policy: JudgedPolicy | undefined;
+  /** What dry runs and audits say of it: beside the verdict, never part of it. */
+  readonly told: readonly (JudgedPolicy & { readonly action: AuthorizationAction })[];
+  /** What it would be if dry runs were enforced; undefined where none applies. */
+  readonly withDryRuns: { readonly reason: number; readonly policy: JudgedPolicy | undefined } | undefined;
   /** `namespace/hostname` of the service that was meant, as far as known. */
   readonly service: string;
   /** Delivery target inside the pod's namespace; '' and 0 when refused before it was known. */

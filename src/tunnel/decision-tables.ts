@@ -14,7 +14,9 @@ import type {
 import type { ConnectRefusals } from './connect-refusals.ts';
 import {
   type Decision,
+  type InboundDecision,
   keyText,
+  type PolicyNotice,
   questionOf,
   RowBatch,
   type RowTables,
@@ -59,6 +61,8 @@ export interface DecisionTablesOptions {
   readonly questionRate: QuestionRate;
   /** On demand: who is asked. Where it is missing all that is to be known is known, or comes by itself. */
   readonly askMesh?: MeshAsked;
+  /** What policies say of the connections of a new row, or of one that changed, and nobody enforces. */
+  readonly onNotice?: (notice: PolicyNotice, question: InboundDecision['question']) => void;
   /** A question that could not be decided; its connection is refused when it has waited long enough. */
   readonly onFailure: (error: HadalError) => void;
 }
@@ -284,12 +288,23 @@ export class DecisionTables {
     });
     if (unknownReasons.has(row.reason)) this.#expiring.enter(key, key);
     else this.#expiring.leave(key);
+    this.#notice(decision, replaced?.value);
     this.#switchKernel(replaced?.value, decision);
     if (replaced === undefined || !isDeepStrictEqual(replaced.value.row, row)) batch.put(row);
     if (replaced !== undefined) this.#release(replaced.value);
     if (evicted !== undefined) {
       this.#evicted++;
       this.#forget(evicted, batch);
+    }
+  }
+
+  /** Once per row and change, never per connection. */
+  #notice(decision: Decision, before: Decision | undefined): void {
+    if (decision.kind !== 'inbound' || this.#options.onNotice === undefined) return;
+    const known = before?.kind === 'inbound' ? before.notices : [];
+    for (const notice of decision.notices) {
+      if (!known.some((each) => isDeepStrictEqual(each, notice)))
+        this.#options.onNotice(notice, decision.question);
     }
   }
 

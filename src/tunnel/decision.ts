@@ -1,3 +1,4 @@
+import { reasonDetails } from '../model/reasons.gen.ts';
 import type {
   InboundKey,
   InboundRow,
@@ -31,6 +32,19 @@ export interface InboundDecision {
   readonly kind: 'inbound';
   readonly question: Extract<TunnelQuestion, { kind: 'inbound' }>;
   readonly row: InboundRow;
+  readonly notices: readonly PolicyNotice[];
+}
+
+/** Something that policies say of new connections and that nobody enforces. */
+export interface PolicyNotice {
+  readonly kind: 'audit' | 'dry run';
+  /** `namespace/name`; '' where no ALLOW of a dry run matches. */
+  readonly policy: string;
+  /** Counted from 0. */
+  readonly rule: number | undefined;
+  /** What becomes of them, and what would: names of reasons as in metrics. */
+  readonly reason: string;
+  readonly wouldBe: string;
 }
 
 /** A row that was written down, with the question to judge again when the mesh changes. */
@@ -52,9 +66,26 @@ export function toDecision(
     return { kind: 'outbound', question, row, refusedInKernel: isStableRefusal(row) };
   }
   if (judgement.kind === 'inbound' && question.kind === 'inbound') {
-    return { kind: 'inbound', question, row: toInboundRow(question, judgement, edges) };
+    const row = toInboundRow(question, judgement, edges);
+    return { kind: 'inbound', question, row, notices: noticesOf(judgement) };
   }
   throw new Error(`a judgement of kind ${judgement.kind} for a question of kind ${question.kind}`);
+}
+
+/** Audits that match, and the verdict of dry runs where it is another than the one that is enforced. */
+function noticesOf({ reason, told, withDryRuns }: InboundJudgement): readonly PolicyNotice[] {
+  const now = nameOfReason(reason);
+  const audits = told
+    .filter(({ action, rule }) => action === 'AUDIT' && rule !== undefined)
+    .map(({ name, rule }) => ({ kind: 'audit' as const, policy: name, rule, reason: now, wouldBe: now }));
+  if (withDryRuns === undefined || withDryRuns.reason === reason) return audits;
+  const { name = '', rule } = withDryRuns.policy ?? {};
+  const wouldBe = nameOfReason(withDryRuns.reason);
+  return [...audits, { kind: 'dry run', policy: name, rule, reason: now, wouldBe }];
+}
+
+function nameOfReason(reason: number): string {
+  return reasonDetails.get(reason)?.metric ?? String(reason);
 }
 
 export function questionOf(decision: Decision): TunnelQuestion {

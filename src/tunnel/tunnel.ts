@@ -85,6 +85,13 @@ export class Tunnel {
       waitingPerPod,
       unknownRefusalMs: parts.onDemand === true ? absentMs : unknownRefusalMs,
       ...(parts.onDemand === true && { askMesh: this.#askMesh() }),
+      onNotice: (notice, { podIndex, peerIdentity, peerAddress, authority }) =>
+        parts.logger.info(
+          { ...notice, pod: this.#pods.get(podIndex)?.uid, peerIdentity, peerAddress, authority },
+          notice.kind === 'audit'
+            ? 'connections match an audited policy'
+            : 'connections would be decided otherwise if dry runs were enforced',
+        ),
       onFailure: (err) => parts.logger.error({ err }, 'a connection could not be decided and is refused'),
       questionRate: {
         perSecond: questionsPerSecond,

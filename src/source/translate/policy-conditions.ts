@@ -31,7 +31,9 @@ export function policyConditions(
   });
   if (weighed.length > 0) return weighed;
   const how =
-    action === 'AUDIT' ? 'refuses nothing; hadal explain tells whether it matches' : 'enforced by agents';
+    action === 'AUDIT'
+      ? 'refuses nothing; logs of agents and hadal explain tell what it matches'
+      : 'enforced by agents';
   return [accepted('ZtunnelAccepted', how, '')];
 }
 

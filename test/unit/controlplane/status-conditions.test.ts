@@ -79,7 +79,7 @@ describe('what a status says', () => {
         type: 'ZtunnelAccepted',
         isTrue: true,
         reason: 'Accepted',
-        message: 'refuses nothing; hadal explain tells whether it matches',
+        message: 'refuses nothing; logs of agents and hadal explain tell what it matches',
       },
     ]);
     expect(found['AuthorizationPolicy/custom']).toEqual([

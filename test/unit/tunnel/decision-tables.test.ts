@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createAuthorization, createMatch } from '../../../src/model/authorization.ts';
+import { type Authorization, createAuthorization, createMatch } from '../../../src/model/authorization.ts';
 import { meshSettingsKey } from '../../../src/model/mesh-settings.ts';
 import { reasons } from '../../../src/model/reasons.gen.ts';
 import { createService } from '../../../src/model/service.ts';
@@ -414,6 +414,39 @@ describe('a change of the mesh', () => {
     const puts = written.puts;
     decisions.setSnapshot(mesh());
     expect(written.puts).toBe(puts);
+  });
+
+  it('of policy that is only told is noticed once per row and change, and refuses nothing', () => {
+    const notices: unknown[] = [];
+    const decisions = tables({
+      onNotice: (notice, { peerAddress }) => notices.push({ ...notice, peerAddress }),
+    });
+    const policy = (fields: Partial<Authorization>) =>
+      createAuthorization({
+        namespace: 'shop',
+        name: 'p',
+        scope: 'NAMESPACE',
+        rules: [{ clauses: [] }],
+        ...fields,
+      });
+    const audit = policy({ name: 'audit', action: 'AUDIT' });
+    const idle = policy({ name: 'idle', action: 'AUDIT', rules: [] });
+    const dry = policy({ name: 'dry', action: 'DENY', dryRun: true });
+    const agrees = policy({ name: 'agrees', dryRun: true });
+    const allowed = { reason: 'none', peerAddress: '10.0.2.1' };
+    const audited = { ...allowed, kind: 'audit', policy: 'shop/audit', rule: 0, wouldBe: 'none' };
+
+    decisions.setSnapshot(mesh({ policies: [audit, idle, agrees] }));
+    decisions.ask([inbound()]);
+    expect(notices.splice(0)).toEqual([audited]);
+    decisions.ask([inbound()]);
+    decisions.setSnapshot(mesh({ policies: [audit, idle, agrees, dry] }));
+    expect(notices.splice(0)).toEqual([
+      { ...allowed, kind: 'dry run', policy: 'shop/dry', rule: 0, wouldBe: 'policy_denied' },
+    ]);
+    expect([...written.inbound.values()]).toMatchObject([{ reason: reasons.NONE, status: 200 }]);
+    decisions.ask([inbound({ peerAddress: '10.0.2.2' })]);
+    expect(notices).toHaveLength(2);
   });
 
   it('of policy turns an inbound row into a refusal and back', () => {
