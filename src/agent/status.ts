@@ -1,4 +1,3 @@
-import type { Resolvers } from '../dns/resolvers.ts';
 import type { CarriedPod } from '../enrolment/carried-pod.ts';
 import type { WaitingPod } from '../enrolment/restoration.ts';
 import { virtualInterfaceProblem } from '../enrolment/virtual-interfaces.ts';
@@ -26,7 +25,7 @@ export function agentStatus(parts: AgentParts): AgentStatus {
     ready: readiness.ready,
     pending: readiness.pending,
     pods: [
-      ...enrolment.pods().map(podStatus(resolvers)),
+      ...enrolment.pods().map((pod) => podStatus(pod, resolvers.problemOf(pod.podIndex))),
       ...enrolment.waiting().map(waitingStatus(config.trustDomain)),
     ],
     mesh: { workloads: workloads.size, services: services.size, policies: policies.size },
@@ -56,16 +55,9 @@ function controlPlaneStatus(status: XdsStatus): ControlPlaneStatus {
   };
 }
 
-function podStatus(resolvers: Pick<Resolvers, 'problemOf'>): (pod: CarriedPod) => PodStatus {
-  return (pod) => {
-    const namesProblem = resolvers.problemOf(pod.podIndex);
-    return { ...carriedStatus(pod), ...(namesProblem === undefined ? {} : { namesProblem }) };
-  };
-}
-
-function carriedStatus(pod: CarriedPod): PodStatus {
+function podStatus(pod: CarriedPod, namesProblem: string | undefined): PodStatus {
   const { stored, state, identity, addresses, certificateProblem } = pod;
-  const notes = podNotes(pod);
+  const notes = podNotes(pod, namesProblem);
   return {
     name: `${stored.namespace}/${stored.name}`,
     state: state === 'carried' ? 'enrolled' : state,
@@ -78,11 +70,15 @@ function carriedStatus(pod: CarriedPod): PodStatus {
   };
 }
 
-function podNotes({ bypassesInbound, virtualInterfaces }: CarriedPod): string[] {
+function podNotes(
+  { bypassesInbound, virtualInterfaces }: CarriedPod,
+  namesProblem: string | undefined,
+): string[] {
   const bypass = `connections in clear reach it past every policy (annotation ${annotations.bypassInboundCapture})`;
   return [
     ...(bypassesInbound ? [bypass] : []),
     ...virtualInterfaces.flatMap((each) => virtualInterfaceProblem(each) ?? []),
+    ...(namesProblem === undefined ? [] : [`its resolv.conf is not read, ${namesProblem}`]),
   ];
 }
 

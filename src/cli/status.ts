@@ -142,9 +142,6 @@ function problems({ pending, stateError, controlPlane, pods, certificates }: Age
       ? []
       : [`${formatCount(bad, 'certificate')} could not be fetched or renewed: hadal certificates`]),
     ...pods.filter(({ error }) => error !== undefined).map(({ name, error }) => `pod ${name}: ${error}`),
-    ...pods
-      .filter(({ namesProblem }) => namesProblem !== undefined)
-      .map(({ name, namesProblem }) => `pod ${name}, its resolv.conf: ${namesProblem}`),
   ];
 }
 

@@ -58,8 +58,6 @@ export interface PodStatus {
   readonly addresses: readonly string[];
   /** Why it is not enrolled. */
   readonly error?: string;
-  /** What of the mesh does not hold for it, as its own annotations wish. */
+  /** What of the mesh does not hold for it: as its own annotations wish, or as its files make it. */
   readonly notes?: readonly string[];
-  /** Why its own resolv.conf does not say what names mean to it. */
-  readonly namesProblem?: string;
 }
