@@ -2,15 +2,16 @@
  * The agent's end of delta discovery: one stream for all types, opened again whenever it ends, resumed with what is in force.
  * A response is converted, applied, and only then answered, so a server never outruns its agent.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Metadata, ServiceError } from '@grpc/grpc-js';
+import type { ServiceError } from '@grpc/grpc-js';
 import { sleep } from '../base/abort.ts';
 import { Backoff } from '../base/backoff.ts';
 import { HadalError } from '../base/errors.ts';
 import type { Closeable } from '../base/lifecycle.ts';
-import type { Logger } from '../base/logger.ts';
 import { createChange, isEmptyChange } from '../model/change.ts';
 import { mergeChanges } from '../model/change-merge.ts';
+import { convertAll } from './client-convert.ts';
+import { rejectedOf, retainedOf } from './client-kept.ts';
+import type { Gone, XdsClientOptions } from './client-options.ts';
 import { receive } from './client-receive.ts';
 import {
   type ClientState,
@@ -19,19 +20,15 @@ import {
   type XdsCounters,
   type XdsStatus,
 } from './client-state.ts';
-import type { RawResource, RawResponse, XdsStream, XdsTransport } from './client-stream.ts';
+import type { RawResponse, XdsStream } from './client-stream.ts';
 import {
   type Asked,
-  type Converted,
   createSubscription,
   forgetResources,
   lookAway,
   lookUp,
   openingRequest,
-  type Refusing,
-  type Rejection,
   type Request,
-  type Retained,
   type Subscription,
 } from './client-subscription.ts';
 import { errorCodeMetadata, generationMetadata } from './generation.ts';
@@ -40,66 +37,12 @@ import type { NodeIdentity } from './node-identity.ts';
 import { isLastOfPush } from './push-end.ts';
 import { type Held, PushHold } from './push-hold.ts';
 import { addressType, authorizationType } from './type-urls.ts';
-import {
-  type KeptVersions,
-  mergeVersions,
-  noVersions,
-  type ResourceKind,
-  type VersionedChange,
-} from './versioned-change.ts';
-
-export interface ConvertedResource {
-  readonly kind: ResourceKind;
-  /** Its own, which must be that of the resource. */
-  readonly name: string;
-  readonly value: unknown;
-}
-
-/** What is in force from before. */
-export interface KeptResources extends KeptVersions {
-  /** Of what was never understood and refuses: why, and whom. */
-  readonly refusing?: ReadonlyMap<string, { readonly reason: string; readonly refuses: string }>;
-}
-
-/** Names of resources. */
-export interface Gone {
-  readonly workloads: readonly string[];
-  readonly services: readonly string[];
-}
-
-export interface XdsClientOptions {
-  /** As told to operators. */
-  readonly address: string;
-  readonly transport: XdsTransport;
-  /** Read for each stream: tokens are replaced while the agent runs. */
-  readonly metadata: () => Promise<Metadata>;
-  readonly node: NodeIdentity;
-  /** Addresses are asked for by name, when somebody wants to know. */
-  readonly onDemand: boolean;
-  /** Versions of what is in force already; undefined: nothing ever was. */
-  readonly kept: KeptResources | undefined;
-  /** Throws an error that says why it does not understand the resource. */
-  readonly convert: (typeUrl: string, resource: RawResource) => ConvertedResource;
-  /** What holds in place of a resource that was not understood and has no good version; undefined: nothing. */
-  readonly refusing: (typeUrl: string, resource: RawResource, reason: string) => Refusing | undefined;
-  /** In turn; the response is answered when it resolves. Must not reject. */
-  readonly onChange: (change: VersionedChange) => void | Promise<void>;
-  /** Names that were asked for, and of which the server says that there is nothing. */
-  readonly onAbsent?: (names: readonly string[]) => void;
-  /** A stream has opened: whoever waits for the same server may try again. */
-  readonly onConnected?: () => void;
-  /** How long a state that is behind, or of another lineage, is not taken while no other comes. Default: ten minutes. */
-  readonly behindPatienceMs?: number;
-  readonly logger: Logger;
-  readonly backoff?: Backoff;
-}
+import { mergeVersions, noVersions, type ResourceKind } from './versioned-change.ts';
 
 /** A stream that held so long was a good one, even if the server had nothing to say. */
 const goodStreamMs = 10_000;
 /** So long a push that takes many responses may be on its way before the part that is there comes in force. */
 const longestHoldMs = 5_000;
-/** How long resources are converted before the event loop gets its turn. */
-const sliceMs = 8;
 
 export class XdsClient implements Closeable {
   readonly #options: XdsClientOptions;
@@ -334,7 +277,7 @@ export class XdsClient implements Closeable {
       stream.send(acknowledgement(typeUrl, nonce));
       return;
     }
-    const resources = await this.#convertAll(response);
+    const resources = await convertAll(response, this.#options);
     // Only now: names may have been asked for meanwhile.
     const isLast = isLastOfPush(nonce);
     const converted = { nonce, isLast, resources, removed: response.removed };
@@ -357,32 +300,6 @@ export class XdsClient implements Closeable {
     await onChange({ change, versions: mergeVersions(held.map(({ versions }) => versions)), generation });
     const absent = held.flatMap((each) => each.absent);
     if (absent.length > 0) onAbsent?.(absent);
-  }
-
-  async #convertAll({ typeUrl, resources }: RawResponse): Promise<Converted[]> {
-    const converted: Converted[] = [];
-    let until = performance.now() + sliceMs;
-    for (const resource of resources) {
-      converted.push(this.#convert(typeUrl, resource));
-      if (performance.now() < until) continue;
-      await nextTurn();
-      until = performance.now() + sliceMs;
-    }
-    return converted;
-  }
-
-  #convert(typeUrl: string, resource: RawResource): Converted {
-    const { name, version } = resource;
-    const refused = (reason: string): Converted => {
-      return { name, version, reason, refusing: this.#options.refusing(typeUrl, resource, reason) };
-    };
-    try {
-      const { kind, name: own, value } = this.#options.convert(typeUrl, resource);
-      if (own === name) return { name, version, kind, value };
-      return refused(`it is sent under this name, and its own is ${own}`);
-    } catch (caught) {
-      return refused(HadalError.from(caught, 'ERR_XDS_RESOURCE_REJECTED').message);
-    }
   }
 
   /** The same cause once: at a limit each new question has it. */
@@ -420,24 +337,6 @@ export class XdsClient implements Closeable {
 function isBehindThere(failure: unknown): failure is ServiceError {
   if (!(failure instanceof Error) || !('metadata' in failure)) return false;
   return (failure as ServiceError).metadata.get(errorCodeMetadata).includes('ERR_XDS_BEHIND');
-}
-
-function retainedOf({ versions, refusing }: KeptResources, kind: ResourceKind): [string, Retained][] {
-  return Array.from(versions[kind], ([name, version]) => {
-    const refuses = kind === 'policies' ? refusing?.get(name)?.refuses : undefined;
-    return [name, { kind, version, ...(refuses !== undefined && { refuses }) }];
-  });
-}
-
-/** Of an earlier process: which version it was nobody knows, only that it was not understood. */
-function rejectedOf(
-  kept: KeptResources | undefined,
-  retained: readonly (readonly [string, Retained])[],
-): [string, Rejection][] {
-  return retained.flatMap(([name, { refuses }]): [string, Rejection][] => {
-    const reason = kept?.refusing?.get(name)?.reason;
-    return refuses === undefined || reason === undefined ? [] : [[name, { version: '', reason, refuses }]];
-  });
 }
 
 function acknowledgement(typeUrl: string, nonce: string): Request {

@@ -15,7 +15,8 @@ import { changeFrom, createChange, type MeshChange } from '../../../src/model/ch
 import { diffSnapshots } from '../../../src/model/diff.ts';
 import { emptySnapshot, type MeshSnapshot } from '../../../src/model/snapshot.ts';
 import { updateSnapshot } from '../../../src/model/update.ts';
-import { XdsClient, type XdsClientOptions } from '../../../src/xds/client.ts';
+import { XdsClient } from '../../../src/xds/client.ts';
+import type { XdsClientOptions } from '../../../src/xds/client-options.ts';
 import { convertResource } from '../../../src/xds/codec.ts';
 import type { Generation } from '../../../src/xds/generation.ts';
 import { GrpcTransport } from '../../../src/xds/grpc-transport.ts';

@@ -8,7 +8,8 @@ import { createService, serviceKey } from '../../../src/model/service.ts';
 import { emptySnapshot, type MeshSnapshot } from '../../../src/model/snapshot.ts';
 import { updateSnapshot } from '../../../src/model/update.ts';
 import { createWorkload, type WorkloadFields } from '../../../src/model/workload.ts';
-import { XdsClient, type XdsClientOptions } from '../../../src/xds/client.ts';
+import { XdsClient } from '../../../src/xds/client.ts';
+import type { XdsClientOptions } from '../../../src/xds/client-options.ts';
 import { createSubscription, lookUp } from '../../../src/xds/client-subscription.ts';
 import {
   convertResource,
