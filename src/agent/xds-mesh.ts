@@ -4,14 +4,16 @@ import type { Logger } from '../base/logger.ts';
 import { callMetadata, controlPlaneCredentials } from '../identity/control-plane-channel.ts';
 import { noChange } from '../model/change.ts';
 import { meshSettingsKey } from '../model/mesh-settings.ts';
-import { absentMs, isKnownName, unmeant } from '../tunnel/missing-names.ts';
+import { isKnownName, unmeant } from '../tunnel/missing-names.ts';
 import { XdsClient } from '../xds/client.ts';
 import type { XdsCounters, XdsStatus } from '../xds/client-state.ts';
 import { convertResource } from '../xds/codec.ts';
+import { parseGeneration } from '../xds/generation.ts';
 import { GrpcTransport } from '../xds/grpc-transport.ts';
 import { nodeIdentity } from '../xds/node-identity.ts';
 import { refusingAmong, refusingWith } from '../xds/refusing-policy.ts';
 import type { VersionedChange } from '../xds/versioned-change.ts';
+import { AbsentNames } from './absent-names.ts';
 import type { KeptMesh } from './kept-record.ts';
 import type { MeshFollower } from './mesh-follower.ts';
 import type { MeshSource, MeshSourceStatus } from './mesh-source.ts';
@@ -49,12 +51,10 @@ export class XdsMesh implements MeshSource {
   #failure: string | undefined;
   #again: NodeJS.Timeout | undefined;
   #isClosed = false;
-  readonly #forgetting = new Set<NodeJS.Timeout>();
   #sweep: NodeJS.Timeout | undefined;
   /** Names that nobody used when it was looked for the last time. */
   #unused: ReadonlySet<string> = new Set();
-  /** Names of which there was nothing when they were asked for; whoever finds one now has heard of it since. */
-  readonly #absent = new Set<string>();
+  readonly #absent: AbsentNames;
 
   constructor(options: XdsMeshOptions) {
     const { scope, kept } = options;
@@ -80,6 +80,12 @@ export class XdsMesh implements MeshSource {
       backoff: new Backoff({ initialMs: 10, maxMs: longestAbsenceMs, jitter: 0.5 }),
       onAbsent: (names) => this.#onAbsent(names),
       logger: this.#logger,
+    });
+    this.#absent = new AbsentNames({
+      lookUp: (names) => this.#client.lookUp(names),
+      lookAway: (names) => this.#client.lookAway(names),
+      isKnown: (name) => isKnownName(options.follower.snapshot, name),
+      isTold: () => parseGeneration(this.#client.status.systemVersion) !== undefined,
     });
     if (!config.xdsOnDemand) return;
     this.#client.lookUp([meshSettingsKey]);
@@ -119,7 +125,7 @@ export class XdsMesh implements MeshSource {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#again);
-    for (const timer of this.#forgetting) clearTimeout(timer);
+    this.#absent.close();
     clearInterval(this.#sweep);
     await this.#client.close();
   }
@@ -130,19 +136,10 @@ export class XdsMesh implements MeshSource {
     onFirst();
   }
 
-  /** For a while what comes to be is told at once; then a scan of the cluster's ranges is forgotten, here and there. */
   #onAbsent(names: readonly string[]): void {
-    for (const name of names) this.#absent.add(name);
+    // Nobody waits for the settings, and they are wanted for good.
+    this.#absent.add(names.filter((name) => name !== meshSettingsKey));
     this.#options.onAbsent(names);
-    const passing = names.filter((name) => name !== meshSettingsKey);
-    const timer = setTimeout(() => {
-      this.#forgetting.delete(timer);
-      const { snapshot } = this.#options.follower;
-      for (const name of passing) this.#absent.delete(name);
-      this.#client.lookAway(passing.filter((name) => !isKnownName(snapshot, name)));
-    }, absentMs);
-    timer.unref();
-    this.#forgetting.add(timer);
   }
 
   /** What nobody on this node has used for a while is not to be told of for ever. A later connection asks anew. */
