@@ -3,7 +3,15 @@ import { defineConfig } from 'vitest/config';
 /** Tests that need the kernel (namespaces, cgroups, BPF) run one file at a time: they share the machine's network and CPU. */
 const onKernel = ['native', 'bpf', 'mesh', 'kubernetes'] as const;
 
-const kernelProjects = process.env.HADAL_LONG === '1' ? [...onKernel, 'stress'] : onKernel;
+/** `npm run test:istio`: istiod is built for these, which takes longer than all others together. */
+const withIstio = process.env.HADAL_ISTIO === '1' ? ['istio'] : [];
+
+const kernelProjects = [...onKernel, ...(process.env.HADAL_LONG === '1' ? ['stress'] : []), ...withIstio];
+
+const globalSetups: Readonly<Record<string, string>> = {
+  kubernetes: 'test/kubernetes/setup.ts',
+  istio: 'test/istio/setup.ts',
+};
 
 export default defineConfig({
   test: {
@@ -20,7 +28,7 @@ export default defineConfig({
         test: {
           name,
           include: [`test/${name}/**/*.test.ts`],
-          ...(name === 'kubernetes' ? { globalSetup: ['test/kubernetes/setup.ts'] } : {}),
+          ...(name in globalSetups ? { globalSetup: [globalSetups[name] ?? ''] } : {}),
           fileParallelism: false,
           // A group runs after the one before it: unit tests together, then each kernel project alone.
           sequence: { groupOrder: index + 1 },
