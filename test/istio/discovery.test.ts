@@ -1,9 +1,12 @@
 /** The agent's discovery client under istiod, beside Hadal's own control plane: what either says of the same objects. */
 import { readFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeAll, expect, it } from 'vitest';
 import { type IpAddress, parseAddress } from '../../src/model/address.ts';
-import type { Authorization } from '../../src/model/authorization.ts';
-import { type ConnectionFacts, ruleMatches } from '../../src/policy/match.ts';
+import { reasons } from '../../src/model/reasons.gen.ts';
+import { createSnapshot, type MeshSnapshot } from '../../src/model/snapshot.ts';
+import { evaluate } from '../../src/policy/evaluate.ts';
+import type { ConnectionFacts } from '../../src/policy/match.ts';
 import { collectionPath, create, eventually, type Manifest, remove } from '../kubernetes/world.ts';
 import { AgentClient, type AgentClientOptions, type Named } from './agent-client.ts';
 import { applyObjects, namespaces } from './objects.ts';
@@ -85,20 +88,25 @@ describeUnderIstiod('an agent under istiod', (world) => {
     for (const size of sizes) expect(size).toBeGreaterThan(10);
   });
 
-  it('judges by a policy with exceptions for ports as it does by Hadal’s, though the two are written otherwise', async () => {
+  it('judges connections as it does by Hadal’s, also where the two write a policy otherwise', async () => {
     const agent = await connect();
-    const verdicts = (mesh: Named) => {
-      const policy = mesh.policies.get('guarded/converted_peer_authentication_ports') as Authorization;
-      const identity = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'front' };
-      return [8080, 9000].flatMap((destinationPort) =>
-        [identity, undefined].map((peer) =>
-          policy.rules.some((rule) => ruleMatches(rule, factsOf(peer, destinationPort))),
-        ),
-      );
-    };
-    // Refused: without an identity, but for the port that is excepted.
-    expect(verdicts(agent.mesh)).toEqual([false, true, false, false]);
-    expect(verdicts(ours)).toEqual(verdicts(agent.mesh));
+    const [left, right] = [snapshotOf(ours), snapshotOf(agent.mesh)];
+    const front = `Kubernetes//Pod/guarded/front-9`;
+    expect(connections.map((facts) => verdict(right, front, facts))).toEqual([
+      ...[reasons.NONE, reasons.NONE, reasons.POLICY_DENIED],
+      // The port that the PeerAuthentication excepts; what the policy of the whole mesh wants is another matter.
+      ...[reasons.NONE, reasons.NONE, reasons.POLICY_NOT_ALLOWED],
+    ]);
+    let judged = 0;
+    for (const [uid, { authorizationPolicies }] of left.workloads) {
+      const theirs = right.workloads.get(uid);
+      if (theirs === undefined || !isDeepStrictEqual(authorizationPolicies, theirs.authorizationPolicies))
+        continue;
+      for (const facts of connections)
+        expect([uid, facts, verdict(left, uid, facts)]).toEqual([uid, facts, verdict(right, uid, facts)]);
+      judged += 1;
+    }
+    expect(judged).toBeGreaterThan(10);
   });
 
   it('hears of what changes and of what goes', async () => {
@@ -222,11 +230,26 @@ describeUnderIstiod('an agent under istiod', (world) => {
   });
 });
 
-function factsOf(identity: ConnectionFacts['identity'], destinationPort: number): ConnectionFacts {
-  const [sourceAddress, destinationAddress] = ['10.244.0.1', '10.244.1.9'].map(
-    (text) => parseAddress(text) as IpAddress,
-  );
-  return { identity, sourceAddress, destinationAddress, destinationPort } as ConnectionFacts;
+/** To two ports, from two accounts and from nobody. */
+const connections: readonly ConnectionFacts[] = [8080, 9000].flatMap((destinationPort) =>
+  ['front', 'back', undefined].map((serviceAccount) => ({
+    identity: serviceAccount && { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount },
+    sourceAddress: parseAddress('10.244.0.1') as IpAddress,
+    destinationAddress: parseAddress('10.244.1.9') as IpAddress,
+    destinationPort,
+  })),
+) as ConnectionFacts[];
+
+function snapshotOf({ workloads, services, policies }: Named): MeshSnapshot {
+  const resources = { workloads, services, policies } as unknown as Record<string, Map<string, never>>;
+  const of = (kind: string) => [...(resources[kind]?.values() ?? [])];
+  return createSnapshot({ workloads: of('workloads'), services: of('services'), policies: of('policies') });
+}
+
+function verdict(mesh: MeshSnapshot, uid: string, facts: ConnectionFacts): number {
+  const workload = mesh.workloads.get(uid);
+  if (workload === undefined) throw new Error(`there is no workload ${uid}`);
+  return evaluate(mesh, workload, facts).reason;
 }
 
 const istioPolicy = (name: string): Manifest => ({
