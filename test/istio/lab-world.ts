@@ -77,6 +77,12 @@ export class LabUnderIstiod {
   }
 
   async stop(): Promise<void> {
+    // The next lab has the same addresses.
+    await this.#admin.request({
+      method: 'DELETE',
+      path: `/api/v1/namespaces/${this.namespace}/pods`,
+      query: { gracePeriodSeconds: 0 },
+    });
     await this.#agents.close();
     await this.lab.stop();
   }
@@ -124,8 +130,12 @@ export class LabUnderIstiod {
 
   /** As the agent of a node knows it; undefined where it does not know the pod. */
   async protocolOf(name: string, node: string): Promise<string | undefined> {
-    const workloads = await sectionOf<{ name: string; protocol: string }[]>(this.lab, node, 'workloads');
-    return workloads.find((one) => one.name === name)?.protocol;
+    const workloads = await sectionOf<{ name: string; namespace: string; protocol: string }[]>(
+      this.lab,
+      node,
+      'workloads',
+    );
+    return workloads.find((one) => one.name === name && one.namespace === this.namespace)?.protocol;
   }
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { applyManifests } from '../kubernetes/manifests.ts';
 import { eventually, type Manifest, remove } from '../kubernetes/world.ts';
-import { connectionWhere, sectionOf } from '../mesh/observe.ts';
+import { connectionsOf, connectionWhere, sectionOf } from '../mesh/observe.ts';
 import { dial } from '../mesh/world.ts';
 import { istioctlTable, type Noun, row } from './istioctl.ts';
 import { LabUnderIstiod, port } from './lab-world.ts';
@@ -67,8 +67,12 @@ describeUnderIstiod('two agents under istiod', (world) => {
   it('enforce a policy that istiod tells, and stop when it is removed', async () => {
     const deny = denial('deny-caller', { principals: [`cluster.local/ns/${books}/sa/caller`] });
     await applyManifests(world.admin, [deny]);
-    await eventually(async () => !(await answers()), 'the caller is refused');
-    await connectionWhere(under.lab, 'b', ({ reason }) => reason.startsWith('policy'));
+    // istiod tells the workloads that name a policy before the policy itself: until then it is unknown, and refuses everybody.
+    await eventually(async () => {
+      const isRefused = !(await answers());
+      const seen = await connectionsOf(under.lab, 'b');
+      return isRefused && seen.some(({ reason }) => reason === 'policy_denied');
+    }, 'the caller is refused by the policy');
     await remove(world.admin, deny);
     await eventually(answers, 'the caller gets through again');
   });
