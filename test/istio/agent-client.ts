@@ -5,7 +5,8 @@ import { callMetadata, controlPlaneCredentials } from '../../src/identity/contro
 import type { MeshChange } from '../../src/model/change.ts';
 import { serviceKey } from '../../src/model/service.ts';
 import type { MeshResources } from '../../src/model/snapshot.ts';
-import { type ConvertedResource, XdsClient } from '../../src/xds/client.ts';
+import { XdsClient } from '../../src/xds/client.ts';
+import type { ConvertedResource } from '../../src/xds/client-options.ts';
 import type { RawResource } from '../../src/xds/client-stream.ts';
 import { convertResource } from '../../src/xds/codec.ts';
 import { GrpcTransport } from '../../src/xds/grpc-transport.ts';
