@@ -26,6 +26,9 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 /** Restores one pod; its namespace is `netns` in the directory. */
 async function restore(netns: string, fields: Partial<StoredPod> = {}): Promise<Restoration> {
+  // One that ends its work after its test tells it to nobody.
+  const mine: string[] = [];
+  told = mine;
   const { store } = PodStore.open(join(directory, 'pods.json'));
   const path = join(directory, netns);
   const stored = {
@@ -43,12 +46,12 @@ async function restore(netns: string, fields: Partial<StoredPod> = {}): Promise<
     turns: new Turns(),
     carry: async (fd) => {
       closeSync(fd);
-      told.push('carried');
+      mine.push('carried');
     },
     isCarried: () => false,
-    onFailed: () => told.push('failed'),
-    onPending: ({ name }) => told.push(`${name} is pending`),
-    onLetGo: ({ name }, reason) => told.push(`${name} is let go: ${reason}`),
+    onFailed: () => mine.push('failed'),
+    onPending: ({ name }) => mine.push(`${name} is pending`),
+    onLetGo: ({ name }, reason) => mine.push(`${name} is let go: ${reason}`),
     logger: silentLogger,
   });
   await restoration.all(5_000);

@@ -79,8 +79,8 @@ describe.skipIf(podWorldUnavailable !== undefined || digMissing !== undefined)('
       load(other, 'wild.example', 2, 20, 1_000_000_000),
     ]);
     const seconds = (performance.now() - started) / 1000;
-    expect(flood.sent).toBeGreaterThan(10_000);
-    expect(flood.answered).toBeGreaterThan(100);
+    expect(flood.sent).toBeGreaterThan(5_000);
+    expect(flood.answered).toBeGreaterThan(20);
     expect(decisionSeconds() - before).toBeLessThan(0.3 * seconds);
     expect(dropped('over_share')).toBeGreaterThan(droppedBefore + 1_000);
     // None of them waited behind the flood, which has sixty-four in front at any time.
@@ -90,6 +90,8 @@ describe.skipIf(podWorldUnavailable !== undefined || digMissing !== undefined)('
 
   it('that were asked before cost the main thread nothing, and are counted', async () => {
     await load(other, catalog, 0.1, 20);
+    // What an earlier flood left waiting is answered first.
+    for (let last = -1; last !== requests(); await sleep(250)) last = requests();
     const [before, countedBefore] = [decisionSeconds(), requests()];
     const { sent, answered } = await load(other, catalog, 1, 500);
     expect(answered).toBe(sent);
