@@ -1,23 +1,18 @@
 /** An agent among replicas of its control plane, of which one has seen less, and after a restore, when all have. */
-import { credentials, Metadata } from '@grpc/grpc-js';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Backoff } from '../../../src/base/backoff.ts';
-import { silentLogger } from '../../../src/base/logger.ts';
 import type { MeshChange } from '../../../src/model/change.ts';
 import { emptySnapshot, type MeshSnapshot } from '../../../src/model/snapshot.ts';
 import { updateSnapshot } from '../../../src/model/update.ts';
 import { XdsClient } from '../../../src/xds/client.ts';
 import type { XdsClientOptions } from '../../../src/xds/client-options.ts';
-import { convertResource } from '../../../src/xds/codec.ts';
 import { GenerationGuard } from '../../../src/xds/generation-guard.ts';
-import { GrpcTransport } from '../../../src/xds/grpc-transport.ts';
-import { nodeIdentity } from '../../../src/xds/node-identity.ts';
-import { refusingWith } from '../../../src/xds/refusing-policy.ts';
 import { ResourceStore } from '../../../src/xds/resource-store.ts';
 import { noVersions, type VersionedChange } from '../../../src/xds/versioned-change.ts';
 import { type ControlPlane, moment, startControlPlane } from './discovery.ts';
 import { change, pod, uid } from './mesh.ts';
+import { plainClient } from './plain-client.ts';
 
 const clients: XdsClient[] = [];
 let mesh: MeshSnapshot;
@@ -36,22 +31,11 @@ function start(
   options: Partial<XdsClientOptions> = {},
 ): XdsClient {
   const client = new XdsClient({
-    address,
-    transport: new GrpcTransport({ address, credentials: () => credentials.createInsecure() }),
-    metadata: async () => new Metadata(),
-    node: nodeIdentity(
-      { nodeName: 'n1', clusterId: 'c', network: '', podName: '', podNamespace: '', podAddress: '' },
-      {},
-    ),
-    onDemand: false,
-    kept: undefined,
-    convert: convertResource,
-    refusing: refusingWith('istio-system'),
+    ...plainClient(address),
     onChange: (next) => {
       told.push(next);
       mesh = updateSnapshot(mesh, next.change).snapshot;
     },
-    logger: silentLogger,
     backoff: new Backoff({ initialMs: 5, maxMs: 20 }),
     ...options,
   });

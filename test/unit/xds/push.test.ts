@@ -1,6 +1,5 @@
 /** Pushes that take several responses: whoever hears half of one must not judge by it. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { credentials, Metadata } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KeptState } from '../../../src/agent/kept-state.ts';
 import { Backoff } from '../../../src/base/backoff.ts';
@@ -10,16 +9,14 @@ import { emptySnapshot, type MeshSnapshot } from '../../../src/model/snapshot.ts
 import { updateSnapshot } from '../../../src/model/update.ts';
 import { XdsClient } from '../../../src/xds/client.ts';
 import type { XdsClientOptions } from '../../../src/xds/client-options.ts';
-import { convertResource, encodeServiceAddress, encodeWorkloadAddress } from '../../../src/xds/codec.ts';
-import { GrpcTransport } from '../../../src/xds/grpc-transport.ts';
-import { nodeIdentity } from '../../../src/xds/node-identity.ts';
+import { encodeServiceAddress, encodeWorkloadAddress } from '../../../src/xds/codec.ts';
 import { PushHold } from '../../../src/xds/push-hold.ts';
-import { refusingWith } from '../../../src/xds/refusing-policy.ts';
 import { addressType, authorizationType } from '../../../src/xds/type-urls.ts';
 import { noVersions, type VersionedChange } from '../../../src/xds/versioned-change.ts';
 import { temporaryDirectory } from '../identity/openssl.ts';
 import { Agent, moment, startControlPlane } from './discovery.ts';
 import { change, endpointOf, largeMesh, pod, policy, service, serviceName, uid } from './mesh.ts';
+import { plainClient } from './plain-client.ts';
 import { ScriptedServer, type ScriptedStream } from './scripted-server.ts';
 
 const clients: XdsClient[] = [];
@@ -37,22 +34,11 @@ afterEach(async () => {
 
 function start(address: string, options: Partial<XdsClientOptions> = {}): XdsClient {
   const client = new XdsClient({
-    address,
-    transport: new GrpcTransport({ address, credentials: () => credentials.createInsecure() }),
-    metadata: async () => new Metadata(),
-    node: nodeIdentity(
-      { nodeName: 'n1', clusterId: 'c', network: '', podName: '', podNamespace: '', podAddress: '' },
-      {},
-    ),
-    onDemand: false,
-    kept: undefined,
-    convert: convertResource,
-    refusing: refusingWith('istio-system'),
+    ...plainClient(address),
     onChange: (told) => {
       applied.push(told);
       mesh = updateSnapshot(mesh, told.change).snapshot;
     },
-    logger: silentLogger,
     backoff: new Backoff({ initialMs: 1, maxMs: 20 }),
     ...options,
   });

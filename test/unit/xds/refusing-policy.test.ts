@@ -1,5 +1,4 @@
 /** Policies that were never understood: what holds in their place, from the wire to the verdict. */
-import { credentials, Metadata } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KeptState } from '../../../src/agent/kept-state.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
@@ -17,12 +16,11 @@ import { createWorkload } from '../../../src/model/workload.ts';
 import { evaluate } from '../../../src/policy/evaluate.ts';
 import { explain } from '../../../src/policy/explain.ts';
 import { XdsClient } from '../../../src/xds/client.ts';
-import { convertResource, encodeAuthorization, encodeWorkloadAddress } from '../../../src/xds/codec.ts';
-import { GrpcTransport } from '../../../src/xds/grpc-transport.ts';
-import { nodeIdentity } from '../../../src/xds/node-identity.ts';
-import { refusingAmong, refusingWith } from '../../../src/xds/refusing-policy.ts';
+import { encodeAuthorization, encodeWorkloadAddress } from '../../../src/xds/codec.ts';
+import { refusingAmong } from '../../../src/xds/refusing-policy.ts';
 import { addressType, authorizationType } from '../../../src/xds/type-urls.ts';
 import { temporaryDirectory } from '../identity/openssl.ts';
+import { plainClient } from './plain-client.ts';
 import { ScriptedServer, type ScriptedStream } from './scripted-server.ts';
 
 let server: ScriptedServer;
@@ -45,22 +43,12 @@ async function start(disk?: KeptState): Promise<XdsClient> {
   if (kept !== undefined) mesh = updateSnapshot(emptySnapshot, changeFrom(kept.resources)).snapshot;
   const address = `127.0.0.1:${server.port}`;
   const client = new XdsClient({
-    address,
-    transport: new GrpcTransport({ address, credentials: () => credentials.createInsecure() }),
-    metadata: async () => new Metadata(),
-    node: nodeIdentity(
-      { nodeName: 'n1', clusterId: 'c', network: '', podName: '', podNamespace: '', podAddress: '' },
-      {},
-    ),
-    onDemand: false,
+    ...plainClient(address),
     kept: kept && { ...kept, refusing: refusingAmong(kept.resources.policies) },
-    convert: convertResource,
-    refusing: refusingWith('istio-system'),
     onChange: (told) => {
       mesh = updateSnapshot(mesh, told.change).snapshot;
       disk?.keep(told, mesh);
     },
-    logger: silentLogger,
   });
   clients.push(client);
   client.start();
