@@ -26,6 +26,9 @@ function planeOf({ controlPlane }: Lab): LabControlPlane {
   return controlPlane;
 }
 
+/** Two programs are started for each look. */
+const patience = { timeout: 20_000 };
+
 const statusOf = (lab: Lab) => planeOf(lab).admin<ControlPlaneStatus>('/status');
 
 /** Who gets through to the server. */
@@ -48,7 +51,7 @@ async function told(lab: Lab): Promise<void> {
       .map(({ node }) => node)
       .sort();
   };
-  await expect.poll(settled, { timeout: 20_000 }).toEqual(['a', 'b']);
+  await expect.poll(settled, patience).toEqual(['a', 'b']);
 }
 
 describeInLab('a policy that is spoilt', { manifests, controlPlane: true }, (world) => {
@@ -58,10 +61,10 @@ describeInLab('a policy that is spoilt', { manifests, controlPlane: true }, (wor
     const file = join(plane.files.directory, 'AuthorizationPolicy_shop_p.json');
     const record = join(dirname(plane.files.directory), 'data', 'last-good.json');
     const good = readFileSync(file, 'utf8');
-    await expect.poll(() => admitted(lab)).toEqual(['friend']);
+    await expect.poll(() => admitted(lab), patience).toEqual(['friend']);
 
     writeFileSync(file, good.replace('"from"', '"form"'));
-    await expect.poll(async () => (await statusOf(lab)).rejected).toBe(1);
+    await expect.poll(async () => (await statusOf(lab)).rejected, patience).toBe(1);
     await plane.kill('SIGKILL');
     plane.start();
     await told(lab);
@@ -71,14 +74,14 @@ describeInLab('a policy that is spoilt', { manifests, controlPlane: true }, (wor
     rmSync(record);
     plane.start();
     await told(lab);
-    await expect.poll(() => admitted(lab)).toEqual([]);
+    await expect.poll(() => admitted(lab), patience).toEqual([]);
     const { rejected } = await plane.admin<{ rejected: { source: { reason: string }[] } }>(
       '/config_dump?section=rejected',
     );
     expect(rejected.source[0]?.reason).toMatch(/no good version of it is known.*correct it, or delete it/);
 
     writeFileSync(file, good);
-    await expect.poll(() => admitted(lab)).toEqual(['friend']);
+    await expect.poll(() => admitted(lab), patience).toEqual(['friend']);
     expect(existsSync(record)).toBe(false);
   });
 
@@ -92,7 +95,7 @@ describeInLab('a policy that is spoilt', { manifests, controlPlane: true }, (wor
     mkdirSync(file);
     plane.start();
     await expect
-      .poll(async () => (await statusOf(lab).catch(() => undefined))?.source.error, { timeout: 20_000 })
+      .poll(async () => (await statusOf(lab).catch(() => undefined))?.source.error, patience)
       .toMatch(/agents keep what they have: AuthorizationPolicy_shop_p\.json: EISDIR.*Correct it/);
     expect(await statusOf(lab)).toMatchObject({ ready: false, agents: [], source: { isSynced: false } });
     expect(await admitted(lab)).toEqual(['friend']);

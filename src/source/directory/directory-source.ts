@@ -33,6 +33,8 @@ export class DirectorySource implements ObjectSource {
   readonly #options: Required<Omit<DirectorySourceOptions, 'lastGood'>>;
   readonly #lastGood: LastGoodObjects | undefined;
   #files = new ManifestFiles();
+  /** As reported: only what a restart knows of as well. */
+  #rejected: readonly RejectedObject[] = [];
   /** What a file looked like when it was read. */
   readonly #seen = new Map<string, string>();
   readonly #waiting = new Set<string>();
@@ -68,7 +70,7 @@ export class DirectorySource implements ObjectSource {
     return {
       name: `directory ${this.#options.directory}`,
       isSynced: this.#isSynced,
-      rejected: this.#files.rejected,
+      rejected: this.#rejected,
       error: this.#error,
       problems: this.#lastGood?.problem === undefined ? [] : [this.#lastGood.problem],
     };
@@ -231,6 +233,7 @@ export class DirectorySource implements ObjectSource {
     const { unknown } = this.#files;
     this.#logRejected();
     if (unknown.length > 0) {
+      this.#rejected = this.#files.rejected;
       this.#fail(this.#unknownError(unknown));
       return;
     }
@@ -238,7 +241,9 @@ export class DirectorySource implements ObjectSource {
     this.#isSynced = true;
     const change = this.#files.take();
     // Before anybody is told: whoever starts after a crash must know no less than agents do.
+    const { rejected } = this.#files;
     await this.#lastGood?.save(this.#files.record);
+    this.#rejected = rejected;
     if (change.upserts.length + change.removals.length > 0 && !this.#closing.signal.aborted)
       this.#onChange(change);
     if (isFirst) this.#synced.resolve();
