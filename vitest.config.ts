@@ -32,6 +32,8 @@ export default defineConfig({
           fileParallelism: false,
           // A group runs after the one before it: unit tests together, then each kernel project alone.
           sequence: { groupOrder: index + 1 },
+          // Programs that are started for each look take a second on a busy machine; what must be quicker says so.
+          expect: { poll: { timeout: 5_000 } },
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },
