@@ -6,6 +6,7 @@
  */
 #include "lib/address.h"
 #include "lib/counters.h"
+#include "lib/exclusions.h"
 #include "lib/kernel.h"
 #include "lib/listeners.h"
 #include "lib/pods.h"
@@ -135,6 +136,7 @@ int hadal_sk_lookup(struct bpf_sk_lookup* ctx) {
   if ((flags & HADAL_POD_HAS_VIRTUAL) && from_virtual_interface(ctx)) return pass(HADAL_REASON_OWN_ADDRESS);
   /* 8. Who asked for it gets plain connections as they come, whether an agent runs or not. */
   if (flags & HADAL_POD_BYPASS_INBOUND) return pass(HADAL_REASON_INBOUND_BYPASSED);
+  if (excludes_inbound(pod_index, flags, tuple.server_port)) return pass(HADAL_REASON_EXCLUDED_INBOUND);
   /* 9. */
   return steer(ctx, HADAL_LISTENER_PLAINTEXT, HADAL_REASON_CAPTURED_PLAINTEXT, hash_client(&tuple));
 }

@@ -4,6 +4,7 @@
  * that the capture left alone are reported when they end. Runs for every TCP socket below the node's cgroup,
  * so it leaves early.
  */
+#include "lib/exclusions.h"
 #include "lib/flow_reports.h"
 #include "lib/pods.h"
 #include "lib/rows.h"
@@ -109,6 +110,10 @@ static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock
   }
   if (!(pod->flags & HADAL_POD_TRACK_FLOWS)) return;
   if (address_is_local_only(&ends.remote) || pod_owns(pod->pod_index, &ends.remote)) return;
+  if (excludes_outbound(pod, &ends.remote, ends.remote_port)) {
+    start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND, HADAL_REASON_EXCLUDED_OUTBOUND, 0, false);
+    return;
+  }
   row = find_row(pod->pod_index, &ends.remote, ends.remote_port);
   start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND,
                  row ? HADAL_REASON_ROW_UNTOUCHED : HADAL_REASON_OUTSIDE_MESH, row ? row->edge : 0, false);
@@ -134,6 +139,8 @@ static __always_inline void on_accept(struct bpf_sock_ops* ctx, struct bpf_sock*
     reason = HADAL_REASON_AUTHORIZED;
   else if (pod->flags & HADAL_POD_BYPASS_INBOUND)
     reason = HADAL_REASON_INBOUND_BYPASSED;
+  else if (excludes_inbound(pod->pod_index, pod->flags, ends.local_port))
+    reason = HADAL_REASON_EXCLUDED_INBOUND;
   else
     reason = HADAL_REASON_NONE;
   start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, reason, 0, true);

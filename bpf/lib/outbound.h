@@ -9,6 +9,7 @@
 #include "lib/address.h"
 #include "lib/counters.h"
 #include "lib/dns.h"
+#include "lib/exclusions.h"
 #include "lib/kernel.h"
 #include "lib/listeners.h"
 #include "lib/pods.h"
@@ -19,6 +20,7 @@
 #define ALLOW 1
 #define REFUSE 0
 #define EPERM 1
+#define EACCES 13
 #define EADDRNOTAVAIL 99
 #define ECONNREFUSED 111
 #define MAX_ERRNO 4095
@@ -117,6 +119,20 @@ static __always_inline int refuse_by_row(__u32 pod_index, const struct hadal_row
   return refuse(pod_index, reason, row->error);
 }
 
+/* Outside of mesh and ranges. The refusal needs no agent; captured, it is refused while none runs. */
+static __always_inline int decide_unknown(struct bpf_sock_addr* ctx, struct bpf_sock* sk,
+                                          const struct hadal_pod* pod) {
+  __u32 pod_index = pod->pod_index;
+  struct hadal_untouched_counters* counters;
+
+  if (pod->flags & HADAL_POD_ASK_UNKNOWN) return capture(ctx, sk, pod);
+  if (!(pod->flags & HADAL_POD_REFUSE_UNKNOWN))
+    return leave_alone(ctx, sk, pod_index, HADAL_REASON_OUTSIDE_MESH);
+  counters = untouched_counters(pod_index, 0, HADAL_REASON_EGRESS_REFUSED, HADAL_FLOW_OUTBOUND);
+  if (counters) add_to(&counters->failed, 1);
+  return refuse(pod_index, HADAL_REASON_EGRESS_REFUSED, EACCES);
+}
+
 /* The loopback port to which this connect() goes instead, 0: none. TCP is decided below, by the same socket.
  */
 static __always_inline __u16 redirect_datagram(struct bpf_sock_addr* ctx,
@@ -167,6 +183,9 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx, const stru
     }
   }
 
+  if (excludes_outbound(pod, destination, bpf_ntohs((__u16)ctx->user_port)))
+    return leave_alone(ctx, sk, pod_index, HADAL_REASON_EXCLUDED_OUTBOUND);
+
   row = find_row(pod_index, destination, bpf_ntohs((__u16)ctx->user_port));
   if (row) {
     if (row->verdict == HADAL_VERDICT_UNTOUCHED)
@@ -175,7 +194,7 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx, const stru
     return capture(ctx, sk, pod);
   }
   if (in_ranges(destination)) return capture(ctx, sk, pod);
-  return leave_alone(ctx, sk, pod_index, HADAL_REASON_OUTSIDE_MESH);
+  return decide_unknown(ctx, sk, pod);
 }
 
 #endif

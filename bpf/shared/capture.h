@@ -21,6 +21,14 @@ HADAL_LAYOUT(struct hadal_address, 16);
 #define HADAL_POD_CAPTURE_DNS 4      /* the pod's queries to port 53 go to the agent's resolver */
 #define HADAL_POD_BYPASS_INBOUND 8   /* plain connections reach the application, and nobody judges them */
 #define HADAL_POD_HAS_VIRTUAL 16     /* some of its interfaces stand in virtual_interfaces */
+/* Its annotations choose among destinations, among its own ports; see exclusions.h. */
+#define HADAL_POD_SELECTS_OUTBOUND 32
+#define HADAL_POD_INCLUDES_OUTBOUND 64 /* only what an include list names is captured */
+#define HADAL_POD_SELECTS_INBOUND 128
+#define HADAL_POD_INCLUDES_INBOUND 256
+/* Destinations outside of the mesh and its ranges: off, left alone. */
+#define HADAL_POD_REFUSE_UNKNOWN 512 /* refused at connect(), whether an agent runs or not */
+#define HADAL_POD_ASK_UNKNOWN 1024   /* captured: the agent says what becomes of them */
 
 struct hadal_pod {
   __u32 pod_index;

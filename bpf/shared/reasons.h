@@ -28,6 +28,10 @@
     "a query left to its nameserver: bound to an interface, or the pod asks too many nameservers")        \
   X(13, INBOUND_BYPASSED, "inbound_bypassed",                                                             \
     "in clear and past every policy: the annotation ambient.istio.io/bypass-inbound-capture of the pod")  \
+  X(14, EXCLUDED_OUTBOUND, "excluded_outbound",                                                           \
+    "an annotation traffic.sidecar.istio.io/... of the pod leaves this destination alone")                \
+  X(15, EXCLUDED_INBOUND, "excluded_inbound",                                                             \
+    "in clear and past every policy: an annotation traffic.sidecar.istio.io/... excludes the port")       \
   /* 40..79: the kernel steered it */                                                                     \
   X(40, CAPTURED_OUTBOUND, "captured_outbound", "steered to the agent's outbound listener")               \
   X(41, CAPTURED_HBONE, "captured_hbone", "steered to the agent's HBONE listener")                        \
@@ -49,6 +53,8 @@
     "a packet of a captured connection was stopped on its way out of the pod")                            \
   X(88, VIRTUAL_NOT_CAPTURED, "virtual_not_captured",                                                     \
     "a packet of a machine inside the pod that could not be captured was stopped")                        \
+  X(89, EGRESS_REFUSED, "egress_refused",                                                                 \
+    "outside of the mesh, and the outbound traffic policy is REGISTRY_ONLY")                              \
   /* 120..159: judged and refused */                                                                      \
   X(120, UNKNOWN_DESTINATION, "unknown_destination", "nobody in the mesh knows the destination address")  \
   X(121, NO_HEALTHY_ENDPOINT, "no_healthy_endpoint", "the service has no healthy endpoint")               \

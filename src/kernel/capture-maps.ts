@@ -2,6 +2,7 @@
 import { HadalError } from '../base/errors.ts';
 import type { BpfMap, BpfObject, BtfType } from '../native/types.ts';
 import { type StructCodec, structCodec } from './codec.ts';
+import { type ExcludedPortKey, type ExcludedRangeKey, ExclusionMaps } from './exclusions.ts';
 import { TypedMap } from './typed-map.ts';
 
 export interface PodAddressKey {
@@ -84,6 +85,7 @@ export class CaptureMaps {
   readonly #object: BpfObject;
   readonly podAddresses: TypedMap<PodAddressKey, { value: number }>;
   readonly virtualInterfaces: TypedMap<VirtualInterfaceKey, { value: number }>;
+  readonly exclusions: ExclusionMaps;
   readonly rows: TypedMap<RowKey, RowEntry>;
   readonly ranges: TypedMap<RangeKey, RangeEntry>;
   readonly pod: StructCodec<PodEntry>;
@@ -109,6 +111,25 @@ export class CaptureMaps {
       interfaces,
       structCodec<VirtualInterfaceKey>(keyType(interfaces), ['podIndex', 'interfaceIndex']),
       plainNumber,
+    );
+    const [excludedPorts, excludedRanges] = [this.map('excluded_ports'), this.map('excluded_ranges')];
+    this.exclusions = new ExclusionMaps(
+      new TypedMap(
+        excludedPorts,
+        structCodec<ExcludedPortKey>(keyType(excludedPorts), ['podIndex', 'port', 'list']),
+        plainNumber,
+      ),
+      new TypedMap(
+        excludedRanges,
+        structCodec<ExcludedRangeKey>(keyType(excludedRanges), [
+          'prefixLength',
+          'podIndex',
+          'list',
+          'family',
+          'address',
+        ]),
+        plainNumber,
+      ),
     );
     const rows = this.map('outbound_rows');
     this.rows = new TypedMap(

@@ -1,4 +1,4 @@
-// Made from bpf/shared/constants.h and capture.h by scripts/generate; do not edit.
+// Made from constants.h, capture.h and exclusions.h of bpf/shared by scripts/generate; do not edit.
 
 export const MAP_ABI = 1;
 export const MARK = 18497;
@@ -19,6 +19,12 @@ export const POD_TRACK_FLOWS = 2;
 export const POD_CAPTURE_DNS = 4;
 export const POD_BYPASS_INBOUND = 8;
 export const POD_HAS_VIRTUAL = 16;
+export const POD_SELECTS_OUTBOUND = 32;
+export const POD_INCLUDES_OUTBOUND = 64;
+export const POD_SELECTS_INBOUND = 128;
+export const POD_INCLUDES_INBOUND = 256;
+export const POD_REFUSE_UNKNOWN = 512;
+export const POD_ASK_UNKNOWN = 1024;
 export const KUBELET_BY_CGROUP = 1;
 export const KUBELET_ANY_HOST = 2;
 export const NAMESERVER_CONFIGURED = 1;
@@ -45,3 +51,7 @@ export const FAULT_COUNT = 8;
 export const FLOW_LIVE = 1;
 export const FLOW_CLOSED = 2;
 export const FLOW_SLIPPED = 3;
+export const LIST_OUTBOUND_EXCLUDED = 1;
+export const LIST_OUTBOUND_INCLUDED = 2;
+export const LIST_INBOUND_EXCLUDED = 3;
+export const LIST_INBOUND_INCLUDED = 4;

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
+import { noExclusions, type TrafficExclusions } from '../model/traffic-exclusions.ts';
 import type { BpfLink, BpfMap, BpfObject, BpfProgram, NativeBpf, PodListeners } from '../native/types.ts';
 import type { CaptureMaps } from './capture-maps.ts';
 import { integerBytes } from './codec.ts';
@@ -10,14 +11,17 @@ import {
   LISTENER_OUTBOUND,
   LISTENER_PLAINTEXT,
   MAX_WORKERS,
+  POD_ASK_UNKNOWN,
   POD_BYPASS_INBOUND,
   POD_CAPTURE_DNS,
   POD_CAPTURE_OUTBOUND,
   POD_HAS_VIRTUAL,
+  POD_REFUSE_UNKNOWN,
   POD_TRACK_FLOWS,
 } from './constants.gen.ts';
 import { DnsCapture } from './dns-capture.ts';
 import { type EgressGuard, updatePinned } from './egress-guard.ts';
+import { exclusionFlags, exclusionMask } from './exclusions.ts';
 import { createDirectory, type PinnedPod, type Pins, removeDirectory } from './pins.ts';
 
 export interface PodCaptureSettings extends PinnedPod {
@@ -36,7 +40,17 @@ export interface OutboundOptions {
   readonly flowLimit?: number;
   /** Plain connections reach the application, and no policy holds for them. Default false. */
   readonly bypassInbound?: boolean;
+  /** What the pod's annotations take out of the capture. Default nothing. */
+  readonly exclusions?: TrafficExclusions;
+  /** Missing: as an earlier agent left it. */
+  readonly unknown?: UnknownDestinations;
 }
+
+/** What becomes of connections to where neither the mesh nor the cluster is. `ask`: captured, the tunnel's rows say it. */
+export type UnknownDestinations = 'allow' | 'refuse' | 'ask';
+
+const unknownFlags = Object.freeze({ allow: 0, refuse: POD_REFUSE_UNKNOWN, ask: POD_ASK_UNKNOWN });
+const unknownMask = POD_REFUSE_UNKNOWN | POD_ASK_UNKNOWN;
 
 export interface PodCaptureParts {
   readonly native: NativeBpf;
@@ -126,11 +140,32 @@ export class PodCapture {
     trackFlows = true,
     flowLimit = 20_000,
     bypassInbound = false,
+    exclusions = noExclusions,
+    unknown,
   }: OutboundOptions = {}): void {
-    const kept = this.#entry.flags & (POD_CAPTURE_DNS | POD_HAS_VIRTUAL);
-    const chosen = (trackFlows ? POD_TRACK_FLOWS : 0) | (bypassInbound ? POD_BYPASS_INBOUND : 0);
-    this.#setEntry(POD_CAPTURE_OUTBOUND | chosen | kept, flowLimit);
+    const keptMask = POD_CAPTURE_DNS | POD_HAS_VIRTUAL | (unknown === undefined ? unknownMask : 0);
+    const chosen =
+      (trackFlows ? POD_TRACK_FLOWS : 0) |
+      (bypassInbound ? POD_BYPASS_INBOUND : 0) |
+      exclusionFlags(exclusions) |
+      (unknown === undefined ? 0 : unknownFlags[unknown]);
+    this.#parts.maps.exclusions.replace(this.pod.podIndex, exclusions, () =>
+      this.#setEntry(POD_CAPTURE_OUTBOUND | chosen | (this.#entry.flags & keptMask), flowLimit),
+    );
     this.#isCapturing = true;
+  }
+
+  /** What becomes of the pod's connections out of the mesh from now on. Only of a pod whose connections are captured. */
+  setUnknown(unknown: UnknownDestinations): void {
+    this.#changeFlags(unknownMask, unknownFlags[unknown]);
+  }
+
+  /** Ports and ranges that are left alone from now on. Only of a pod whose connections are captured. */
+  setExclusions(exclusions: TrafficExclusions): void {
+    if (!this.#isCapturing || this.#isLeaving) return;
+    this.#parts.maps.exclusions.replace(this.pod.podIndex, exclusions, () =>
+      this.#changeFlags(exclusionMask, exclusionFlags(exclusions)),
+    );
   }
 
   /** Whether the pod's queries go to the agent's resolver. Only of a pod whose connections are captured. */
@@ -195,9 +230,13 @@ export class PodCapture {
   }
 
   #setFlag(flag: number, wanted: boolean): void {
+    this.#changeFlags(flag, wanted ? flag : 0);
+  }
+
+  #changeFlags(mask: number, wanted: number): void {
     if (!this.#isCapturing || this.#isLeaving) return;
     const { flags, flowLimit } = this.#entry;
-    const next = wanted ? flags | flag : flags & ~flag;
+    const next = (flags & ~mask) | wanted;
     if (next !== flags) this.#setEntry(next, flowLimit);
   }
 
@@ -228,6 +267,7 @@ export function forgetPod(
   removeDirectory(pins.podDirectory(pod));
   setAddresses(maps, pod.podIndex, []);
   setVirtualInterfaces(maps, pod.podIndex, []);
+  maps.exclusions.replace(pod.podIndex, noExclusions);
   const listeners = maps.map('listeners');
   for (const key of listeners.keys()) {
     if (maps.listener.decode(key).podIndex === pod.podIndex) listeners.delete(key);
