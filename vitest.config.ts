@@ -1,12 +1,43 @@
 import { defineConfig } from 'vitest/config';
 
-/** Tests that need the kernel (namespaces, cgroups, BPF) run one file at a time: they share the machine's network and CPU. */
-const onKernel = ['native', 'bpf', 'mesh', 'kubernetes'] as const;
+/**
+ * Tests that need the kernel make namespaces and cgroups of their own, so two files at a time do not meet. Those of
+ * `kubernetes` share an API server, and those of `timed` measure: one file at a time.
+ */
+const onKernel: Readonly<Record<string, number>> = { native: 2, bpf: 2, kubernetes: 1, mesh: 2 };
 
-/** `npm run test:istio`: istiod is built for these, which takes longer than all others together. */
-const withIstio = process.env.HADAL_ISTIO === '1' ? ['istio'] : [];
+const timed = [
+  'control-plane-away',
+  'crowd',
+  'demo',
+  'dns-service',
+  'half-open',
+  'joining',
+  'load',
+  'pool',
+  'port-scan',
+  'readme',
+  'stalled-reader',
+].map((name) => `test/mesh/${name}.test.ts`);
 
-const kernelProjects = [...onKernel, ...(process.env.HADAL_LONG === '1' ? ['stress'] : []), ...withIstio];
+interface KernelProject {
+  readonly name: string;
+  readonly include: readonly string[];
+  readonly exclude: readonly string[];
+  readonly workers: number;
+}
+
+function kernelProject(name: string, workers: number): KernelProject {
+  return { name, include: [`test/${name}/**/*.test.ts`], exclude: timed, workers };
+}
+
+const kernelProjects: readonly KernelProject[] = [
+  ...Object.entries(onKernel).map(([name, workers]) => kernelProject(name, workers)),
+  { name: 'timed', include: timed, exclude: [], workers: 1 },
+  ...(process.env.HADAL_LONG === '1' ? [kernelProject('stress', 1)] : []),
+  // `npm run test:istio`: istiod is built for these, which takes longer than all others together.
+  ...(process.env.HADAL_ISTIO === '1' ? [kernelProject('istio', 1)] : []),
+];
 
 const globalSetups: Readonly<Record<string, string>> = {
   kubernetes: 'test/kubernetes/setup.ts',
@@ -24,13 +55,15 @@ export default defineConfig({
           testTimeout: 10_000,
         },
       },
-      ...kernelProjects.map((name, index) => ({
+      ...kernelProjects.map(({ name, include, exclude, workers }, index) => ({
         test: {
           name,
-          include: [`test/${name}/**/*.test.ts`],
+          include: [...include],
+          exclude: [...exclude],
           ...(name in globalSetups ? { globalSetup: [globalSetups[name] ?? ''] } : {}),
-          fileParallelism: false,
-          // A group runs after the one before it: unit tests together, then each kernel project alone.
+          fileParallelism: workers > 1,
+          maxWorkers: workers,
+          // A group runs after the one before it: unit tests together, then one kernel project after the other.
           sequence: { groupOrder: index + 1 },
           // Programs that are started for each look take a second on a busy machine; what must be quicker says so.
           expect: { poll: { timeout: 5_000 } },
