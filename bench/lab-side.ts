@@ -1,9 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Lab } from '../src/lab/lab.ts';
 import { startLab } from '../src/lab/start.ts';
 import type { GeneratorProcess } from './generator.ts';
-import type { PodRole, Side } from './side.ts';
+import { policyManifests } from './policy-manifests.ts';
+import type { PodRole, Side, SideName } from './side.ts';
 
 /** As an operator starts it; from its TypeScript source an agent would carry the compiler's memory as well. */
 export const agentProgram = [
@@ -17,7 +19,7 @@ const generatorPath = '/opt/hadal/package/build/Release/hadal-bench';
 const pod = (namespace: string, name: string, node: string): string => `
 apiVersion: v1
 kind: Pod
-metadata: {name: ${name}, namespace: ${namespace}}
+metadata: {name: ${name}, namespace: ${namespace}, labels: {app: ${name}}}
 spec: {nodeName: ${node}, containers: [{name: sleep}]}
 `;
 
@@ -43,30 +45,57 @@ const policies = [
   },
 ];
 
+/** How many policies each side's mesh has that are not above; half of them select the server. */
+const policyCounts: Readonly<Partial<Record<SideName, number>>> = { fewpolicies: 10, manypolicies: 10_000 };
+
+/** What an operator sets for this side. */
+const agentEnvs: Readonly<Partial<Record<SideName, Readonly<Record<string, string>>>>> = {};
+
 /** One world of the comparison, in a lab of its own whose nodes are joined by one veth pair. */
 export class LabSide implements Side {
-  readonly name: 'baseline' | 'hadal';
+  readonly name: SideName;
   readonly lab: Lab;
 
-  private constructor(name: 'baseline' | 'hadal', lab: Lab) {
+  private constructor(name: SideName, lab: Lab) {
     this.name = name;
     this.lab = lab;
   }
 
-  static async start(name: 'baseline' | 'hadal'): Promise<LabSide> {
-    const agents = name === 'hadal';
+  static async start(name: SideName): Promise<LabSide> {
+    const agents = name !== 'baseline';
+    const count = policyCounts[name] ?? 0;
     const lab = await startLab({
       name: `bench${name}`,
-      manifests,
+      manifests: [manifests, ...policyManifests(count, 'bench', 'server')].join('\n---\n'),
       nodes: ['a', 'b'],
       agents,
       agentProgram,
+      agentEnv: agentEnvs[name] ?? {},
       fabric: 'direct',
       log: { info: () => {}, warn: (message) => console.error(`${name}: ${message}`) },
     });
-    await lab.waitReady();
-    if (agents) lab.setPolicies(policies);
-    return new LabSide(name, lab);
+    const side = new LabSide(name, lab);
+    try {
+      await lab.waitReady();
+      if (agents) lab.setPolicies(policies);
+      await side.#untilKnown(agents ? count + policies.length : 0);
+    } catch (error) {
+      await lab.stop();
+      throw error;
+    }
+    return side;
+  }
+
+  async #untilKnown(wanted: number): Promise<void> {
+    const deadline = performance.now() + 60_000;
+    for (const { name, agent } of this.lab.nodes) {
+      for (let known = -1; agent !== undefined && known !== wanted; await sleep(100)) {
+        const line = /^hadal_mesh_resources\{kind="policies"\} (\d+)/m.exec(await agent.metrics());
+        known = Number(line?.[1] ?? 0);
+        if (performance.now() > deadline)
+          throw new Error(`the agent of ${name} (${this.name}) knows ${known} policies, not ${wanted}`);
+      }
+    }
   }
 
   spawnGenerator(role: PodRole, args: readonly string[]): GeneratorProcess {

@@ -3,6 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { controlPlaneRows, measureControlPlane } from './control-plane.ts';
+import { tellGoals } from './floors.ts';
 import { LabSide } from './lab-side.ts';
 import { measurePairs, type Pair, type Readings, Runner } from './measure.ts';
 import { type BenchOptions, parseBenchOptions } from './options.ts';
@@ -16,7 +17,9 @@ import {
   weakness,
 } from './report.ts';
 import { measureResting, restingRows } from './resting.ts';
-import { type Scenario, wantedScenarios } from './scenarios.ts';
+import { leastRounds, type Scenario, sidesOf, wantedScenarios } from './scenarios.ts';
+import type { SideName } from './side.ts';
+import { Sides } from './sides.ts';
 import { median, medianRatio } from './statistics.ts';
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -43,6 +46,8 @@ async function compare(options: BenchOptions): Promise<void> {
   if (scenarios.length > 0 || rest) await compareSides(options, scenarios, outcome);
   const { rows, failed } = outcome;
   console.log(formatTable(rows));
+  const told = tellGoals(rows);
+  if (told.length > 0) console.log(`\n${told.join('\n')}`);
   const weak = weakness(rows);
   if (weak !== '') console.log(`\n${weak}`);
   for (const row of failed) console.log(`\nfailed: ${row}`);
@@ -57,27 +62,26 @@ async function compareSides(
   outcome: Outcome,
 ): Promise<void> {
   const wanted = (row: string): boolean => options.rows.test(row);
-  const rest = restingRows.some(wanted);
   const { rows } = outcome;
-  const sides: LabSide[] = [];
+  const sides = new Sides(say);
   try {
-    say('starting the lab without a mesh');
-    const baseline = await started(LabSide.start('baseline'), sides);
-    const meshed = rest || scenarios.some(({ topology }) => topology !== 'aa');
-    if (meshed) say('starting the lab with Hadal');
-    const hadal = meshed ? await started(LabSide.start('hadal'), sides) : baseline;
-    if (rest) rows.push(...(await measureResting(hadal, wanted, say)));
-    for (const scenario of scenarios) {
+    if (restingRows.some(wanted)) rows.push(...(await measureResting(await sides.get('hadal'), wanted, say)));
+    for (const [index, scenario] of scenarios.entries()) {
       await attempt(`${scenario.topology}.${scenario.name}`, outcome, async () => {
-        rows.push(
-          ...(await onItsPath(scenario, hadal, () => compareScenario(scenario, baseline, hadal, options))),
-        );
+        await sides.keepOnly(new Set(scenarios.slice(index).flatMap(sideNames)));
+        const [left, right = left] = sidesOf[scenario.topology];
+        const [first, second] = [await sides.get(left), await sides.get(right)];
+        const compared = () => compareScenario(scenario, first, second, options);
+        rows.push(...(await onItsPath(scenario, [first, second], compared)));
       });
     }
   } finally {
-    for (const side of sides) await side.stop();
+    await sides.stop();
   }
 }
+
+const sideNames = ({ topology }: Scenario): SideName[] =>
+  sidesOf[topology].filter((name) => name !== undefined);
 
 /** One row that cannot be measured does not end the others. */
 async function attempt(name: string, { failed }: Outcome, measure: () => Promise<void>): Promise<void> {
@@ -89,12 +93,6 @@ async function attempt(name: string, { failed }: Outcome, measure: () => Promise
   }
 }
 
-async function started(starting: Promise<LabSide>, sides: LabSide[]): Promise<LabSide> {
-  const side = await starting;
-  sides.push(side);
-  return side;
-}
-
 async function compareScenario(
   scenario: Scenario,
   baseline: LabSide,
@@ -102,13 +100,11 @@ async function compareScenario(
   options: BenchOptions,
 ): Promise<ResultRow[]> {
   const name = `${scenario.topology}.${scenario.name}`;
-  // No mesh against itself: the same side twice, from two processes.
-  const sides = scenario.topology === 'aa' ? [baseline] : [baseline, hadal];
   const runners: Runner[] = [];
   try {
-    for (const side of sides) runners.push(await Runner.start(side, scenario));
+    for (const side of new Set([baseline, hadal])) runners.push(await Runner.start(side, scenario));
     const [first, second = first] = runners as [Runner, Runner?];
-    const rounds = scenario.topology === 'same' ? Math.max(9, options.rounds) : options.rounds;
+    const rounds = Math.max(leastRounds(scenario.topology), options.rounds);
     const pairs = await measurePairs(first, second, { ...options, rounds }, (done, of) => {
       if (done % 10 === 0) say(`  ${name}: pair ${done + 1} of ${of}`);
     });
@@ -143,7 +139,9 @@ async function measureExternal(options: BenchOptions): Promise<void> {
     for (const pod of side.lab.pods)
       say(`pod ${pod.key}: ip netns exec ${pod.netns} sh   # ${pod.addresses.join(' ')}`);
     await externalMeshIsUp(options.waitFile);
-    for (const scenario of wantedScenarios(options.rows).filter((one) => one.topology !== 'aa')) {
+    for (const scenario of wantedScenarios(options.rows).filter((one) =>
+      sidesOf[one.topology].includes('hadal'),
+    )) {
       rows.push(...(await externalScenario(side, scenario, options)));
     }
   } finally {

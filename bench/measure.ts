@@ -15,6 +15,8 @@ const clientPod: Readonly<Record<Scenario['topology'], PodRole>> = {
   cross: 'client',
   aa: 'client',
   same: 'local-client',
+  turbo: 'local-client',
+  policy: 'client',
   plaintext: 'outside-client',
 };
 

@@ -1,42 +1,66 @@
 /** A row counts only if its connections went the way it names: what is not captured would be measured as very fast. */
 import type { LabSide } from './lab-side.ts';
+import { Runner } from './measure.ts';
 import type { Scenario, Topology } from './scenarios.ts';
 
-const securityPolicy: Readonly<Record<Topology, 'mutual_tls' | 'unknown' | undefined>> = {
+/** How the server's agent reports connections of this topology, which no others may join. */
+const securityPolicy: Readonly<Record<Topology, string | undefined>> = {
   cross: 'mutual_tls',
   same: 'mutual_tls',
+  turbo: 'node_local',
   plaintext: 'unknown',
+  policy: 'mutual_tls',
   // No mesh against itself.
   aa: undefined,
 };
 
-/** Runs a scenario and throws when the server's agent did not count as many connections of its kind as it opens. */
+type Opened = Readonly<Record<string, number>>;
+
+/** Runs a scenario and throws when an agent of its servers did not count its connections, or counted others as well. */
 export async function onItsPath<T>(
   scenario: Scenario,
-  hadal: LabSide,
+  sides: readonly LabSide[],
   measure: () => Promise<T>,
 ): Promise<T> {
   const policy = securityPolicy[scenario.topology];
   if (policy === undefined) return await measure();
-  const before = await openedByServer(hadal, policy);
+  const meshed = sides.filter(({ name }) => name !== 'baseline');
+  // The first connection of a pair is a question, and goes another way than those after it.
+  for (const side of meshed) await connectOnce(side, scenario);
+  const before = await Promise.all(meshed.map(openedByServer));
   const measured = await measure();
-  const opened = (await openedByServer(hadal, policy)) - before;
-  if (opened < scenario.connections) {
-    throw new Error(
-      `the server's agent counted ${opened} connections with connection_security_policy="${policy}", not the ${scenario.connections} of this scenario; what was measured is not Hadal`,
-    );
+  for (const [index, side] of meshed.entries()) {
+    const fault = pathFault(before[index] ?? {}, await openedByServer(side), policy, scenario.connections);
+    if (fault !== '') throw new Error(`${fault}; what was measured is not what the row names`);
   }
   return measured;
 }
 
-async function openedByServer({ lab }: LabSide, policy: string): Promise<number> {
+async function connectOnce(side: LabSide, scenario: Scenario): Promise<void> {
+  const runner = await Runner.start(side, { ...scenario, connections: 1 });
+  await runner.close();
+}
+
+/** What the counters say against the row, in words; '' when they bear it out. */
+export function pathFault(before: Opened, after: Opened, policy: string, connections: number): string {
+  const opened = (each: string): number => (after[each] ?? 0) - (before[each] ?? 0);
+  if (opened(policy) < connections)
+    return `the server's agent counted ${opened(policy)} connections with connection_security_policy="${policy}", not the ${connections} of this scenario`;
+  const others = Object.keys(after).filter((each) => each !== policy && opened(each) > 0);
+  if (others.length === 0) return '';
+  const told = others.map((each) => `${opened(each)} with "${each}"`).join(', ');
+  return `beside ${opened(policy)} connections with connection_security_policy="${policy}" the server's agent counted ${told}`;
+}
+
+/** By connection_security_policy. */
+async function openedByServer({ lab }: LabSide): Promise<Opened> {
   const metrics = (await lab.node(lab.pod('server').node).agent?.metrics()) ?? '';
-  const wanted = (line: string): boolean =>
-    line.startsWith('istio_tcp_connections_opened_total{') &&
-    line.includes('reporter="destination"') &&
-    line.includes(`connection_security_policy="${policy}"`);
-  return metrics
-    .split('\n')
-    .filter(wanted)
-    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+  const opened: Record<string, number> = {};
+  for (const line of metrics.split('\n')) {
+    if (!line.startsWith('istio_tcp_connections_opened_total{') || !line.includes('reporter="destination"'))
+      continue;
+    const policy = /connection_security_policy="([^"]*)"/.exec(line)?.[1] ?? '';
+    opened[policy] = (opened[policy] ?? 0) + Number(line.slice(line.lastIndexOf(' ') + 1));
+  }
+  return opened;
 }

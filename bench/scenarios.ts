@@ -1,6 +1,8 @@
 /** What each row of the benchmark does. A scenario is measured once and yields one row or several. */
 
-export type Topology = 'cross' | 'same' | 'plaintext' | 'aa';
+import type { SideName } from './side.ts';
+
+export type Topology = 'cross' | 'same' | 'turbo' | 'plaintext' | 'aa' | 'policy';
 export type LoadName = 'rr' | 'connections' | 'upload' | 'download';
 
 export interface Scenario {
@@ -31,7 +33,27 @@ export const scenarios: readonly Scenario[] = [
   ...loadsOf('cross'),
   ...loadsOf('plaintext'),
   ...loadsOf('same'),
+  ...loadsOf('turbo'),
+  {
+    ...scenario('policy', 'scale', 'connections', 16),
+    rows: [{ row: 'policy.scale', unit: '1/s', reading: 'rate' }],
+  },
 ];
+
+/** The worlds that a row compares. No mesh against itself is the same side twice, from two processes. */
+export const sidesOf: Readonly<Record<Topology, readonly [SideName, SideName?]>> = {
+  aa: ['baseline'],
+  cross: ['baseline', 'hadal'],
+  plaintext: ['baseline', 'hadal'],
+  same: ['baseline', 'hadal'],
+  turbo: ['baseline', 'turbo'],
+  policy: ['fewpolicies', 'manypolicies'],
+};
+
+/** What is nearer to no mesh needs more pairs to be told from it. */
+export function leastRounds(topology: Topology): number {
+  return topology === 'same' || topology === 'turbo' || topology === 'policy' ? 9 : 1;
+}
 
 function loadsOf(topology: Topology): Scenario[] {
   const bulk = [1, 4, 16].flatMap((n) => [
@@ -78,10 +100,7 @@ function rowsOf(topology: Topology, name: string, load: LoadName, connections: n
   return rows;
 }
 
-/** The scenarios that yield at least one wanted row, in their order. `same.*` only when asked for by name. */
+/** The scenarios that yield at least one wanted row, in their order. */
 export function wantedScenarios(pattern: RegExp): Scenario[] {
-  const byName = pattern.source !== '.*';
-  return scenarios.filter(
-    (one) => (byName || one.topology !== 'same') && one.rows.some((row) => pattern.test(row.row)),
-  );
+  return scenarios.filter((one) => one.rows.some((row) => pattern.test(row.row)));
 }

@@ -5,9 +5,12 @@ export const serverPort = 7700;
 
 export type PodRole = 'client' | 'local-client' | 'outside-client' | 'server';
 
+/** No mesh; Hadal as it is; with the sockmap switch on; with few and with many policies. */
+export type SideName = 'baseline' | 'hadal' | 'turbo' | 'fewpolicies' | 'manypolicies';
+
 /** One of the two worlds that a row compares: the same lab with Hadal on, or with nothing. */
 export interface Side {
-  readonly name: 'baseline' | 'hadal';
+  readonly name: SideName;
   /** Starts the load generator in the pod. */
   spawnGenerator(pod: PodRole, args: readonly string[]): GeneratorProcess;
   serverAddress(): string;

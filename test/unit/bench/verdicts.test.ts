@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { goals, tellGoals, verdictOf } from '../../../bench/floors.ts';
+import { pathFault } from '../../../bench/path-check.ts';
+import { policyManifests } from '../../../bench/policy-manifests.ts';
+import { scenarios } from '../../../bench/scenarios.ts';
+
+describe('goals of the benchmark', () => {
+  it('are met from below where less is better, else from above', () => {
+    const verdicts = (row: string, ...ratios: number[]) => ratios.map((ratio) => verdictOf({ row, ratio }));
+    expect(verdicts('same.rr64.1', 0.99, 1.02, 1.04)).toEqual(['aim', 'floor', 'missed']);
+    expect(verdicts('same.rr64.16', 1.01, 0.98, 0.96)).toEqual(['aim', 'floor', 'missed']);
+    expect(verdictOf({ row: 'cross.rr64.1', ratio: 0.1 })).toBeUndefined();
+  });
+
+  it('are those of rows that exist, and a missed one is said', () => {
+    const rows = scenarios.flatMap((each) => each.rows.map(({ row }) => row));
+    expect(Object.keys(goals).filter((row) => !rows.includes(row))).toEqual([]);
+    expect(
+      tellGoals([{ row: 'same.connections.1', unit: '1/s', baseline: 100, hadal: 80, ratio: 0.8 }]),
+    ).toEqual(['same.connections.1 0.800: THE FLOOR IS MISSED (at least 0.85, aim 0.95)']);
+  });
+});
+
+describe('the path of measured connections', () => {
+  it('is proven by enough of its own and none of another', () => {
+    const before = { node_local: 4, mutual_tls: 9 };
+    expect(pathFault(before, { node_local: 20, mutual_tls: 9 }, 'node_local', 16)).toBe('');
+    expect(pathFault(before, { node_local: 19, mutual_tls: 9 }, 'node_local', 16)).toContain(
+      'counted 15 connections',
+    );
+    expect(pathFault(before, { node_local: 20, mutual_tls: 10 }, 'node_local', 16)).toContain(
+      '1 with "mutual_tls"',
+    );
+  });
+});
+
+it('half of many policies select the server, and one of those lets the benchmark in', () => {
+  const policies = policyManifests(1000, 'bench', 'server').map((text) => JSON.parse(text));
+  const selecting = policies.filter(({ spec }) => spec.selector.matchLabels.app === 'server');
+  const letting = policies.filter(({ spec }) =>
+    JSON.stringify(spec.rules).includes('"namespaces":["bench"]'),
+  );
+  expect(policies).toHaveLength(1000);
+  expect(selecting).toHaveLength(500);
+  expect(letting).toHaveLength(1);
+  expect(selecting).toContain(letting[0]);
+  expect(letting[0].spec.action).toBe('ALLOW');
+});
