@@ -5,6 +5,7 @@
 
 #include "native/napi/arguments.h"
 #include "native/napi/net_watch.h"
+#include "native/napi/packet_watch.h"
 #include "native/napi/register.h"
 #include "native/net/inet_diag.h"
 #include "native/net/netns_admin.h"
@@ -110,6 +111,43 @@ Napi::Value watch_netns(const Napi::CallbackInfo& info) {
   return NetnsWatch::start(info.Env(), netns_fd, routing, listener);
 }
 
+Napi::Value links(const Napi::CallbackInfo& info) {
+  HADAL_ARG_FD(0, netns_fd);
+  const auto links = value_or_throw(info.Env(), net::netns_links(netns_fd));
+  Napi::Array out = Napi::Array::New(info.Env(), links.size());
+  for (uint32_t i = 0; i < links.size(); ++i) {
+    Napi::Object entry = Napi::Object::New(info.Env());
+    entry.Set("index", links[i].index);
+    entry.Set("name", links[i].name);
+    entry.Set("kind", links[i].kind);
+    entry.Set("master", links[i].master);
+    out.Set(i, entry);
+  }
+  return out;
+}
+
+Napi::Value link_ends(const Napi::CallbackInfo& info) {
+  HADAL_ARG_FD(0, netns_fd);
+  HADAL_ARG_FD(1, other_fd);
+  const auto ends = value_or_throw(info.Env(), net::link_ends(netns_fd, other_fd));
+  Napi::Array out = Napi::Array::New(info.Env(), ends.size());
+  for (uint32_t i = 0; i < ends.size(); ++i) {
+    out.Set(i, ends[i]);
+  }
+  return out;
+}
+
+Napi::Value watch_packets(const Napi::CallbackInfo& info) {
+  HADAL_ARG_FD(0, netns_fd);
+  HADAL_ARG_UINT32(1, port);
+  if (port == 0 || port > 65535) {
+    throw_argument_range(info.Env(), "port must be from 1 to 65535");
+  }
+  const Napi::Env env = info.Env();
+  return PacketWatch::create(
+      env, value_or_throw(env, net::PacketWatch::start(netns_fd, static_cast<uint16_t>(port))));
+}
+
 Napi::Value tcp_sockets(const Napi::CallbackInfo& info) {
   HADAL_ARG_FD(0, netns_fd);
   const auto sockets = value_or_throw(info.Env(), net::tcp_sockets(netns_fd));
@@ -176,6 +214,9 @@ void register_net(Napi::Env env, Napi::Object exports) {
               Napi::Function::New<remove_capture_routing>(env, "removeCaptureRouting"));
   exports.Set("captureInterfaces", Napi::Function::New<capture_interfaces>(env, "captureInterfaces"));
   exports.Set("watchNetns", Napi::Function::New<watch_netns>(env, "watchNetns"));
+  exports.Set("links", Napi::Function::New<links>(env, "links"));
+  exports.Set("linkEnds", Napi::Function::New<link_ends>(env, "linkEnds"));
+  exports.Set("watchPackets", Napi::Function::New<watch_packets>(env, "watchPackets"));
   exports.Set("tcpSockets", Napi::Function::New<tcp_sockets>(env, "tcpSockets"));
   exports.Set("destroyTcpSocket", Napi::Function::New<destroy_tcp_socket>(env, "destroyTcpSocket"));
 }

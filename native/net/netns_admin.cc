@@ -49,6 +49,11 @@ Result<UniqueFd> open_sysctl(const std::string& name, int flags) {
   return fd;
 }
 
+Result<std::vector<LinkEntry>> links_here() {
+  auto socket = open_route_socket();
+  return socket ? dump_links(*socket) : std::unexpected(std::move(socket.error()));
+}
+
 }  // namespace
 
 Result<UniqueFd> open_netns(const std::string& path) {
@@ -104,6 +109,56 @@ Result<std::vector<InterfaceAddress>> netns_addresses(int netns_fd) {
     return std::unexpected(std::move(read.error()));
   }
   return addresses;
+}
+
+Result<std::vector<NetworkLink>> netns_links(int netns_fd) {
+  std::vector<NetworkLink> out;
+  auto read = run_in_netns(netns_fd, [&]() -> Result<void> {
+    auto links = links_here();
+    if (!links) {
+      return std::unexpected(std::move(links.error()));
+    }
+    for (LinkEntry& link : *links) {
+      out.push_back({.index = link.index,
+                     .name = std::move(link.name),
+                     .kind = std::move(link.kind),
+                     .master = link.master});
+    }
+    return {};
+  });
+  if (!read) {
+    return std::unexpected(std::move(read.error()));
+  }
+  return out;
+}
+
+Result<std::vector<uint32_t>> link_ends(int netns_fd, int other_fd) {
+  std::vector<uint32_t> ends;
+  auto read = run_in_netns(netns_fd, [&]() -> Result<void> {
+    auto socket = open_route_socket();
+    if (!socket) {
+      return std::unexpected(std::move(socket.error()));
+    }
+    // In this order: a namespace gets its number when a link that leads there is told of.
+    auto links = dump_links(*socket);
+    if (!links) {
+      return std::unexpected(std::move(links.error()));
+    }
+    auto number = namespace_number(*socket, other_fd);
+    if (!number) {
+      return std::unexpected(std::move(number.error()));
+    }
+    for (const LinkEntry& link : *links) {
+      if (*number && link.peer != 0 && link.peer_namespace == *number) {
+        ends.push_back(link.peer);
+      }
+    }
+    return {};
+  });
+  if (!read) {
+    return std::unexpected(std::move(read.error()));
+  }
+  return ends;
 }
 
 Result<std::string> read_sysctl(int netns_fd, const std::string& name) {

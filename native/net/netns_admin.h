@@ -36,6 +36,21 @@ struct InterfaceAddress {
 /// All addresses that are usable, those of `lo` included; tentative and failed IPv6 addresses are left out.
 [[nodiscard]] Result<std::vector<InterfaceAddress>> netns_addresses(int netns_fd);
 
+struct NetworkLink {
+  uint32_t index = 0;
+  std::string name;
+  /// `veth`, `bridge`, `vxlan`; '' for a card of hardware and `lo`.
+  std::string kind;
+  /// Of the bridge or the like whose port it is; 0: none.
+  uint32_t master = 0;
+};
+
+[[nodiscard]] Result<std::vector<NetworkLink>> netns_links(int netns_fd);
+
+/// Indexes in `other_fd` of the interfaces whose other end is in `netns_fd`: of a pod's veth the end in the
+/// node's namespace.
+[[nodiscard]] Result<std::vector<uint32_t>> link_ends(int netns_fd, int other_fd);
+
 /// `name` is a path below /proc/sys/net: `ipv4/tcp_fwmark_accept`, `ipv4/conf/eth0/rp_filter`.
 [[nodiscard]] Result<std::string> read_sysctl(int netns_fd, const std::string& name);
 [[nodiscard]] Result<void> write_sysctl(int netns_fd, const std::string& name, const std::string& value);

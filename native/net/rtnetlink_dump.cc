@@ -3,6 +3,8 @@
 #include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
@@ -15,26 +17,22 @@ namespace hadal::net {
 namespace {
 
 constexpr size_t kMaxAttribute = 64;
+/// NETNSA_NSID_NOT_ASSIGNED
+constexpr uint32_t kNoNumber = 0xffffffff;
 
 /// The attributes of one message by their type.
 class Attributes {
  public:
   Attributes(const nlmsghdr* message, size_t body_size) {
-    // Not mnl_attr_for_each: the macro is C.
-    const char* end = static_cast<const char*>(mnl_nlmsg_get_payload_tail(message));
-    const auto* attribute = static_cast<const nlattr*>(mnl_nlmsg_get_payload_offset(message, body_size));
-    for (; mnl_attr_ok(attribute, static_cast<int>(end - reinterpret_cast<const char*>(attribute)));
-         attribute = mnl_attr_next(attribute)) {
-      const uint16_t type = mnl_attr_get_type(attribute);
-      if (type < kMaxAttribute) {
-        all_[type] = attribute;
-      }
-    }
+    read(mnl_nlmsg_get_payload_offset(message, body_size), mnl_nlmsg_get_payload_tail(message));
   }
 
   [[nodiscard]] bool has(uint16_t type) const { return all_[type] != nullptr; }
   [[nodiscard]] uint32_t u32(uint16_t type, uint32_t otherwise) const {
     return has(type) && mnl_attr_get_payload_len(all_[type]) >= 4 ? mnl_attr_get_u32(all_[type]) : otherwise;
+  }
+  [[nodiscard]] std::optional<uint32_t> optional_u32(uint16_t type) const {
+    return has(type) ? std::optional(u32(type, 0)) : std::nullopt;
   }
   [[nodiscard]] uint8_t u8(uint16_t type, uint8_t otherwise) const {
     return has(type) && mnl_attr_get_payload_len(all_[type]) >= 1 ? mnl_attr_get_u8(all_[type]) : otherwise;
@@ -66,8 +64,33 @@ class Attributes {
     const char* payload = static_cast<const char*>(mnl_attr_get_payload(all_[type]));
     return {payload, strnlen(payload, mnl_attr_get_payload_len(all_[type]))};
   }
+  /// The text of one of the attributes that an attribute holds.
+  [[nodiscard]] std::string nested_text(uint16_t type, uint16_t inner) const {
+    if (!has(type)) {
+      return {};
+    }
+    Attributes nested;
+    nested.read(mnl_attr_get_payload(all_[type]), static_cast<const char*>(mnl_attr_get_payload(all_[type])) +
+                                                      mnl_attr_get_payload_len(all_[type]));
+    return nested.text(inner);
+  }
 
  private:
+  Attributes() = default;
+
+  void read(const void* first, const void* end) {
+    // Not mnl_attr_for_each: the macro is C.
+    const auto* attribute = static_cast<const nlattr*>(first);
+    for (; mnl_attr_ok(attribute, static_cast<int>(static_cast<const char*>(end) -
+                                                   reinterpret_cast<const char*>(attribute)));
+         attribute = mnl_attr_next(attribute)) {
+      const uint16_t type = mnl_attr_get_type(attribute);
+      if (type < kMaxAttribute) {
+        all_[type] = attribute;
+      }
+    }
+  }
+
   std::array<const nlattr*, kMaxAttribute> all_{};
 };
 
@@ -102,12 +125,35 @@ Result<std::vector<LinkEntry>> dump_links(NetlinkSocket& socket) {
                             .name = attributes.text(IFLA_IFNAME),
                             .up = (body.ifi_flags & IFF_UP) != 0,
                             .loopback = (body.ifi_flags & IFF_LOOPBACK) != 0,
-                            .master = attributes.u32(IFLA_MASTER, 0)});
+                            .master = attributes.u32(IFLA_MASTER, 0),
+                            .kind = attributes.nested_text(IFLA_LINKINFO, IFLA_INFO_KIND),
+                            .peer = attributes.u32(IFLA_LINK, 0),
+                            .peer_namespace = attributes.optional_u32(IFLA_LINK_NETNSID)});
   });
   if (!done) {
     return std::unexpected(std::move(done.error()));
   }
   return out;
+}
+
+Result<std::optional<uint32_t>> namespace_number(NetlinkSocket& socket, int netns_fd) {
+  NetlinkRequest request(RTM_GETNSID, NLM_F_ACK);
+  request.body<rtgenmsg>().rtgen_family = AF_UNSPEC;
+  request.put(NETNSA_FD, static_cast<uint32_t>(netns_fd));
+  std::optional<uint32_t> number;
+  auto done = socket.dump(request, "number a network namespace", [&](const nlmsghdr* message) {
+    if (!is<rtgenmsg>(message, RTM_NEWNSID)) {
+      return;
+    }
+    const uint32_t told = Attributes(message, sizeof(rtgenmsg)).u32(NETNSA_NSID, kNoNumber);
+    if (told != kNoNumber) {
+      number = told;
+    }
+  });
+  if (!done) {
+    return std::unexpected(std::move(done.error()));
+  }
+  return number;
 }
 
 Result<std::vector<InterfaceAddress>> dump_addresses(NetlinkSocket& socket) {

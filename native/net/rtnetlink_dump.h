@@ -21,6 +21,12 @@ struct LinkEntry {
   bool loopback = false;
   /// Of the bridge or the like whose port it is; 0: none.
   uint32_t master = 0;
+  /// What it is: `veth`, `bridge`, `vxlan`; '' for a card of hardware and `lo`.
+  std::string kind;
+  /// Its other end, of veth and the like; 0: none.
+  uint32_t peer = 0;
+  /// Number, in this namespace, of the namespace in which the other end is; nullopt: in this one.
+  std::optional<uint32_t> peer_namespace;
 };
 
 struct RuleEntry {
@@ -57,6 +63,8 @@ struct RouteEntry {
 };
 
 [[nodiscard]] Result<std::vector<LinkEntry>> dump_links(NetlinkSocket& socket);
+/// By which number the socket's namespace knows another one; nullopt: by none, so no link leads there.
+[[nodiscard]] Result<std::optional<uint32_t>> namespace_number(NetlinkSocket& socket, int netns_fd);
 [[nodiscard]] Result<std::vector<InterfaceAddress>> dump_addresses(NetlinkSocket& socket);
 /// Empty where the kernel has no such family.
 [[nodiscard]] Result<std::vector<RuleEntry>> dump_rules(NetlinkSocket& socket, uint8_t family);

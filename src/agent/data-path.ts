@@ -14,6 +14,7 @@ import { startCapture } from './kernel-capture.ts';
 import { KernelRefusals } from './kernel-refusals.ts';
 import type { AgentScope, DataPath } from './parts.ts';
 import { PodHolder } from './pod-holder.ts';
+import { SameNodePathWatch } from './same-node-path-watch.ts';
 
 const edgeSweepMs = 60_000;
 
@@ -30,6 +31,8 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   const flows = new AgentFlows({ kernel, edges, pods, network: config.network, logger: logs.scope('flows') });
   lifecycle.own('flows', flows);
   lifecycle.own('enrolled pods', pods);
+
+  const sameNode = startSameNodePathWatch(scope, native, kernel, pods);
 
   const certificates = await startCertificates(scope, () => tunnel);
 
@@ -67,7 +70,24 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   }, edgeSweepMs);
   sweep.unref();
   lifecycle.onClose('edge sweep', () => clearInterval(sweep));
-  return { native, kernel, edges, flows, pods, certificates, refusals, tunnel, judge };
+  return { native, kernel, edges, flows, pods, sameNode, certificates, refusals, tunnel, judge };
+}
+
+function startSameNodePathWatch(
+  { config, lifecycle, logs }: AgentScope,
+  native: NativeAddon,
+  { capture }: DataPath['kernel'],
+  pods: PodHolder,
+): SameNodePathWatch {
+  const watch = new SameNodePathWatch({
+    native,
+    maps: capture.maps,
+    exemptMapFd: capture.exemptMapFd,
+    pods: () => pods.all().filter(({ state }) => state === 'carried'),
+    intervalMs: config.sameNodeProbeIntervalMs,
+    logger: logs.scope('same-node'),
+  });
+  return lifecycle.own('probes between pods of the node', watch);
 }
 
 function createJudge(config: AgentConfig): Judge {

@@ -15,6 +15,7 @@ import type { KernelRefusals } from './kernel-refusals.ts';
 import type { MeshSource } from './mesh-source.ts';
 import type { PodAnnotations } from './pod-annotations.ts';
 import type { PodHolder } from './pod-holder.ts';
+import type { SameNodePathWatch } from './same-node-path-watch.ts';
 
 /** What every part of an agent is started with. */
 export interface AgentScope extends RoleScope<typeof agentOptions> {
@@ -28,6 +29,7 @@ export interface DataPath {
   readonly edges: EdgeRegistry;
   readonly flows: AgentFlows;
   readonly pods: PodHolder;
+  readonly sameNode: SameNodePathWatch;
   readonly certificates: WorkloadCertificates;
   readonly refusals: KernelRefusals;
   readonly tunnel: Tunnel;

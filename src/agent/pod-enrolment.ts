@@ -13,7 +13,7 @@ const routing = { mark: MARK, mask: MARK_MASK, table: ROUTE_TABLE, priority: RUL
 /** Knows the pods on disk; carries none yet. */
 export async function startEnrolment(scope: AgentScope, path: DataPath): Promise<PodParts> {
   const { config, logs, lifecycle } = scope;
-  const { native, kernel, tunnel, certificates, flows, pods, judge } = path;
+  const { native, kernel, tunnel, certificates, flows, pods, judge, sameNode } = path;
   const logger = logs.scope('enrolment');
   const { store, problem } = PodStore.open(join(config.dataDirectory, 'pods.json'));
   if (problem !== undefined)
@@ -61,11 +61,13 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
       flows.onCarried(pod);
       resolvers.add(pod);
       annotations?.carried(pod.stored);
+      sameNode.probeSoon();
     },
     onChanged: (pod) => resolvers.add(pod),
     onGone: (pod, reason) => {
       resolvers.remove(pod.podIndex);
       annotations?.gone(pod.stored, reason);
+      sameNode.probeSoon();
     },
     onPending: (stored) => annotations?.pending(stored),
     onLetGo: (stored, reason) => annotations?.gone(stored, reason),

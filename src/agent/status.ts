@@ -34,6 +34,7 @@ export function agentStatus(parts: AgentParts): AgentStatus {
     connectionsOpen,
     tunnelsOpen,
     certificates: certificates.counts(),
+    sameNodePath: parts.sameNode.path,
   };
 }
 

@@ -33,16 +33,18 @@ export function addAgentOptions(command: Command): Command {
 /** Never empty. Without a choice: the agent of this machine, else those of the lab that is up. */
 export async function findAgents(choice: AgentChoice, terminal: Terminal): Promise<AgentAddress[]> {
   if (choice.admin !== undefined) return [parseAdminUrl(choice.admin)];
-  if (choice.node === undefined && choice.lab === undefined) {
-    const own = ownAgent(terminal);
-    if (own !== undefined) return [own];
-  }
-  return labAgents(choice, terminal);
+  const own = isChosen(choice) ? [] : ownAgents(terminal);
+  return own.length > 0 ? own : labAgents(choice, terminal);
 }
 
-function ownAgent({ environment }: Terminal): AgentAddress | undefined {
+export function isChosen({ admin, node, lab }: AgentChoice): boolean {
+  return admin !== undefined || node !== undefined || lab !== undefined;
+}
+
+/** The agent of this machine, if there is one. */
+export function ownAgents({ environment }: Terminal): AgentAddress[] {
   const socketPath = join(environment.HADAL_RUNTIME_DIR ?? defaultRuntimeDirectory, 'admin.sock');
-  return existsSync(socketPath) ? { name: 'this machine', target: { socketPath } } : undefined;
+  return existsSync(socketPath) ? [{ name: 'this machine', target: { socketPath } }] : [];
 }
 
 async function labAgents({ node, lab: wanted }: AgentChoice, terminal: Terminal): Promise<AgentAddress[]> {

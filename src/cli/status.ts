@@ -14,6 +14,7 @@ import {
   readPlaneReport,
 } from './plane-status.ts';
 import { formatCount, formatDuration } from './quantities.ts';
+import { describePath } from './same-node-path.ts';
 import { type Column, renderTable } from './table.ts';
 import { exitStatus } from './terminal.ts';
 
@@ -95,6 +96,7 @@ function describe(answer: AgentAnswer<Status>, now: number): string {
     `  mesh          ${formatCount(mesh.workloads, 'workload')}, ${formatCount(mesh.services, 'service')}, ${formatCount(mesh.policies, 'policy', 'policies')}`,
     ...controlPlaneLines(status, now),
     `  connections   ${status.connectionsOpen} open, ${formatCount(status.tunnelsOpen, 'tunnel')}`,
+    ...(status.sameNodePath === undefined ? [] : [`  same node     ${describePath(status.sameNodePath)}`]),
     `  certificates  ${certificates.join(', ') || 'none'}`,
     ...wrong.map((problem) => `  problem       ${problem}`),
     ...pods.flatMap(({ name, notes = [] }) => notes.map((note) => `  note          pod ${name}: ${note}`)),

@@ -29,6 +29,14 @@ export const captureOptions = {
     unit: 'destroy or keep',
     doc: 'What happens to connections older than enrolment that policy would refuse.',
   }),
+  sameNodeProbeIntervalMs: option({
+    env: 'HADAL_SAME_NODE_PROBE_INTERVAL',
+    group: 'Capture',
+    parse: parse.duration(1_000, 3_600_000),
+    default: '30s',
+    unit: 'duration',
+    doc: 'How often a probe between two pods of the node finds out whether such connections stay in it; also when pods or interfaces change.',
+  }),
   keepSourceAddress: option({
     env: 'HADAL_KEEP_SOURCE_ADDRESS',
     group: 'Capture',

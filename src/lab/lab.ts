@@ -19,6 +19,7 @@ import type { Kubelet } from './kubelet.ts';
 import type { LabLayout } from './layout.ts';
 import type { LabNode } from './node.ts';
 import type { LabPod } from './pod.ts';
+import { turnHairpin } from './pod-network.ts';
 import type { Publisher } from './publisher.ts';
 import { meshInForce, stateInForce } from './state-in-force.ts';
 
@@ -238,6 +239,11 @@ export class Lab {
     const { controlPlane, nodes, stateFile, publisher } = this.#parts;
     if (controlPlane === undefined) await stateInForce(nodes.values(), stateFile);
     else await meshInForce(nodes.values(), () => publisher.mesh);
+  }
+
+  /** In a lab whose pods reach one another by the fabric's router: by the node itself from now on, or by the router again. */
+  async hairpin(node: string, on: boolean): Promise<void> {
+    await turnHairpin(this.node(node).link, on);
   }
 
   /** Sleeps all processes of the lab, or wakes them. */

@@ -30,6 +30,8 @@ export interface PodLink {
   readonly address: DualAddress;
   readonly mac: string;
   readonly gatewayMac: string;
+  /** The node's bridge that joins its pods, and what of their range is on it; absent where the node routes between them. */
+  readonly bridge?: { readonly interface: string; readonly range: DualAddress };
 }
 
 /** The interface of a node, or of a host beyond the cluster, towards the fabric. */
@@ -147,20 +149,34 @@ export async function createPodNetns(link: PodLink): Promise<void> {
 }
 
 export function podNetworkScript(link: PodLink): string {
-  const { netns, nodeNetns, nodeInterface, address, mac, gatewayMac, nodeAddress } = link;
+  const { netns, nodeNetns, nodeInterface, address, mac, gatewayMac, nodeAddress, bridge } = link;
+  const towards = bridge?.interface ?? nodeInterface;
+  const attached =
+    bridge === undefined
+      ? [
+          `addr add ${podGateway.v4}/32 dev ${nodeInterface} scope link`,
+          `addr add ${podGateway.v6}/128 dev ${nodeInterface} nodad`,
+        ]
+      : [`link set ${nodeInterface} master ${bridge.interface}`];
+  const neighbours =
+    bridge === undefined
+      ? []
+      : [
+          `route add ${bridge.range.v4} dev ${podInterface} scope link src ${address.v4}`,
+          `route add ${bridge.range.v6} dev ${podInterface} src ${address.v6}`,
+        ];
   return [
     `ip netns add ${netns}`,
     inNetns(netns, sysctls([...bothFamilies, ...podSettings])),
     `ip link add ${podInterface} netns ${netns} address ${mac} type veth peer name ${nodeInterface} netns ${nodeNetns} address ${gatewayMac}`,
     batch(nodeNetns, [
       `link set ${nodeInterface} addrgenmode none up`,
-      `addr add ${podGateway.v4}/32 dev ${nodeInterface} scope link`,
-      `addr add ${podGateway.v6}/128 dev ${nodeInterface} nodad`,
-      `neigh replace ${address.v4} lladdr ${mac} dev ${nodeInterface} nud permanent`,
-      `neigh replace ${address.v6} lladdr ${mac} dev ${nodeInterface} nud permanent`,
+      ...attached,
+      `neigh replace ${address.v4} lladdr ${mac} dev ${towards} nud permanent`,
+      `neigh replace ${address.v6} lladdr ${mac} dev ${towards} nud permanent`,
       // `src`: the node's own programs, the kubelet's probes among them, come from the node's address.
-      `route add ${address.v4}/32 dev ${nodeInterface} src ${nodeAddress.v4}`,
-      `route add ${address.v6}/128 dev ${nodeInterface} src ${nodeAddress.v6}`,
+      `route add ${address.v4}/32 dev ${towards} src ${nodeAddress.v4}`,
+      `route add ${address.v6}/128 dev ${towards} src ${nodeAddress.v6}`,
     ]),
     batch(netns, [
       'link set lo up',
@@ -172,6 +188,7 @@ export function podNetworkScript(link: PodLink): string {
       `neigh replace ${podGateway.v6} lladdr ${gatewayMac} dev ${podInterface} nud permanent`,
       `route add default via ${podGateway.v4} dev ${podInterface} src ${address.v4}`,
       `route add ::/0 via ${podGateway.v6} dev ${podInterface} src ${address.v6}`,
+      ...neighbours,
     ]),
   ].join('\n');
 }
@@ -202,16 +219,16 @@ function fabricAddress(link: Omit<NodeLink, 'podRange'>): string[] {
   ];
 }
 
-const sysctls = (settings: readonly string[]) =>
+export const sysctls = (settings: readonly string[]) =>
   settings.map((setting) => {
     const [name, value] = setting.split('=');
     return `echo '${value}' > /proc/sys/net/${name}`;
   });
 
 /** Commands of a shell that stands in the namespace (`/proc/sys/net` follows the reader). */
-const inNetns = (netns: string, commands: readonly string[]) =>
+export const inNetns = (netns: string, commands: readonly string[]) =>
   `nsenter --net=${netnsPath(netns)} sh -eu <<'INSIDE'\n${commands.join('\n')}\nINSIDE`;
 
 /** `-force` is not given: the first refused command ends the batch with its line number. */
-const batch = (netns: string, commands: readonly string[]) =>
+export const batch = (netns: string, commands: readonly string[]) =>
   `ip -n ${netns} -batch - <<'BATCH'\n${commands.join('\n')}\nBATCH`;

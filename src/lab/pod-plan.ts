@@ -8,6 +8,7 @@ import { createPodNetns, deletePodNetns } from './network.ts';
 import type { LabNode } from './node.ts';
 import { packageRoot } from './package-root.ts';
 import type { PodPlan } from './pod.ts';
+import { type PodNetwork, podBridge } from './pod-network.ts';
 import type { PodMount } from './pod-root.ts';
 
 /** Where a pod of this object goes on its node: namespace, addresses, user. Takes the node's next free place. */
@@ -17,6 +18,7 @@ export function podPlan(
   slot: number,
   lab: LabLayout,
   mounts: readonly PodMount[],
+  network: PodNetwork,
 ): PodPlan {
   const { name, namespace } = object.metadata;
   const index = takeIndex(node, `${namespace}/${name}`);
@@ -30,6 +32,7 @@ export function podPlan(
     address,
     mac: macAddress('pod', node.number, index),
     gatewayMac: macAddress('pod-gateway', node.number, index),
+    ...(network === 'bridge' && { bridge: { interface: podBridge, range: node.link.podRange } }),
   };
   return {
     object,

@@ -30,6 +30,7 @@ import { outsideHosts } from './outside-host.ts';
 import { createOutsideHost } from './outside-pod.ts';
 import { commandLine } from './package-root.ts';
 import type { LabPod } from './pod.ts';
+import { type PodNetwork, preparePodNetwork } from './pod-network.ts';
 import { podMounts, podPlan } from './pod-plan.ts';
 import type { PodMount } from './pod-root.ts';
 import { Publisher } from './publisher.ts';
@@ -65,6 +66,8 @@ export interface LabOptions {
   readonly agentReadyMs?: number;
   /** Default: `bridge`. */
   readonly fabric?: FabricKind;
+  /** How pods of one node reach one another; `hairpin` needs the bridge. Default: `routed`. */
+  readonly podNetwork?: PodNetwork;
   /** More of the machine's files that pods see. */
   readonly mounts?: readonly PodMount[];
   readonly log?: LabLog;
@@ -111,6 +114,8 @@ async function build(
   const fabric = new Fabric(options.fabric ?? 'bridge', layout.fabricNetns);
   for (const node of nodes.values()) await node.create();
   await fabric.joinNodes([...nodes.values()].map((node) => node.link));
+  const { podNetwork = 'routed' } = options;
+  await preparePodNetwork(podNetwork, fabric, slot);
 
   const plan = addressPlan(slot);
   const controlPlane = await startLabControlPlane(options, { layout, plan, names, nodes }, ending);
@@ -140,7 +145,7 @@ async function build(
   const kubelet: Kubelet = new Kubelet({
     cluster,
     nodes,
-    plan: (object, node) => podPlan(object, node, slot, layout, mounts),
+    plan: (object, node) => podPlan(object, node, slot, layout, mounts, podNetwork),
     publisher,
     others: () => outside.values(),
     changed: () => save(),

@@ -9,6 +9,7 @@
  * `syscall` and, for a refused BPF program, `verifierLog`.
  */
 import type { NativeNames } from './names.ts';
+import type { NativePackets } from './packets.ts';
 
 // ------------------------------------------------------------------------------------------------ libbpf
 
@@ -584,5 +585,12 @@ export interface NativeProcess {
 }
 
 export type { AskedName, NameService, NameServiceSettings, NativeNames } from './names.ts';
+export type { NativePackets, NetworkLink, PacketWatch, SeenPacket } from './packets.ts';
 
-export interface NativeAddon extends NativeBpf, NativeNet, NativeTunnel, NativeNames, NativeProcess {}
+export interface NativeAddon
+  extends NativeBpf,
+    NativeNet,
+    NativeTunnel,
+    NativeNames,
+    NativePackets,
+    NativeProcess {}

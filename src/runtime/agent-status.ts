@@ -1,3 +1,5 @@
+import type { SameNodePath } from '../routing/same-node-path.ts';
+
 /** What `GET /status` answers and `hadal status` prints. Part of the interface: add, never rename. */
 export interface AgentStatus {
   readonly node: string;
@@ -19,6 +21,8 @@ export interface AgentStatus {
   readonly tunnelsOpen: number;
   /** Identities by the state of their certificate. */
   readonly certificates: Readonly<Record<string, number>>;
+  /** Whether connections between pods of this node stay in it, as the last probe has shown. Absent: an agent that makes none. */
+  readonly sameNodePath?: SameNodePath;
 }
 
 /** The agent's connection to its control plane. Times are ISO 8601. */
