@@ -6,6 +6,7 @@
 SEC("cgroup/connect6")
 int hadal_connect6(struct bpf_sock_addr* ctx) {
   struct hadal_address destination;
+  struct chosen chosen = {};
   __u16 resolver = 0;
   int verdict;
 
@@ -13,8 +14,9 @@ int hadal_connect6(struct bpf_sock_addr* ctx) {
   destination.words[1] = ctx->user_ip6[1];
   destination.words[2] = ctx->user_ip6[2];
   destination.words[3] = ctx->user_ip6[3];
-  verdict = decide_outbound(ctx, &destination, &resolver);
+  verdict = decide_outbound(ctx, &destination, &resolver, &chosen);
   if (resolver) steer_ipv6(ctx, resolver, address_is_ipv4(&destination));
+  if (chosen.port) write_ipv6(ctx, &chosen.address, chosen.port);
   return verdict;
 }
 

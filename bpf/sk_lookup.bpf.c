@@ -77,6 +77,15 @@ static __always_inline __u32 pod_flags(void) {
   return pod && pod->pod_index == pod_index ? pod->flags : 0;
 }
 
+/* A connection to this pod by a pod of this node. Stays until its client's socket closes: with SYN cookies it
+ * is looked up twice. */
+static __always_inline bool is_authorized(const struct hadal_tuple* tuple) {
+  struct hadal_authorization* found = bpf_map_lookup_elem(&authorized, tuple);
+  if (!found || found->destination_pod_index != pod_index) return false;
+  found->seen = 1;
+  return true;
+}
+
 SEC("sk_lookup")
 int hadal_sk_lookup(struct bpf_sk_lookup* ctx) {
   struct hadal_tuple tuple = {};
@@ -128,7 +137,7 @@ int hadal_sk_lookup(struct bpf_sk_lookup* ctx) {
   if (tuple.server_port == hbone_port)
     return steer(ctx, HADAL_LISTENER_HBONE, HADAL_REASON_CAPTURED_HBONE, hash_client(&tuple));
   /* 5. */
-  if (bpf_map_lookup_elem(&authorized, &tuple)) return pass(HADAL_REASON_AUTHORIZED);
+  if (is_authorized(&tuple)) return pass(HADAL_REASON_AUTHORIZED);
   /* 6. */
   if (bpf_map_lookup_elem(&kubelet_tuples, &tuple)) return pass(HADAL_REASON_KUBELET);
   /* 7. A machine inside the pod calls the pod, as its own processes do. */

@@ -1,28 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The life of TCP sockets: the kubelet's tuples stand while its probes live, and connections of enrolled pods
- * that the capture left alone are reported when they end. Runs for every TCP socket below the node's cgroup,
- * so it leaves early.
+ * The life of TCP sockets: tuples of the kubelet's probes and of direct connections stand while they live,
+ * and connections of enrolled pods that no tunnel carries are reported when they end. Runs for every TCP
+ * socket below the node's cgroup, so it leaves early.
  */
+#include "lib/direct_life.h"
 #include "lib/exclusions.h"
 #include "lib/flow_reports.h"
 #include "lib/pods.h"
 #include "lib/rows.h"
 #include "lib/tuples.h"
-
-static __always_inline void client_tuple(const struct ends* ends, struct hadal_tuple* tuple) {
-  tuple->client = ends->local;
-  tuple->server = ends->remote;
-  tuple->client_port = ends->local_port;
-  tuple->server_port = ends->remote_port;
-}
-
-static __always_inline void server_tuple(const struct ends* ends, struct hadal_tuple* tuple) {
-  tuple->client = ends->remote;
-  tuple->server = ends->local;
-  tuple->client_port = ends->remote_port;
-  tuple->server_port = ends->local_port;
-}
 
 static __always_inline void hear_of_states(struct bpf_sock_ops* ctx) {
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
@@ -40,16 +27,17 @@ static __always_inline bool route_leaves_pod(const struct tcp_sock* tcp) {
 
 static __always_inline void start_tracking(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
                                            const struct hadal_pod* pod, __u8 direction, __u32 reason,
-                                           __u32 edge, bool established) {
+                                           __u32 edge, bool established,
+                                           const struct hadal_authorization* direct) {
   struct socket_state* state;
 
-  if (!take_flow_slot(pod)) {
+  if (!take_flow_slot(pod->pod_index, pod->flow_limit)) {
     count_fault(HADAL_FAULT_FLOW_SLOTS_FULL);
     return;
   }
   state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
   if (!state) {
-    return_flow_slot(pod->pod_index, 0);
+    return_flow_slot(pod->pod_index);
     count_fault(HADAL_FAULT_FLOW_NOT_STORED);
     return;
   }
@@ -59,7 +47,8 @@ static __always_inline void start_tracking(struct bpf_sock_ops* ctx, struct bpf_
   state->pod_index = pod->pod_index;
   state->edge = edge;
   state->reason = reason;
-  state->role = ROLE_UNTOUCHED;
+  state->role = direct ? ROLE_DIRECT : ROLE_UNTOUCHED;
+  state->peer_pod_index = direct ? direct->source_pod_index : 0;
   state->direction = direction;
   state->established = established;
   if (established) {
@@ -89,6 +78,10 @@ static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock
   struct ends ends;
   __u64 cookie;
 
+  if (state && state->role == ROLE_CHOSEN) {
+    if (begin_direct(ctx, sk, state)) hear_of_states(ctx);
+    return;
+  }
   if (state && state->role == ROLE_KUBELET) {
     struct hadal_tuple tuple;
     __u32 present = 1;
@@ -111,12 +104,13 @@ static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock
   if (!(pod->flags & HADAL_POD_TRACK_FLOWS)) return;
   if (address_is_local_only(&ends.remote) || pod_owns(pod->pod_index, &ends.remote)) return;
   if (excludes_outbound(pod, &ends.remote, ends.remote_port)) {
-    start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND, HADAL_REASON_EXCLUDED_OUTBOUND, 0, false);
+    start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND, HADAL_REASON_EXCLUDED_OUTBOUND, 0, false, NULL);
     return;
   }
   row = find_row(pod->pod_index, &ends.remote, ends.remote_port);
   start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND,
-                 row ? HADAL_REASON_ROW_UNTOUCHED : HADAL_REASON_OUTSIDE_MESH, row ? row->edge : 0, false);
+                 row ? HADAL_REASON_ROW_UNTOUCHED : HADAL_REASON_OUTSIDE_MESH, row ? row->edge : 0, false,
+                 NULL);
 }
 
 /* The application accepted what its sk_lookup let through. What the agent delivers carries the mark
@@ -124,26 +118,31 @@ static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock
 static __always_inline void on_accept(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   const struct hadal_pod* pod = bpf_map_lookup_elem(&pods, &cookie);
+  const struct hadal_authorization* direct;
   struct hadal_tuple tuple;
   struct ends ends;
   __u32 reason;
 
-  if (!pod || !(pod->flags & HADAL_POD_TRACK_FLOWS) || (sk->mark & HADAL_MARK_MASK) == HADAL_MARK) return;
-  if (bpf_sk_storage_get(&exempt, sk, NULL, 0)) return;
+  if (!pod || (sk->mark & HADAL_MARK_MASK) == HADAL_MARK) return;
   read_ends(ctx, &ends);
-  if (address_is_local_only(&ends.remote) || pod_owns(pod->pod_index, &ends.remote)) return;
   server_tuple(&ends, &tuple);
+  direct = bpf_map_lookup_elem(&authorized, &tuple);
+  if (direct && direct->destination_pod_index == pod->pod_index) {
+    start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, HADAL_REASON_AUTHORIZED, direct->inbound_edge, true,
+                   direct);
+    return;
+  }
+  if (!(pod->flags & HADAL_POD_TRACK_FLOWS) || bpf_sk_storage_get(&exempt, sk, NULL, 0)) return;
+  if (address_is_local_only(&ends.remote) || pod_owns(pod->pod_index, &ends.remote)) return;
   if (bpf_map_lookup_elem(&kubelet_tuples, &tuple))
     reason = HADAL_REASON_KUBELET;
-  else if (bpf_map_lookup_elem(&authorized, &tuple))
-    reason = HADAL_REASON_AUTHORIZED;
   else if (pod->flags & HADAL_POD_BYPASS_INBOUND)
     reason = HADAL_REASON_INBOUND_BYPASSED;
   else if (excludes_inbound(pod->pod_index, pod->flags, ends.local_port))
     reason = HADAL_REASON_EXCLUDED_INBOUND;
   else
     reason = HADAL_REASON_NONE;
-  start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, reason, 0, true);
+  start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, reason, 0, true, NULL);
 }
 
 static __always_inline void on_closed(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
@@ -161,7 +160,8 @@ static __always_inline void on_closed(struct bpf_sock_ops* ctx, struct bpf_sock*
       add_to(&counters->failed, 1);
   }
   read_ends(ctx, &ends);
-  if (!return_flow_slot(state->pod_index, now))
+  if (state->role == ROLE_DIRECT && state->direction == HADAL_FLOW_OUTBOUND) end_direct(&ends);
+  if (!may_report(return_flow_slot(state->pod_index), now))
     count_fault(HADAL_FAULT_FLOW_RATE);
   else if (tcp)
     write_flow(ctx, state, tcp, &ends, now, HADAL_FLOW_CLOSED);
@@ -182,7 +182,9 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* 
     /* The socket may connect again, from another process. */
     bpf_sk_storage_delete(&socket_states, sk);
   } else if (next == BPF_TCP_ESTABLISHED && !state->established) {
-    struct hadal_untouched_counters* counters = untouched_counters_of(state);
+    struct hadal_untouched_counters* counters;
+    if (state->role == ROLE_DIRECT && !destination_is_seen(ctx, sk, state)) return;
+    counters = untouched_counters_of(state);
     state->established = 1;
     if (counters) add_to(&counters->opened, 1);
   } else if (next == BPF_TCP_CLOSE) {

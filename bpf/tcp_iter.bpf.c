@@ -26,7 +26,7 @@ static __always_inline void read_local(const struct sock_common* skc, struct had
   remote->words[3] = skc->skc_v6_daddr.in6_u.u6_addr32[3];
 }
 
-/* Connections that live on and that the capture left alone; brings their counters up to date. */
+/* Connections that live on and that no tunnel carries; brings their counters up to date. */
 SEC("iter/tcp")
 int hadal_live_flows(struct bpf_iter__tcp* ctx) {
   struct sock_common* skc = ctx->sk_common;
@@ -39,7 +39,8 @@ int hadal_live_flows(struct bpf_iter__tcp* ctx) {
   tcp = bpf_skc_to_tcp_sock(skc);
   if (!tcp) return 0;
   state = bpf_sk_storage_get(&socket_states, tcp, NULL, 0);
-  if (!state || state->role != ROLE_UNTOUCHED || !state->established) return 0;
+  if (!state || !state->established || (state->role != ROLE_UNTOUCHED && state->role != ROLE_DIRECT))
+    return 0;
 
   describe_flow(&flow, state, tcp, bpf_ktime_get_ns());
   counters = untouched_counters_of(state);

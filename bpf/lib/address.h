@@ -33,4 +33,20 @@ static __always_inline bool address_is_local_only(const struct hadal_address* ad
   return address->words[3] == 0 || address->words[3] == bpf_htonl(1);
 }
 
+/* In place of the address that the process gave, or is shown. */
+static __always_inline void write_ipv4(struct bpf_sock_addr* ctx, const struct hadal_address* address,
+                                       __u16 port) {
+  ctx->user_ip4 = address->words[3];
+  ctx->user_port = bpf_htons(port);
+}
+
+static __always_inline void write_ipv6(struct bpf_sock_addr* ctx, const struct hadal_address* address,
+                                       __u16 port) {
+  ctx->user_ip6[0] = address->words[0];
+  ctx->user_ip6[1] = address->words[1];
+  ctx->user_ip6[2] = address->words[2];
+  ctx->user_ip6[3] = address->words[3];
+  ctx->user_port = bpf_htons(port);
+}
+
 #endif

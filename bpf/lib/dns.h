@@ -9,6 +9,7 @@
 
 #include "lib/address.h"
 #include "lib/counters.h"
+#include "lib/heartbeat.h"
 #include "lib/kernel.h"
 #include "lib/pods.h"
 
@@ -35,24 +36,10 @@ struct {
   __type(value, __u32);
 } resolver_ports SEC(".maps");
 
-/* CLOCK_MONOTONIC of the agent's last sign of life. */
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, __u64);
-} agent_heartbeat SEC(".maps");
-
 #define NO_SLOT (-1)
 
 static __always_inline bool is_query(const struct bpf_sock_addr* ctx) {
   return ctx->user_port == bpf_htons(HADAL_DNS_PORT);
-}
-
-static __always_inline bool agent_is_alive(void) {
-  __u32 zero = 0;
-  const __u64* beat = bpf_map_lookup_elem(&agent_heartbeat, &zero);
-  return beat && (__s64)(bpf_ktime_get_ns() - *beat) < HADAL_HEARTBEAT_STALE_MS * 1000000ll;
 }
 
 /* A nameserver not asked before takes the next slot, if the caller may say what a nameserver is. */
@@ -121,7 +108,7 @@ static __always_inline void find_resolver(struct bpf_sock* sk, const struct hada
   /* Bound to eth0, it would never reach loopback. */
   if (sk->bound_dev_if != 0 && sk->bound_dev_if != LOOPBACK_IFINDEX) return;
   query->slot = slot_of(pod_index, nameserver, protocol == IPPROTO_UDP);
-  if (query->slot != NO_SLOT && agent_is_alive())
+  if (query->slot != NO_SLOT && agent_is_alive(HADAL_HEARTBEAT_NAMES, HADAL_HEARTBEAT_STALE_MS))
     query->port = resolver_port(pod_index, query->slot, protocol);
 }
 
@@ -187,8 +174,7 @@ static __always_inline void show_nameserver4(struct bpf_sock_addr* ctx) {
   if (ctx->user_ip4 != bpf_htonl(0x7f000001)) return;
   nameserver = nameserver_behind(ctx, 4);
   if (!nameserver) return;
-  ctx->user_ip4 = nameserver->words[3];
-  ctx->user_port = bpf_htons(HADAL_DNS_PORT);
+  write_ipv4(ctx, nameserver, HADAL_DNS_PORT);
 }
 
 static __always_inline void show_nameserver6(struct bpf_sock_addr* ctx) {
@@ -199,11 +185,7 @@ static __always_inline void show_nameserver6(struct bpf_sock_addr* ctx) {
   if (ctx->user_ip6[0] || ctx->user_ip6[1] || (!mapped && !loopback)) return;
   nameserver = nameserver_behind(ctx, mapped ? 4 : 6);
   if (!nameserver) return;
-  ctx->user_ip6[0] = nameserver->words[0];
-  ctx->user_ip6[1] = nameserver->words[1];
-  ctx->user_ip6[2] = nameserver->words[2];
-  ctx->user_ip6[3] = nameserver->words[3];
-  ctx->user_port = bpf_htons(HADAL_DNS_PORT);
+  write_ipv6(ctx, nameserver, HADAL_DNS_PORT);
 }
 
 #endif

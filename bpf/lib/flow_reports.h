@@ -4,6 +4,7 @@
 #define HADAL_LIB_FLOW_REPORTS_H
 
 #include "lib/flows.h"
+#include "lib/tuples.h"
 
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -46,6 +47,20 @@ static __always_inline void read_ends(struct bpf_sock_ops* ctx, struct ends* end
   ends->remote_port = bpf_ntohl(ctx->remote_port);
 }
 
+static __always_inline void client_tuple(const struct ends* ends, struct hadal_tuple* tuple) {
+  tuple->client = ends->local;
+  tuple->server = ends->remote;
+  tuple->client_port = ends->local_port;
+  tuple->server_port = ends->remote_port;
+}
+
+static __always_inline void server_tuple(const struct ends* ends, struct hadal_tuple* tuple) {
+  tuple->client = ends->remote;
+  tuple->server = ends->local;
+  tuple->client_port = ends->remote_port;
+  tuple->server_port = ends->local_port;
+}
+
 static __always_inline void write_flow(struct bpf_sock_ops* ctx, const struct socket_state* state,
                                        const struct tcp_sock* tcp, const struct ends* ends, __u64 now,
                                        __u8 kind) {
@@ -66,8 +81,7 @@ static __always_inline void write_flow(struct bpf_sock_ops* ctx, const struct so
 }
 
 /* One pod's connections must not push another's out of the shared memory. */
-static __always_inline bool take_flow_slot(const struct hadal_pod* pod) {
-  __u32 pod_index = pod->pod_index;
+static __always_inline bool take_flow_slot(__u32 pod_index, __u32 flow_limit) {
   struct hadal_pod_budget* budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
   if (!budget) {
     struct hadal_pod_budget zero = {};
@@ -76,16 +90,20 @@ static __always_inline bool take_flow_slot(const struct hadal_pod* pod) {
     if (!budget) return false;
   }
   /* Signed: connections of a pod that had this index before may end after its budget began anew. */
-  if ((__s64)budget->flows_tracked >= (__s64)pod->flow_limit) return false;
+  if ((__s64)budget->flows_tracked >= (__s64)flow_limit) return false;
   __sync_fetch_and_add(&budget->flows_tracked, 1);
   return true;
 }
 
-/* Gives the slot back; false when the pod has reported enough for this second. */
-static __always_inline bool return_flow_slot(__u32 pod_index, __u64 now) {
+static __always_inline struct hadal_pod_budget* return_flow_slot(__u32 pod_index) {
   struct hadal_pod_budget* budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
+  if (budget && budget->flows_tracked > 0) __sync_fetch_and_add(&budget->flows_tracked, -1);
+  return budget;
+}
+
+/* False when the pod has reported enough for this second. */
+static __always_inline bool may_report(struct hadal_pod_budget* budget, __u64 now) {
   if (!budget) return true;
-  if (budget->flows_tracked > 0) __sync_fetch_and_add(&budget->flows_tracked, -1);
   if (now - budget->window_ns > 1000000000ull) {
     budget->window_ns = now;
     budget->window_records = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Connections of enrolled pods that the capture left alone: nobody else reports them. What a captured one
- * carried is the tunnel's to report. Bytes are payload only, each counted once.
+ * Connections of enrolled pods that no tunnel carries: left alone, or direct. Nobody else reports them. What
+ * a captured one carried is the tunnel's to report. Bytes are payload only, each counted once.
  */
 #ifndef HADAL_LIB_FLOWS_H
 #define HADAL_LIB_FLOWS_H
@@ -59,6 +59,11 @@ static __always_inline void describe_flow(struct hadal_flow* flow, const struct 
   flow->reason = state->reason;
   flow->direction = state->direction;
   flow->established = state->established;
+  if (state->role != ROLE_DIRECT) return;
+  flow->direct = 1;
+  flow->peer_pod_index = state->peer_pod_index;
+  flow->asked_address = state->asked;
+  flow->asked_port = state->asked_port;
 }
 
 #endif

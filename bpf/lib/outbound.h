@@ -8,6 +8,7 @@
 
 #include "lib/address.h"
 #include "lib/counters.h"
+#include "lib/direct.h"
 #include "lib/dns.h"
 #include "lib/exclusions.h"
 #include "lib/kernel.h"
@@ -140,9 +141,27 @@ static __always_inline __u16 redirect_datagram(struct bpf_sock_addr* ctx,
   return ctx->protocol == IPPROTO_UDP && is_query(ctx) ? steer_datagram(ctx, destination) : 0;
 }
 
-/* `resolver`: set to the loopback port that the connection goes to instead, when it is a query. */
+/* By one of the row's targets. A foreign source is refused as by capture. */
+static __always_inline int go_direct(struct bpf_sock_addr* ctx, struct bpf_sock* sk,
+                                     const struct hadal_pod* pod, const struct hadal_row* row,
+                                     const struct hadal_address* destination, struct chosen* chosen) {
+  __u16 port = bpf_ntohs((__u16)ctx->user_port);
+  __u32 reason;
+
+  if (source_is_foreign(sk, pod->pod_index))
+    return refuse(pod->pod_index, HADAL_REASON_SOURCE_NOT_REGISTERED, EADDRNOTAVAIL);
+  reason = choose_direct(sk, pod, row, destination, port, chosen);
+  if (chosen->port) return leave_alone(ctx, sk, pod->pod_index, HADAL_REASON_DIRECT);
+  if (reason) count_for_pod(pod->pod_index, reason);
+  return capture(ctx, sk, pod);
+}
+
+/*
+ * `resolver`: set to the loopback port that the connection goes to instead, when it is a query. `chosen`: to
+ * the pod of this node that it goes to directly.
+ */
 static __always_inline int decide_outbound(struct bpf_sock_addr* ctx, const struct hadal_address* destination,
-                                           __u16* resolver) {
+                                           __u16* resolver, struct chosen* chosen) {
   struct bpf_sock* sk = ctx->sk;
   const struct hadal_row* row;
   const struct hadal_pod* pod;
@@ -168,6 +187,7 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx, const stru
     count_for_pod(pod_index, HADAL_REASON_AGENT_SOCKET);
     return ALLOW;
   }
+  forget_choice(sk);
   if (!(pod->flags & HADAL_POD_CAPTURE_OUTBOUND))
     return leave_alone(ctx, sk, pod_index, HADAL_REASON_NOT_ENROLLED);
   if (address_is_local_only(destination)) return leave_alone(ctx, sk, pod_index, HADAL_REASON_LOOPBACK);
@@ -191,6 +211,7 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx, const stru
     if (row->verdict == HADAL_VERDICT_UNTOUCHED)
       return leave_alone(ctx, sk, pod_index, HADAL_REASON_ROW_UNTOUCHED);
     if (row->verdict == HADAL_VERDICT_REFUSE) return refuse_by_row(pod_index, row);
+    if (row->verdict == HADAL_VERDICT_DIRECT) return go_direct(ctx, sk, pod, row, destination, chosen);
     return capture(ctx, sk, pod);
   }
   if (in_ranges(destination)) return capture(ctx, sk, pod);

@@ -9,6 +9,8 @@
 enum socket_role {
   ROLE_KUBELET = 1,   /* a probe: its tuple must stand in kubelet_tuples while it lives */
   ROLE_UNTOUCHED = 2, /* an enrolled pod's connection that the capture left alone */
+  ROLE_CHOSEN = 3,    /* connect() has chosen a pod of this node; not sent yet, or captured after all */
+  ROLE_DIRECT = 4,    /* between two pods of this node, by the kernel alone */
 };
 
 struct socket_state {
@@ -21,9 +23,16 @@ struct socket_state {
   __u8 role;
   __u8 direction;
   __u8 established;
-  __u8 reserved[3];
+  __u8 reserved;
+  /* Of a chosen or direct one. */
+  __u16 asked_port;
+  struct hadal_address asked; /* what the process dialled */
+  __u32 peer_pod_index;
+  __u32 inbound_edge;
+  __u32 flow_limit; /* of its pod */
+  __u32 reserved2;
 };
-HADAL_LAYOUT(struct socket_state, 40);
+HADAL_LAYOUT(struct socket_state, 72);
 
 struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);

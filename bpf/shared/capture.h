@@ -65,7 +65,7 @@ enum hadal_verdict {
   HADAL_VERDICT_REFUSE = 1,
   HADAL_VERDICT_UNTOUCHED = 2,
   HADAL_VERDICT_TUNNEL = 3,
-  HADAL_VERDICT_DIRECT = 4, /* reserved: the same-node path */
+  HADAL_VERDICT_DIRECT = 4, /* one of the row's targets is picked */
 };
 
 struct hadal_row_key {
@@ -82,8 +82,40 @@ struct hadal_row {
   __u16 reason; /* bpf/shared/reasons.h, of a refusal */
   __u32 error;  /* positive errno that connect() fails with; 0: EPERM */
   __u32 edge;
+  __u32 target_set; /* of a direct row */
+  __u32 target_count;
 };
-HADAL_LAYOUT(struct hadal_row, 12);
+HADAL_LAYOUT(struct hadal_row, 20);
+
+/*
+ * direct_targets: where a direct row leads. One slot is picked at random; weights are repetitions. A set
+ * never changes: a row is switched to another set, then the old one goes.
+ */
+#define HADAL_MAX_TARGETS 256
+
+struct hadal_target_key {
+  __u32 target_set;
+  __u32 slot;
+};
+HADAL_LAYOUT(struct hadal_target_key, 8);
+
+enum hadal_target_kind {
+  HADAL_TARGET_TUNNEL = 1, /* captured: the agent picks among the endpoints that are not direct */
+  HADAL_TARGET_DIRECT = 2, /* the kernel carries it to a pod of this node */
+};
+
+struct hadal_target {
+  __u64 destination_netns_cookie;
+  struct hadal_address address;
+  __u32 destination_pod_index;
+  __u32 edge;
+  __u32 inbound_edge; /* the same connection as its destination tells it */
+  __u32 target_set;   /* as in the key: what a program has looked up may become another's at once */
+  __u16 port;
+  __u8 kind; /* enum hadal_target_kind */
+  __u8 reserved[5];
+};
+HADAL_LAYOUT(struct hadal_target, 48);
 
 /* ranges: longest prefix match; inside it a connection without a row is captured. IPv4 prefixes count from
  * bit 96. */
@@ -136,11 +168,14 @@ struct hadal_virtual_flow_key {
 };
 HADAL_LAYOUT(struct hadal_virtual_flow_key, 40);
 
+/* Written before the SYN, taken out when the client's socket closes. */
 struct hadal_authorization {
   __u32 destination_pod_index;
-  __u32 reserved;
+  __u32 source_pod_index;
+  __u32 inbound_edge;
+  __u32 seen; /* the destination's lookup has passed it: who answers is the enrolled pod */
 };
-HADAL_LAYOUT(struct hadal_authorization, 8);
+HADAL_LAYOUT(struct hadal_authorization, 16);
 
 /* pod_counters: per CPU, how often a reason met a pod. */
 struct hadal_counter_key {
@@ -240,7 +275,7 @@ enum hadal_flow_kind {
   HADAL_FLOW_SLIPPED = 3, /* marked for capture, yet its route leads out of the pod */
 };
 
-/* One connection of an enrolled pod that the capture left alone. */
+/* One connection of an enrolled pod that no tunnel carries. */
 struct hadal_flow {
   __u64 cookie;
   __u64 opened_ns; /* CLOCK_MONOTONIC */
@@ -249,19 +284,22 @@ struct hadal_flow {
   __u64 bytes_received;
   struct hadal_address local_address;
   struct hadal_address remote_address;
+  struct hadal_address asked_address; /* what the process dialled, of a direct outbound one */
   __u16 local_port;
   __u16 remote_port;
+  __u16 asked_port;
+  __u16 reason;
   __u32 pod_index;
+  __u32 peer_pod_index; /* of a direct one */
   __u32 edge;
   __u32 rtt_us;
   __u32 retransmits;
-  __u16 reason;
   __u8 kind;      /* enum hadal_flow_kind */
   __u8 direction; /* enum hadal_flow_direction */
   __u8 established;
-  __u8 reserved[7];
+  __u8 direct; /* the kernel carries it between two pods of this node */
 };
-HADAL_LAYOUT(struct hadal_flow, 104);
+HADAL_LAYOUT(struct hadal_flow, 120);
 
 /* A TCP socket of a namespace as the iterators tell it. */
 #define HADAL_SOCKET_TRACKED 1  /* seen by the capture and left alone */

@@ -4,7 +4,7 @@
 #define HADAL_SHARED_CONSTANTS_H
 
 /* Version of every struct in capture.h; part of the pin path, so two versions never share a map. */
-#define HADAL_MAP_ABI 1
+#define HADAL_MAP_ABI 2
 
 /* A captured socket carries this mark in its low half; the high half stays whatever it was. */
 #define HADAL_MARK 0x4841
@@ -30,5 +30,12 @@
 #define HADAL_DNS_SLOTS 4
 /* An agent that has not written its heartbeat for this long gets no queries. */
 #define HADAL_HEARTBEAT_STALE_MS 3000
+/* Without it for this long no new connection goes directly to a pod of this node. */
+#define HADAL_HEARTBEAT_DIRECT_STALE_MS 60000
+
+/* Slots of agent_heartbeat: an agent that ends in order takes back the first at once. */
+#define HADAL_HEARTBEAT_NAMES 0
+#define HADAL_HEARTBEAT_ROWS 1
+#define HADAL_HEARTBEAT_COUNT 2
 
 #endif

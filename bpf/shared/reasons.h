@@ -32,6 +32,7 @@
     "an annotation traffic.sidecar.istio.io/... of the pod leaves this destination alone")                \
   X(15, EXCLUDED_INBOUND, "excluded_inbound",                                                             \
     "in clear and past every policy: an annotation traffic.sidecar.istio.io/... excludes the port")       \
+  X(16, DIRECT, "direct", "carried by the kernel to a pod of this node")                                  \
   /* 40..79: the kernel steered it */                                                                     \
   X(40, CAPTURED_OUTBOUND, "captured_outbound", "steered to the agent's outbound listener")               \
   X(41, CAPTURED_HBONE, "captured_hbone", "steered to the agent's HBONE listener")                        \
@@ -40,6 +41,19 @@
   X(44, DNS_STEERED, "dns_steered", "a query was steered to the agent's resolver")                        \
   X(45, CAPTURED_VIRTUAL, "captured_virtual",                                                             \
     "given to the agent's outbound listener: made by a machine inside the pod")                           \
+  X(46, DIRECT_AGENT_SILENT, "direct_agent_silent",                                                       \
+    "not taken directly: the agent has given no sign of life for a minute")                               \
+  X(47, DIRECT_POD_GONE, "direct_pod_gone",                                                               \
+    "not taken directly: the destination pod is not enrolled any more")                                   \
+  X(48, DIRECT_NO_TARGET, "direct_no_target",                                                             \
+    "not taken directly: the endpoint that was picked is gone, or of another family")                     \
+  X(49, DIRECT_NOT_STORED, "direct_not_stored", "not taken directly: the socket has no option memory")    \
+  X(50, DIRECT_NOT_TRACKABLE, "direct_not_trackable",                                                     \
+    "not taken directly: Multipath TCP or Fast Open, whose bytes nobody could hold back")                 \
+  X(51, DIRECT_QUOTA, "direct_quota",                                                                     \
+    "not taken directly: the pod has as many connections tracked as it may")                              \
+  X(52, DIRECT_NOT_AUTHORIZED, "direct_not_authorized",                                                   \
+    "not taken directly: the table of authorized connections is full")                                    \
   /* 80..119: the kernel refused it */                                                                    \
   X(80, ROW_REFUSED, "row_refused", "a decision row refuses this destination at connect()")               \
   X(81, NO_LISTENER, "no_listener", "the agent that would carry the connection is not running")           \
@@ -55,6 +69,8 @@
     "a packet of a machine inside the pod that could not be captured was stopped")                        \
   X(89, EGRESS_REFUSED, "egress_refused",                                                                 \
     "outside of the mesh, and the outbound traffic policy is REGISTRY_ONLY")                              \
+  X(90, DESTINATION_NOT_SEEN, "destination_not_seen",                                                     \
+    "reset without a byte: somebody else answered at the address of an enrolled pod")                     \
   /* 120..159: judged and refused */                                                                      \
   X(120, UNKNOWN_DESTINATION, "unknown_destination", "nobody in the mesh knows the destination address")  \
   X(121, NO_HEALTHY_ENDPOINT, "no_healthy_endpoint", "the service has no healthy endpoint")               \

@@ -3,6 +3,7 @@ import { HadalError } from '../base/errors.ts';
 import type { BpfMap, BpfObject, BtfType } from '../native/types.ts';
 import { type StructCodec, structCodec } from './codec.ts';
 import { type ExcludedPortKey, type ExcludedRangeKey, ExclusionMaps } from './exclusions.ts';
+import { RowTable } from './row-table.ts';
 import { TypedMap } from './typed-map.ts';
 
 export interface PodAddressKey {
@@ -28,17 +29,6 @@ export interface ListenerKey {
   readonly worker: number;
 }
 
-export interface RowKey extends PodAddressKey {
-  readonly port: number;
-}
-
-export interface RowEntry {
-  readonly verdict: number;
-  readonly reason: number;
-  readonly error: number;
-  readonly edge: number;
-}
-
 export interface RangeKey {
   readonly prefixLength: number;
   readonly address: string;
@@ -60,6 +50,15 @@ export interface Tuple {
   readonly server: string;
   readonly clientPort: number;
   readonly serverPort: number;
+}
+
+/** Of a direct connection, by its tuple as its client sees it. */
+export interface Authorization {
+  readonly destinationPodIndex: number;
+  readonly sourcePodIndex: number;
+  readonly inboundEdge: number;
+  /** The destination's lookup has passed it. */
+  readonly seen: number;
 }
 
 export interface CounterKey {
@@ -86,8 +85,9 @@ export class CaptureMaps {
   readonly podAddresses: TypedMap<PodAddressKey, { value: number }>;
   readonly virtualInterfaces: TypedMap<VirtualInterfaceKey, { value: number }>;
   readonly exclusions: ExclusionMaps;
-  readonly rows: TypedMap<RowKey, RowEntry>;
+  readonly rows: RowTable;
   readonly ranges: TypedMap<RangeKey, RangeEntry>;
+  readonly authorized: TypedMap<Tuple, Authorization>;
   readonly pod: StructCodec<PodEntry>;
   readonly listener: StructCodec<ListenerKey>;
   readonly kubelet: StructCodec<KubeletEntry>;
@@ -131,12 +131,12 @@ export class CaptureMaps {
         plainNumber,
       ),
     );
-    const rows = this.map('outbound_rows');
-    this.rows = new TypedMap(
-      rows,
-      structCodec<RowKey>(keyType(rows), ['podIndex', 'address', 'port']),
-      structCodec<RowEntry>(valueType(rows), ['verdict', 'reason', 'error', 'edge']),
-    );
+    this.rows = new RowTable(this.map('outbound_rows'), this.map('direct_targets'), {
+      rowKey: this.keyType('outbound_rows'),
+      row: this.valueType('outbound_rows'),
+      targetKey: this.keyType('direct_targets'),
+      target: this.valueType('direct_targets'),
+    });
     const ranges = this.map('ranges');
     this.ranges = new TypedMap(
       ranges,
@@ -166,6 +166,17 @@ export class CaptureMaps {
       'clientPort',
       'serverPort',
     ]);
+    const authorized = this.map('authorized');
+    this.authorized = new TypedMap(
+      authorized,
+      this.tuple,
+      structCodec<Authorization>(valueType(authorized), [
+        'destinationPodIndex',
+        'sourcePodIndex',
+        'inboundEdge',
+        'seen',
+      ]),
+    );
     this.counterKey = structCodec<CounterKey>(keyType(this.map('pod_counts')), ['podIndex', 'reason']);
     const untouched = this.map('untouched_counts');
     this.untouchedKey = structCodec<UntouchedKey>(keyType(untouched), [

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { HadalError } from '../base/errors.ts';
 import { type Cidr, parseCidr } from '../model/cidr.ts';
 import type { BpfObject, NativeBpf, NativeNet } from '../native/types.ts';
-import { CaptureMaps, type RangeKey, type RowEntry, type RowKey, type UntouchedKey } from './capture-maps.ts';
+import { CaptureMaps, type RangeKey, type UntouchedKey } from './capture-maps.ts';
 import { HBONE_PORT, RANGE_MESH, RANGE_PODS, RANGE_SERVICES } from './constants.gen.ts';
 import { type CaptureCounters, readCounters } from './counters.ts';
 import { DnsCapture } from './dns-capture.ts';
@@ -15,6 +15,7 @@ import { FlowReader, type FlowReaderOptions } from './flows.ts';
 import { KubeletRegistration, type KubeletSettings } from './kubelet.ts';
 import { type PinnedPod, Pins, removeDirectory } from './pins.ts';
 import { forgetPod, PodCapture, type PodCaptureSettings } from './pod-capture.ts';
+import type { RowEntry, RowKey } from './row-table.ts';
 import { type SharedPrograms, startSharedPrograms } from './shared-programs.ts';
 import { PodSockets } from './sockets.ts';
 
@@ -76,6 +77,7 @@ export class BpfCapture {
     this.#pins = pins;
     this.#programs = programs;
     this.maps = new CaptureMaps(programs.maps, programs.iterators);
+    if (programs.adopted) this.maps.rows.sweep();
     this.dns = new DnsCapture(this.maps);
     this.sockets = new PodSockets(options.native, programs.iterators, programs.destroyer);
   }
@@ -148,11 +150,11 @@ export class BpfCapture {
   }
 
   putRows(rows: readonly (readonly [RowKey, RowEntry])[]): void {
-    this.maps.rows.setAll(rows);
+    this.maps.rows.put(rows);
   }
 
   removeRows(keys: readonly RowKey[]): void {
-    this.maps.rows.deleteAll(keys);
+    this.maps.rows.remove(keys);
   }
 
   /** Makes a pod's rows exactly these. */

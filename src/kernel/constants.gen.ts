@@ -1,6 +1,6 @@
 // Made from constants.h, capture.h and exclusions.h of bpf/shared by scripts/generate; do not edit.
 
-export const MAP_ABI = 1;
+export const MAP_ABI = 2;
 export const MARK = 18497;
 export const MARK_MASK = 65535;
 export const VIRTUAL_MARK = 18498;
@@ -14,6 +14,10 @@ export const MAX_WORKERS = 64;
 export const DNS_PORT = 53;
 export const DNS_SLOTS = 4;
 export const HEARTBEAT_STALE_MS = 3000;
+export const HEARTBEAT_DIRECT_STALE_MS = 60000;
+export const HEARTBEAT_NAMES = 0;
+export const HEARTBEAT_ROWS = 1;
+export const HEARTBEAT_COUNT = 2;
 export const POD_CAPTURE_OUTBOUND = 1;
 export const POD_TRACK_FLOWS = 2;
 export const POD_CAPTURE_DNS = 4;
@@ -25,6 +29,7 @@ export const POD_SELECTS_INBOUND = 128;
 export const POD_INCLUDES_INBOUND = 256;
 export const POD_REFUSE_UNKNOWN = 512;
 export const POD_ASK_UNKNOWN = 1024;
+export const MAX_TARGETS = 256;
 export const KUBELET_BY_CGROUP = 1;
 export const KUBELET_ANY_HOST = 2;
 export const NAMESERVER_CONFIGURED = 1;
@@ -36,6 +41,8 @@ export const VERDICT_REFUSE = 1;
 export const VERDICT_UNTOUCHED = 2;
 export const VERDICT_TUNNEL = 3;
 export const VERDICT_DIRECT = 4;
+export const TARGET_TUNNEL = 1;
+export const TARGET_DIRECT = 2;
 export const RANGE_PODS = 1;
 export const RANGE_SERVICES = 2;
 export const RANGE_MESH = 3;

@@ -2,7 +2,7 @@
 import type { BpfMap } from '../native/types.ts';
 import type { CaptureMaps } from './capture-maps.ts';
 import { integerBytes, type StructCodec, structCodec } from './codec.ts';
-import { DNS_SLOTS, NAMESERVER_CONFIGURED } from './constants.gen.ts';
+import { DNS_SLOTS, HEARTBEAT_NAMES, HEARTBEAT_ROWS, NAMESERVER_CONFIGURED } from './constants.gen.ts';
 
 export type DnsProtocol = 'udp' | 'tcp';
 
@@ -82,14 +82,19 @@ export class DnsCapture {
     return this.#exempt.fd;
   }
 
-  /** The agent is alive; without this for HADAL_HEARTBEAT_STALE_MS queries go to their nameservers. */
+  /**
+   * The agent is alive; without this for HADAL_HEARTBEAT_STALE_MS queries go to their nameservers, and for
+   * HADAL_HEARTBEAT_DIRECT_STALE_MS nothing new goes directly to a pod of this node.
+   */
   beat(): void {
-    this.#heartbeat.set(integerBytes(0, 4), integerBytes(process.hrtime.bigint(), 8));
+    const now = integerBytes(process.hrtime.bigint(), 8);
+    this.#heartbeat.set(integerBytes(HEARTBEAT_NAMES, 4), now);
+    this.#heartbeat.set(integerBytes(HEARTBEAT_ROWS, 4), now);
   }
 
-  /** No query comes any more, at once. */
+  /** No query comes any more, at once. What goes directly needs nobody for a while. */
   stop(): void {
-    this.#heartbeat.set(integerBytes(0, 4), integerBytes(0, 8));
+    this.#heartbeat.set(integerBytes(HEARTBEAT_NAMES, 4), integerBytes(0, 8));
   }
 
   nameserversOf(podIndex: number): NameserverSlot[] {

@@ -1,5 +1,5 @@
 /**
- * Connections of enrolled pods that the capture left alone, as records: when they end, from a ring buffer; while they live,
+ * Connections of enrolled pods that no tunnel carries (left alone, or direct), as records: when they end, from a ring buffer; while they live,
  * from an iterator over one network namespace. Records stay raw until somebody asks for them.
  */
 import type { UntouchedFlow } from '../model/flow.ts';
@@ -15,9 +15,12 @@ interface RawFlow {
   readonly bytesReceived: bigint;
   readonly localAddress: string;
   readonly remoteAddress: string;
+  readonly askedAddress: string;
   readonly localPort: number;
   readonly remotePort: number;
+  readonly askedPort: number;
   readonly podIndex: number;
+  readonly peerPodIndex: number;
   readonly edge: number;
   readonly rttUs: number;
   readonly retransmits: number;
@@ -25,6 +28,7 @@ interface RawFlow {
   readonly kind: number;
   readonly direction: number;
   readonly established: number;
+  readonly direct: number;
 }
 
 export interface FlowReaderOptions {
@@ -58,9 +62,12 @@ export class FlowReader {
       'bytesReceived',
       'localAddress',
       'remoteAddress',
+      'askedAddress',
       'localPort',
       'remotePort',
+      'askedPort',
       'podIndex',
+      'peerPodIndex',
       'edge',
       'rttUs',
       'retransmits',
@@ -68,6 +75,7 @@ export class FlowReader {
       'kind',
       'direction',
       'established',
+      'direct',
     ]);
     this.recordBytes = this.#codec.size;
     this.#kindOffset =
@@ -93,16 +101,20 @@ export class FlowReader {
       cookie: raw.cookie,
       kind: kindOf(raw),
       direction: isOutbound ? 'outbound' : 'inbound',
-      path: 'untouched',
+      path: raw.direct !== 0 ? 'node_local' : 'untouched',
       openedUnixMicroseconds: Math.round(monotonicToUnixUs(raw.openedNs)),
       durationMicroseconds: Number(raw.durationNs / 1000n),
       bytesSent: Number(sent),
       bytesReceived: Number(received),
       sourceAddress: source.address,
       sourcePort: source.port,
-      destinationAddress: destination.address,
-      destinationPort: destination.port,
+      // A direct one asked for a service perhaps, and went to its endpoint.
+      destinationAddress: raw.askedPort !== 0 ? raw.askedAddress : destination.address,
+      destinationPort: raw.askedPort !== 0 ? raw.askedPort : destination.port,
+      endpointAddress: destination.address,
+      endpointPort: destination.port,
       podIndex: raw.podIndex,
+      peerPodIndex: raw.peerPodIndex,
       edge: raw.edge,
       rttMicroseconds: raw.rttUs,
       retransmits: raw.retransmits,

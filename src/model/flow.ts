@@ -37,12 +37,13 @@ export interface FlowRecord {
   readonly reason: number;
 }
 
-/** What the capture left alone: the kernel knows no endpoint besides the destination. */
-export interface UntouchedFlow
-  extends Omit<FlowRecord, 'kind' | 'path' | 'endpointAddress' | 'endpointPort' | 'connectMicroseconds'> {
+/** What no tunnel carries: the capture left it alone, or the kernel carries it between two pods of the node. */
+export interface UntouchedFlow extends Omit<FlowRecord, 'kind' | 'path' | 'connectMicroseconds'> {
   /** `slipped`: marked for capture, yet on its way out of the pod in clear, so the agent ended it. */
   readonly kind: FlowKind | 'slipped';
-  readonly path: 'untouched';
+  readonly path: 'untouched' | 'node_local';
+  /** Of a `node_local` one: the pod at its other end. */
+  readonly peerPodIndex: number;
   /** The kernel's socket cookie, with which it can be destroyed. */
   readonly cookie: bigint;
 }

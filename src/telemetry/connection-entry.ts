@@ -73,8 +73,8 @@ export function toConnectionEntry(flow: ObservedFlow, context: JoinContext): Con
     ...(pod === undefined ? {} : { pod }),
     source: party(labels, 'source', flow.sourceAddress, flow.sourcePort, context.resolve),
     destination: party(labels, 'destination', flow.destinationAddress, flow.destinationPort, context.resolve),
-    ...(carried?.endpointAddress
-      ? { endpoint: { address: carried.endpointAddress, port: carried.endpointPort } }
+    ...(flow.path !== 'untouched' && flow.endpointAddress
+      ? { endpoint: { address: flow.endpointAddress, port: flow.endpointPort } }
       : {}),
     ...(service === undefined ? {} : { service }),
     bytesSent: flow.bytesSent,

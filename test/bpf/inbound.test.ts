@@ -109,10 +109,12 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that arrives in
     it('whose tuple is authorized reaches the application', async () => {
       const bind = [of(client), 42_345] as const;
       const tuple = { client: of(client), clientPort: 42_345, server: of(server), serverPort: 8080 };
-      const key = world.capture.maps.tuple.encode(tuple);
-      world.capture.maps.map('authorized').set(key, new Uint8Array(8));
+      const { authorized } = world.capture.maps;
+      const entry = { destinationPodIndex: server.podIndex, sourcePodIndex: 0, inboundEdge: 0, seen: 0 };
+      authorized.set(tuple, entry);
       const result = await world.dial(client, { to: [of(server), 8080], bind });
-      world.capture.maps.map('authorized').delete(key);
+      expect(authorized.get(tuple)).toEqual({ ...entry, seen: 1 });
+      authorized.delete(tuple);
       expect(result.answer?.who).toBe('app');
       expect(world.countOf(server, reasons.AUTHORIZED)).toBeGreaterThan(0);
       expect(
@@ -122,7 +124,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that arrives in
 
     it('on port 15008 goes to the HBONE listener though its tuple is authorized, and the kubelet’s', async () => {
       for (const [name, size] of [
-        ['authorized', 8],
+        ['authorized', 16],
         ['kubelet_tuples', 4],
       ] as const) {
         const tuple = { client: of(client), clientPort: 43_456, server: of(server), serverPort: 15_008 };

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { VERDICT_REFUSE } from '../../src/kernel/constants.gen.ts';
+import { MAP_ABI, VERDICT_REFUSE } from '../../src/kernel/constants.gen.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { CaptureWorld, clusterRanges, type EnrolledPod } from '../helpers/capture-world.ts';
 import { podWorldUnavailable, type WorldPod } from '../helpers/pod-world.ts';
@@ -106,7 +106,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('when the agent goes', () => 
 
   it('a half made start is swept by the next one', async () => {
     await crash();
-    const stale = join(world.bpffs, 'hadal', 'test', 'v1-tmp-4194303');
+    const stale = join(world.bpffs, 'hadal', 'test', `v${MAP_ABI}-tmp-4194303`);
     mkdirSync(join(stale, 'maps'), { recursive: true });
     await restart();
     expect(existsSync(stale)).toBe(false);
@@ -146,7 +146,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('when the agent goes', () => 
     mkdirSync(path);
     const start = () => world.startCapture(path, 'moved');
     start().close();
-    const link = () => readdirSync(join(world.bpffs, 'hadal', 'moved', 'v1', 'links'));
+    const link = () => readdirSync(join(world.bpffs, 'hadal', 'moved', `v${MAP_ABI}`, 'links'));
     const before = link();
     rmdirSync(path);
     mkdirSync(path);

@@ -2,8 +2,8 @@ import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { KernelRefusals } from '../../../src/agent/kernel-refusals.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
-import type { RowEntry, RowKey } from '../../../src/kernel/capture-maps.ts';
 import { VERDICT_REFUSE } from '../../../src/kernel/constants.gen.ts';
+import type { RowEntry, RowKey } from '../../../src/kernel/row-table.ts';
 
 class Rows {
   readonly rows = new Map<string, RowEntry>();

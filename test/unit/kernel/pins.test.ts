@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MAP_ABI } from '../../../src/kernel/constants.gen.ts';
 import { createDirectory, Pins } from '../../../src/kernel/pins.ts';
 
 describe('pins', () => {
@@ -35,7 +36,7 @@ describe('pins', () => {
     const dead = [`${pins.directory}-tmp-4194303`, join(pins.directory, 'pods', '7-99-tmp-4194303')];
     const living = `${pins.directory}-tmp-1`;
     for (const path of [...dead, living]) mkdirSync(path);
-    expect(pins.sweepTemporary()).toEqual(['v1-tmp-4194303', '7-99-tmp-4194303']);
+    expect(pins.sweepTemporary()).toEqual([`v${MAP_ABI}-tmp-4194303`, '7-99-tmp-4194303']);
     expect(dead.map((path) => existsSync(path))).toEqual([false, false]);
     expect(existsSync(living)).toBe(true);
   });
@@ -51,11 +52,11 @@ describe('pins', () => {
   });
 
   it('of other versions are told from ours', () => {
-    for (const name of ['v1', 'v2', 'v0', 'v2-tmp-1'])
+    for (const name of ['v0', `v${MAP_ABI}`, `v${MAP_ABI + 1}`, `v${MAP_ABI + 1}-tmp-1`])
       mkdirSync(join(pins.instanceDirectory, name), { recursive: true });
     expect(pins.otherVersions().sort()).toEqual([
       join(pins.instanceDirectory, 'v0'),
-      join(pins.instanceDirectory, 'v2'),
+      join(pins.instanceDirectory, `v${MAP_ABI + 1}`),
     ]);
   });
 

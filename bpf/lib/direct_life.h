@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A direct connection from its SYN on, as its client's socket lives it. Its tuple stands in `authorized` from
+ * before the SYN until the socket closes. The first ACK, and every byte after it, goes out only when the
+ * destination's own lookup has seen the SYN.
+ */
+#ifndef HADAL_LIB_DIRECT_LIFE_H
+#define HADAL_LIB_DIRECT_LIFE_H
+
+#include "lib/flow_reports.h"
+#include "lib/pods.h"
+#include "lib/tuples.h"
+
+/* Its packets are routed anew, back into the pod: to the agent's listener, which answers what is no SYN with
+ * a reset. */
+static __always_inline void bring_back(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
+  __u32 mark = (sk->mark & ~HADAL_MARK_MASK) | HADAL_MARK;
+  bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+}
+
+static __always_inline __u32 authorize(const struct socket_state* state, const struct hadal_tuple* tuple) {
+  struct hadal_authorization entry = {
+      .destination_pod_index = state->peer_pod_index,
+      .source_pod_index = state->pod_index,
+      .inbound_edge = state->inbound_edge,
+  };
+  if (!pod_owns(state->pod_index, &tuple->client)) return HADAL_REASON_SOURCE_NOT_REGISTERED;
+  if (!take_flow_slot(state->pod_index, state->flow_limit)) return HADAL_REASON_DIRECT_QUOTA;
+  if (bpf_map_update_elem(&authorized, tuple, &entry, BPF_ANY) == 0) return HADAL_REASON_NONE;
+  return_flow_slot(state->pod_index);
+  return HADAL_REASON_DIRECT_NOT_AUTHORIZED;
+}
+
+/* Before the SYN, whose route is looked up after this: what may not go directly is captured after all, for
+ * the endpoint that was chosen. */
+static __always_inline bool begin_direct(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
+                                         struct socket_state* state) {
+  struct hadal_tuple tuple;
+  struct ends ends;
+  __u32 reason;
+
+  read_ends(ctx, &ends);
+  client_tuple(&ends, &tuple);
+  reason = authorize(state, &tuple);
+  if (reason) {
+    count_for_pod(state->pod_index, reason);
+    bring_back(ctx, sk);
+    return false;
+  }
+  state->opened_ns = bpf_ktime_get_ns();
+  state->reason = HADAL_REASON_DIRECT;
+  state->direction = HADAL_FLOW_OUTBOUND;
+  state->role = ROLE_DIRECT;
+  return true;
+}
+
+/* The SYN is answered, our ACK not sent yet. An address that went to somebody else while no agent ran passed
+ * no lookup of ours. */
+static __always_inline bool destination_is_seen(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
+                                                struct socket_state* state) {
+  const struct hadal_authorization* entry;
+  struct hadal_tuple tuple;
+  struct ends ends;
+
+  read_ends(ctx, &ends);
+  client_tuple(&ends, &tuple);
+  entry = bpf_map_lookup_elem(&authorized, &tuple);
+  if (entry && entry->seen) return true;
+  state->reason = HADAL_REASON_DESTINATION_NOT_SEEN;
+  count_for_pod(state->pod_index, HADAL_REASON_DESTINATION_NOT_SEEN);
+  bring_back(ctx, sk);
+  return false;
+}
+
+static __always_inline void end_direct(const struct ends* ends) {
+  struct hadal_tuple tuple;
+  client_tuple(ends, &tuple);
+  bpf_map_delete_elem(&authorized, &tuple);
+}
+
+#endif
