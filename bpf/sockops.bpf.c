@@ -10,6 +10,7 @@
 #include "lib/pods.h"
 #include "lib/rows.h"
 #include "lib/tuples.h"
+#include "lib/turbo_join.h"
 
 static __always_inline void hear_of_states(struct bpf_sock_ops* ctx) {
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);

@@ -24,11 +24,11 @@ export function parseConstants(header: string): Constant[] {
 }
 
 export function constantsFile(root: string): GeneratedFile {
-  const found = ['constants.h', 'capture.h', 'exclusions.h'].flatMap((file) =>
+  const found = ['constants.h', 'capture.h', 'exclusions.h', 'turbo.h'].flatMap((file) =>
     parseConstants(readFileSync(`${root}/bpf/shared/${file}`, 'utf8')),
   );
   const lines = [
-    '// Made from constants.h, capture.h and exclusions.h of bpf/shared by scripts/generate; do not edit.',
+    '// Made from constants.h, capture.h, exclusions.h and turbo.h of bpf/shared by scripts/generate; do not edit.',
     '',
     ...found.map(({ name, value }) => `export const ${name} = ${value};`),
     '',

@@ -18,6 +18,7 @@ import { forgetPod, PodCapture, type PodCaptureSettings } from './pod-capture.ts
 import type { RowEntry, RowKey } from './row-table.ts';
 import { type SharedPrograms, startSharedPrograms } from './shared-programs.ts';
 import { PodSockets } from './sockets.ts';
+import type { Turbo } from './turbo.ts';
 
 export interface CaptureOptions {
   readonly native: NativeBpf & NativeNet;
@@ -28,6 +29,8 @@ export interface CaptureOptions {
   /** Worker threads of the tunnel, each with its own listeners. */
   readonly workers: number;
   readonly hbonePort?: number;
+  /** Whether pods may ask for turbo. Default false. */
+  readonly turbo?: boolean;
   /** Default: the mounted BPF file system, mounted at /sys/fs/bpf when there is none. */
   readonly bpffs?: string;
   /** Default: build/bpf of this package. */
@@ -57,7 +60,8 @@ export class BpfCapture {
     const pins = new Pins(options.bpffs ?? ensureBpffs(), options.instance);
     const objectDirectory = options.objectDirectory ?? packagedObjects;
     const cgroup = readCgroup(options.cgroupPath);
-    const programs = startSharedPrograms({ native: options.native, objectDirectory, pins, cgroup });
+    const { native, turbo = false } = options;
+    const programs = startSharedPrograms({ native, objectDirectory, pins, cgroup, turbo });
     try {
       return new BpfCapture(options, objectDirectory, pins, programs);
     } catch (error) {
@@ -85,6 +89,10 @@ export class BpfCapture {
   /** Whether pinned state of an earlier agent was taken over. */
   get adopted(): boolean {
     return this.#programs.adopted;
+  }
+
+  get turbo(): Turbo {
+    return this.#programs.turbo;
   }
 
   /** The object of the iterators, which also tells the types of their records. */

@@ -1,4 +1,4 @@
-// Made from constants.h, capture.h and exclusions.h of bpf/shared by scripts/generate; do not edit.
+// Made from constants.h, capture.h, exclusions.h and turbo.h of bpf/shared by scripts/generate; do not edit.
 
 export const MAP_ABI = 2;
 export const MARK = 18497;
@@ -62,3 +62,20 @@ export const LIST_OUTBOUND_EXCLUDED = 1;
 export const LIST_OUTBOUND_INCLUDED = 2;
 export const LIST_INBOUND_EXCLUDED = 3;
 export const LIST_INBOUND_INCLUDED = 4;
+export const TURBO_OFF = 0;
+export const TURBO_ON = 1;
+export const TURBO_KILLED = 2;
+export const TURBO_JOINED = 0;
+export const TURBO_REFUSED_KIND = 1;
+export const TURBO_REFUSED_ROOM = 2;
+export const TURBO_REDIRECTED = 3;
+export const TURBO_TCP_FIRST = 4;
+export const TURBO_TCP_UNACKED = 5;
+export const TURBO_TCP_UNREAD = 6;
+export const TURBO_TCP_QUEUE = 7;
+export const TURBO_TCP_SENDER = 8;
+export const TURBO_TCP_READER = 9;
+export const TURBO_TCP_MEMORY = 10;
+export const TURBO_TCP_GONE = 11;
+export const TURBO_TCP_UNKNOWN = 12;
+export const TURBO_COUNT = 16;

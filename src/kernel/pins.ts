@@ -48,6 +48,15 @@ export class Pins {
     return join(this.directory, 'links', String(cgroupId));
   }
 
+  /** The link of turbo's program on its sock map. */
+  get turbo(): string {
+    return join(this.directory, 'turbo');
+  }
+
+  removeTurbo(): void {
+    rmSync(this.turbo, { force: true });
+  }
+
   podDirectory({ podIndex, netnsCookie }: PinnedPod): string {
     return join(this.directory, 'pods', `${podIndex}-${netnsCookie}`);
   }

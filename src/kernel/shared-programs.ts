@@ -9,6 +9,7 @@ import type { BpfLink, BpfMap, BpfObject, BpfProgram, NativeBpf } from '../nativ
 import { EgressGuard } from './egress-guard.ts';
 import type { CgroupIdentity } from './file-systems.ts';
 import { createDirectory, type Pins, removeDirectory } from './pins.ts';
+import { Turbo, turboObject } from './turbo.ts';
 
 /** Objects whose program hangs on the cgroup, in the order of attaching: flows are seen before connections are captured. */
 const cgroupObjects = [
@@ -31,6 +32,7 @@ export interface SharedPrograms {
   readonly destroyer: BpfObject | undefined;
   readonly links: readonly BpfLink[];
   readonly egressGuard: EgressGuard;
+  readonly turbo: Turbo;
   /** Whether pinned state of an earlier agent was taken over. */
   readonly adopted: boolean;
   close(): void;
@@ -41,6 +43,8 @@ export interface SharedProgramsOptions {
   readonly objectDirectory: string;
   readonly pins: Pins;
   readonly cgroup: CgroupIdentity;
+  /** Whether pods may ask for turbo. */
+  readonly turbo: boolean;
 }
 
 export function startSharedPrograms({
@@ -48,6 +52,7 @@ export function startSharedPrograms({
   objectDirectory,
   pins,
   cgroup,
+  turbo: wanted,
 }: SharedProgramsOptions): SharedPrograms {
   pins.sweepTemporary();
   const adopted = pins.exists;
@@ -65,12 +70,20 @@ export function startSharedPrograms({
     const links = adopted
       ? takeOver(native, pins, loader.maps, programs, cgroup)
       : attachFirst(pins, loader.maps, programs, cgroup);
+    const turbo = Turbo.start({
+      native,
+      pins,
+      maps: loader.maps,
+      wanted,
+      load: () => loader.load(turboObject),
+    });
     return {
       maps: loader.maps,
       iterators,
       destroyer,
       links,
       egressGuard: new EgressGuard(native, egress, pins, cgroup),
+      turbo,
       adopted,
       close: () => {
         for (const link of links) link.close();

@@ -103,6 +103,22 @@ export interface RunOptions {
   readonly cgroup?: string;
 }
 
+/** What came of one order; `error` names the errno of a call that failed. */
+export interface HandAnswer {
+  readonly ok: boolean;
+  readonly error?: string | null;
+  readonly bytes?: number;
+  /** Whether the bytes were those that belong at this place of the stream. */
+  readonly exact?: boolean;
+  readonly [detail: string]: unknown;
+}
+
+export interface SocketHand {
+  readonly pid: number;
+  do(what: string, order?: Readonly<Record<string, unknown>>): Promise<HandAnswer>;
+  stop(): Promise<void>;
+}
+
 type Child = ChildProcessByStdio<Writable, Readable, null>;
 
 let serial = 0;
@@ -288,6 +304,27 @@ export class PodWorld {
     return async () => {
       child.stdin.write('\n');
       return JSON.parse(String((await lines.next()).value));
+    };
+  }
+
+  /** A process in the pod that does with its sockets what it is told, see sockets.py; a call that waits holds up no other. */
+  hand(pod: WorldPod, run: RunOptions = {}): SocketHand {
+    const child = this.#spawn(pod, 'sockets.py', {}, run);
+    const waiting = new Map<number, (answer: HandAnswer) => void>();
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const { id, ...answer } = JSON.parse(line);
+      waiting.get(id)?.(answer);
+      waiting.delete(id);
+    });
+    let serial = 0;
+    return {
+      pid: child.pid ?? 0,
+      do: (what, order = {}) =>
+        new Promise((resolve) => {
+          waiting.set(++serial, resolve);
+          child.stdin.write(`${JSON.stringify({ id: serial, do: what, ...order })}\n`);
+        }),
+      stop: () => this.#end(child),
     };
   }
 
