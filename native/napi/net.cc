@@ -1,4 +1,5 @@
 // NativeNet of src/native/types.ts.
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -150,7 +151,9 @@ Napi::Value watch_packets(const Napi::CallbackInfo& info) {
 
 Napi::Value tcp_sockets(const Napi::CallbackInfo& info) {
   HADAL_ARG_FD(0, netns_fd);
-  const auto sockets = value_or_throw(info.Env(), net::tcp_sockets(netns_fd));
+  const bool only_listening = info[1].ToBoolean();
+  const uint32_t states = only_listening ? 1U << TCP_LISTEN : net::kAllTcpStates;
+  const auto sockets = value_or_throw(info.Env(), net::tcp_sockets(netns_fd, states));
   Napi::Array out = Napi::Array::New(info.Env(), sockets.size());
   for (uint32_t i = 0; i < sockets.size(); ++i) {
     const Napi::HandleScope scope(info.Env());

@@ -123,6 +123,7 @@ tunnel::OutboundRow outbound_row(const Napi::Object& object) {
                           .destination = key.destination,
                           .reason = fields.integer<uint16_t>("reason"),
                           .refusal_edge = fields.integer<uint32_t>("refusalEdge"),
+                          .ends_open = fields.flag("endsOpen"),
                           .endpoints = {}};
   const Napi::Array endpoints = fields.array("endpoints");
   for (uint32_t i = 0; i < endpoints.Length(); ++i) {
@@ -152,6 +153,7 @@ tunnel::InboundRow inbound_row(const Napi::Object& object) {
                          .reason = fields.integer<uint16_t>("reason"),
                          .status = fields.integer<uint16_t>("status"),
                          .edge = fields.integer<uint32_t>("edge"),
+                         .ends_open = fields.flag("endsOpen"),
                          .upstream = {},
                          .proxy_destination = std::nullopt,
                          .loopback = fields.flag("loopback"),

@@ -45,6 +45,7 @@ std::vector<napi_property_descriptor> TunnelHandle::properties() {
       H::method<&TunnelHandle::remove_outbound_rows>("removeOutboundRows"),
       H::method<&TunnelHandle::put_inbound_rows>("putInboundRows"),
       H::method<&TunnelHandle::remove_inbound_rows>("removeInboundRows"),
+      H::method<&TunnelHandle::ask_about_forgotten>("askAboutForgotten"),
       H::method<&TunnelHandle::remove_edges>("removeEdges"),
       H::method<&TunnelHandle::read_counters>("readCounters"),
       H::method<&TunnelHandle::read_totals>("readTotals"),
@@ -152,6 +153,11 @@ Napi::Value TunnelHandle::remove_inbound_rows(const Napi::CallbackInfo& info) {
   for (const tunnel::InboundKey& key : objects_argument(info, 0, "keys", inbound_key)) {
     core().remove_inbound_row(key);
   }
+  return info.Env().Undefined();
+}
+
+Napi::Value TunnelHandle::ask_about_forgotten(const Napi::CallbackInfo& info) {
+  core().ask_about_forgotten();
   return info.Env().Undefined();
 }
 

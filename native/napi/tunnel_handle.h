@@ -51,6 +51,7 @@ class TunnelHandle {
   Napi::Value remove_outbound_rows(const Napi::CallbackInfo& info);
   Napi::Value put_inbound_rows(const Napi::CallbackInfo& info);
   Napi::Value remove_inbound_rows(const Napi::CallbackInfo& info);
+  Napi::Value ask_about_forgotten(const Napi::CallbackInfo& info);
   Napi::Value remove_edges(const Napi::CallbackInfo& info);
   Napi::Value read_counters(const Napi::CallbackInfo& info);
   Napi::Value read_totals(const Napi::CallbackInfo& info);

@@ -31,6 +31,9 @@ Napi::Object question_to_script(Napi::Env env, const tunnel::Question& question)
     if (outbound->failed > 0) {
       out.Set("failed", outbound->failed);
     }
+    if (outbound->open) {
+      out.Set("open", true);
+    }
     return out;
   }
   const auto& inbound = std::get<tunnel::InboundQuestion>(question);
@@ -45,6 +48,9 @@ Napi::Object question_to_script(Napi::Env env, const tunnel::Question& question)
   out.Set("forwardedNetwork", inbound.forwarded_network);
   if (inbound.failed > 0) {
     out.Set("failed", inbound.failed);
+  }
+  if (inbound.open) {
+    out.Set("open", true);
   }
   return out;
 }

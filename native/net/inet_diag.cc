@@ -15,8 +15,6 @@
 namespace hadal::net {
 namespace {
 
-constexpr uint32_t kAllStates = 0xffffffff;
-
 IpAddress address_of(uint8_t family, const __be32* words) {
   if (family == AF_INET) {
     in_addr v4{};
@@ -61,7 +59,7 @@ void put_address(uint8_t family, const IpAddress& address, __be32* words) {
 
 }  // namespace
 
-Result<std::vector<TcpSocketEntry>> tcp_sockets(int netns_fd) {
+Result<std::vector<TcpSocketEntry>> tcp_sockets(int netns_fd, uint32_t states) {
   std::vector<TcpSocketEntry> out;
   auto done = run_in_netns(netns_fd, [&]() -> Result<void> {
     auto socket = NetlinkSocket::open(NETLINK_SOCK_DIAG);
@@ -73,7 +71,7 @@ Result<std::vector<TcpSocketEntry>> tcp_sockets(int netns_fd) {
       auto& body = request.body<inet_diag_req_v2>();
       body.sdiag_family = family;
       body.sdiag_protocol = IPPROTO_TCP;
-      body.idiag_states = kAllStates;
+      body.idiag_states = states;
       auto dumped = socket->dump(request, "list TCP sockets", [&](const nlmsghdr* message) {
         if (message->nlmsg_len >= MNL_NLMSG_HDRLEN + sizeof(inet_diag_msg)) {
           out.push_back(parse(message));
@@ -107,7 +105,7 @@ Result<bool> destroy_tcp_socket(int netns_fd, const TcpSocketEntry& entry) {
       auto& body = request.body<inet_diag_req_v2>();
       body.sdiag_family = family;
       body.sdiag_protocol = IPPROTO_TCP;
-      body.idiag_states = kAllStates;
+      body.idiag_states = kAllTcpStates;
       body.id.idiag_sport = htons(entry.local.port);
       body.id.idiag_dport = htons(entry.remote.port);
       body.id.idiag_if = entry.interface_index;

@@ -23,7 +23,9 @@ struct TcpSocketEntry {
   uint64_t cookie = 0;
 };
 
-[[nodiscard]] Result<std::vector<TcpSocketEntry>> tcp_sockets(int netns_fd);
+/// A bit per state (1 << TCP_LISTEN); all by default.
+inline constexpr uint32_t kAllTcpStates = 0xffffffff;
+[[nodiscard]] Result<std::vector<TcpSocketEntry>> tcp_sockets(int netns_fd, uint32_t states = kAllTcpStates);
 
 /// Ends the socket as by an incoming RST: its owner sees ECONNABORTED. False: it is gone already. Needs
 /// CONFIG_INET_DIAG_DESTROY.

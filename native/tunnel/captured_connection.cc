@@ -72,7 +72,7 @@ void CapturedConnection::ask() {
   }
 }
 
-void CapturedConnection::on_outbound_row(const std::shared_ptr<const OutboundRow>& row) {
+void CapturedConnection::on_outbound_row(const std::shared_ptr<const OutboundRow>& row, RowFlows& flows) {
   ends_.asked = asked();
   const OutboundEndpoint* endpoint = row->reason == HADAL_REASON_NONE ? row->pick(worker_.random()) : nullptr;
   if (endpoint == nullptr) {
@@ -82,13 +82,13 @@ void CapturedConnection::on_outbound_row(const std::shared_ptr<const OutboundRow
   }
   vanish();
   if (endpoint->path == EndpointPath::tunnel) {
-    OutboundFlow::start(worker_, pod_, std::move(fd_), ends_, row, *endpoint);
+    OutboundFlow::start(worker_, pod_, std::move(fd_), ends_, row, *endpoint, flows);
   } else {
-    PlaintextFlow::start_outbound(worker_, pod_, std::move(fd_), ends_, *endpoint);
+    PlaintextFlow::start_outbound(worker_, pod_, std::move(fd_), ends_, *endpoint, flows);
   }
 }
 
-void CapturedConnection::on_inbound_row(const std::shared_ptr<const InboundRow>& row) {
+void CapturedConnection::on_inbound_row(const std::shared_ptr<const InboundRow>& row, RowFlows& flows) {
   ends_.asked = asked();
   if (row->reason != HADAL_REASON_NONE) {
     use_edge(row->edge);
@@ -97,7 +97,7 @@ void CapturedConnection::on_inbound_row(const std::shared_ptr<const InboundRow>&
   }
   vanish();
   PlaintextFlow::start_inbound(worker_, pod_, {.fd = std::move(fd_), .listed = std::move(listed_)}, ends_,
-                               *row);
+                               *row, flows);
 }
 
 void CapturedConnection::on_deadline() {

@@ -12,8 +12,8 @@ class CapturedConnection final : public Flow, public Parked, public net::Timed {
  public:
   static void begin(Worker& worker, Pod& pod, ListenerKind kind, UniqueFd fd, const net::SocketAddress& peer);
 
-  void on_outbound_row(const std::shared_ptr<const OutboundRow>& row) override;
-  void on_inbound_row(const std::shared_ptr<const InboundRow>& row) override;
+  void on_outbound_row(const std::shared_ptr<const OutboundRow>& row, RowFlows& flows) override;
+  void on_inbound_row(const std::shared_ptr<const InboundRow>& row, RowFlows& flows) override;
   void on_deadline() override;
   void abort(uint16_t reason) override;
 

@@ -66,6 +66,9 @@ struct RemoveInboundRow {
   InboundKey key;
 };
 
+/// Something changed: connections whose row was forgotten are asked about.
+struct AskAboutForgotten {};
+
 struct RemoveEdges {
   std::vector<uint32_t> edges;
 };
@@ -84,6 +87,6 @@ struct Stop {};
 using Command =
     std::variant<AddPod, SetPodAddresses, SetPodHoldsMachine, RemovePod, SetIdentity, RemoveIdentity,
                  SetRevocations, PutOutboundRows, RemoveOutboundRow, PutInboundRows, RemoveInboundRow,
-                 RemoveEdges, Inspect, StartDrain, ForceDrain, Stop>;
+                 AskAboutForgotten, RemoveEdges, Inspect, StartDrain, ForceDrain, Stop>;
 
 }  // namespace hadal::tunnel

@@ -171,6 +171,10 @@ void TunnelCore::remove_inbound_row(const InboundKey& key) {
   post_to_all([&] { return RemoveInboundRow{.key = key}; });
 }
 
+void TunnelCore::ask_about_forgotten() {
+  post_to_all([] { return AskAboutForgotten{}; });
+}
+
 void TunnelCore::remove_edges(const std::vector<uint32_t>& edges) {
   post_to_all([&] { return RemoveEdges{.edges = edges}; });
 }

@@ -71,6 +71,8 @@ class TunnelCore {
   void remove_outbound_row(uint32_t pod_index, const net::SocketAddress& destination);
   void put_inbound_rows(std::vector<InboundRow> rows);
   void remove_inbound_row(const InboundKey& key);
+  /// The mesh changed, and the rows with it: what lives without a row becomes a question.
+  void ask_about_forgotten();
   void remove_edges(const std::vector<uint32_t>& edges);
 
   [[nodiscard]] EdgeSnapshot counters() const;

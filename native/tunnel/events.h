@@ -19,6 +19,8 @@ struct OutboundQuestion {
   /// Of the pod's destinations that were asked for: how many connections to them failed since its last
   /// question.
   uint32_t failed = 0;
+  /// Nobody waits: connections are open whose row was forgotten. An answer is wanted only if they must end.
+  bool open = false;
 };
 
 struct InboundQuestion {
@@ -27,6 +29,7 @@ struct InboundQuestion {
   std::string forwarded_network;
   /// The same of this peer of the pod.
   uint32_t failed = 0;
+  bool open = false;
 };
 
 using Question = std::variant<OutboundQuestion, InboundQuestion>;

@@ -50,6 +50,7 @@ void Flow::count_ended(uint16_t reason) {
   }
   ended_ = true;
   reason_ = reason;
+  net::ListHook<RowFlowTag>::unlink();
   if (edge_ == nullptr) {
     use_edge(0);
   }

@@ -16,6 +16,7 @@ class Pod;
 class Worker;
 
 struct PodFlowTag;
+struct RowFlowTag;
 
 /// Addresses and port pairs as a flow record wants them.
 struct FlowEnds {
@@ -28,7 +29,7 @@ struct FlowEnds {
   bool asked = false;
 };
 
-class Flow : public net::Disposable, public net::ListHook<PodFlowTag> {
+class Flow : public net::Disposable, public net::ListHook<PodFlowTag>, public net::ListHook<RowFlowTag> {
  public:
   ~Flow() override;
 

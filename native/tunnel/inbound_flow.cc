@@ -119,7 +119,7 @@ void InboundFlow::judge() {
   }
 }
 
-void InboundFlow::on_inbound_row(const std::shared_ptr<const InboundRow>& row) {
+void InboundFlow::on_inbound_row(const std::shared_ptr<const InboundRow>& row, RowFlows& flows) {
   if (done_) {
     return;  // its peer has left meanwhile
   }
@@ -131,6 +131,7 @@ void InboundFlow::on_inbound_row(const std::shared_ptr<const InboundRow>& row) {
     refuse(row->status, row->reason);
     return;
   }
+  flows.push_back(*this);
   deliver_by(*row);
 }
 

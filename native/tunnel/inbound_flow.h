@@ -15,7 +15,7 @@ class InboundFlow final : public StreamFlow, public Parked {
  public:
   static InboundFlow* begin(Worker& worker, Pod& pod, Tunnel& tunnel);
 
-  void on_inbound_row(const std::shared_ptr<const InboundRow>& row) override;
+  void on_inbound_row(const std::shared_ptr<const InboundRow>& row, RowFlows& flows) override;
 
  private:
   /// What the headers said; gone once the connection is judged.

@@ -13,12 +13,14 @@
 namespace hadal::tunnel {
 
 void OutboundFlow::start(Worker& worker, Pod& pod, UniqueFd fd, const FlowEnds& ends,
-                         std::shared_ptr<const OutboundRow> row, const OutboundEndpoint& endpoint) {
+                         std::shared_ptr<const OutboundRow> row, const OutboundEndpoint& endpoint,
+                         RowFlows& flows) {
   // Owns itself from here: it ends in finish() or break_off(), which hand it to the loop for disposal.
   auto* flow = new OutboundFlow(worker, pod, std::move(row), endpoint);
   flow->ends_ = ends;
   flow->ends_.endpoint = endpoint.destination;
   flow->use_edge(endpoint.edge);
+  flows.push_back(*flow);
   if (!flow->adopt(std::move(fd))) {
     flow->break_off(HADAL_REASON_OUT_OF_RESOURCES);
     return;

@@ -14,7 +14,8 @@ class OutboundFlow final : public StreamFlow, public TunnelWaiter {
  public:
   /// `endpoint` belongs to `row`, which the flow keeps alive.
   static void start(Worker& worker, Pod& pod, UniqueFd fd, const FlowEnds& ends,
-                    std::shared_ptr<const OutboundRow> row, const OutboundEndpoint& endpoint);
+                    std::shared_ptr<const OutboundRow> row, const OutboundEndpoint& endpoint,
+                    RowFlows& flows);
 
   void on_tunnel(ClientTunnel& tunnel) override;
   void on_no_tunnel(uint16_t reason, const std::string& detail) override;

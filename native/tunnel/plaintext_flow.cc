@@ -10,8 +10,9 @@
 
 namespace hadal::tunnel {
 void PlaintextFlow::start_outbound(Worker& worker, Pod& pod, UniqueFd fd, const FlowEnds& ends,
-                                   const OutboundEndpoint& endpoint) {
+                                   const OutboundEndpoint& endpoint, RowFlows& flows) {
   auto* flow = new PlaintextFlow(worker, pod, FlowDirection::outbound);
+  flows.push_back(*flow);
   FlowEnds all = ends;
   all.endpoint = endpoint.destination;
   ListedSocket dialled = pod.dial(endpoint.destination);
@@ -20,8 +21,9 @@ void PlaintextFlow::start_outbound(Worker& worker, Pod& pod, UniqueFd fd, const 
 }
 
 void PlaintextFlow::start_inbound(Worker& worker, Pod& pod, ListedSocket source, const FlowEnds& ends,
-                                  const InboundRow& row) {
+                                  const InboundRow& row, RowFlows& flows) {
   auto* flow = new PlaintextFlow(worker, pod, FlowDirection::inbound);
+  flows.push_back(*flow);
   flow->listed_ = std::move(source.listed);
   FlowEnds all = ends;
   all.endpoint = row.upstream;

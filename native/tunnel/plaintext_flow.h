@@ -15,9 +15,9 @@ namespace hadal::tunnel {
 class PlaintextFlow final : public Flow, public net::Resumable, public net::Timed {
  public:
   static void start_outbound(Worker& worker, Pod& pod, UniqueFd fd, const FlowEnds& ends,
-                             const OutboundEndpoint& endpoint);
+                             const OutboundEndpoint& endpoint, RowFlows& flows);
   static void start_inbound(Worker& worker, Pod& pod, ListedSocket source, const FlowEnds& ends,
-                            const InboundRow& row);
+                            const InboundRow& row, RowFlows& flows);
 
   void abort(uint16_t reason) override { break_off(reason); }
   void on_resume() override;

@@ -87,11 +87,12 @@ bool Pod::may_park(size_t rows) const {
 
 bool Pod::ask_outbound(const net::SocketAddress& destination, const net::IpAddress& source, Parked& parked,
                        net::Timed& timed) {
-  if (const auto found = outbound_rows_.find(destination); found != outbound_rows_.end()) {
+  if (const auto found = outbound_rows_.find(destination);
+      found != outbound_rows_.end() && !found->second.forgotten) {
     worker_.count_row_hit();
     // A copy: the row may be replaced while the connection starts.
-    const std::shared_ptr<const OutboundRow> row = found->second;
-    parked.on_outbound_row(row);
+    const std::shared_ptr<const OutboundRow> row = found->second.row;
+    parked.on_outbound_row(row, found->second.flows);
     return true;
   }
   if (!may_park(outbound_rows_.size())) {
@@ -110,10 +111,11 @@ bool Pod::ask_outbound(const net::SocketAddress& destination, const net::IpAddre
 
 bool Pod::ask_inbound(InboundQuestion&& question, Parked& parked, net::Timed& timed) {
   const std::string key = question.key.packed();
-  if (const auto found = inbound_rows_.find(key); found != inbound_rows_.end()) {
+  if (const auto found = inbound_rows_.find(key);
+      found != inbound_rows_.end() && !found->second.forgotten) {
     worker_.count_row_hit();
-    const std::shared_ptr<const InboundRow> row = found->second;
-    parked.on_inbound_row(row);
+    const std::shared_ptr<const InboundRow> row = found->second.row;
+    parked.on_inbound_row(row, found->second.flows);
     return true;
   }
   if (!may_park(inbound_rows_.size())) {
@@ -128,25 +130,88 @@ bool Pod::ask_inbound(InboundQuestion&& question, Parked& parked, net::Timed& ti
   return true;
 }
 
+template <typename Row>
+void Pod::hold(HeldRow<Row>& held, const std::shared_ptr<const Row>& row) {
+  forgotten_rows_ -= held.forgotten ? 1 : 0;
+  held.forgotten = false;
+  held.row = row;
+  if (row->ends_open) {
+    worker_.end_open(held.flows, row->reason);
+  }
+}
+
 void Pod::put(const std::shared_ptr<const OutboundRow>& row) {
-  outbound_rows_[row->destination] = row;
+  HeldRow<OutboundRow>& held = outbound_rows_[row->destination];
+  hold(held, row);
   ParkedList waiting;
   outbound_questions_.take(row->destination, waiting);
   while (Parked* parked = waiting.front()) {
     parked->unpark();
-    parked->on_outbound_row(row);
+    parked->on_outbound_row(row, held.flows);
   }
 }
 
 void Pod::put(const std::shared_ptr<const InboundRow>& row) {
   const std::string key = row->key.packed();
-  inbound_rows_[key] = row;
+  HeldRow<InboundRow>& held = inbound_rows_[key];
+  hold(held, row);
   ParkedList waiting;
   inbound_questions_.take(key, waiting);
   while (Parked* parked = waiting.front()) {
     parked->unpark();
-    parked->on_inbound_row(row);
+    parked->on_inbound_row(row, held.flows);
   }
+}
+
+template <typename Table, typename Key>
+void Pod::forget(Table& table, const Key& key) {
+  const auto found = table.find(key);
+  if (found == table.end()) {
+    return;
+  }
+  if (found->second.flows.empty()) {
+    forgotten_rows_ -= found->second.forgotten ? 1 : 0;
+    table.erase(found);
+  } else if (!found->second.forgotten) {
+    found->second.forgotten = true;
+    ++forgotten_rows_;
+  }
+}
+
+void Pod::remove_outbound(const net::SocketAddress& destination) { forget(outbound_rows_, destination); }
+
+void Pod::remove_inbound(const InboundKey& key) { forget(inbound_rows_, key.packed()); }
+
+void Pod::ask_about_forgotten() {
+  prune_forgotten();
+  if (forgotten_rows_ == 0) {
+    return;
+  }
+  for (auto& [destination, held] : outbound_rows_) {
+    if (held.forgotten) {
+      worker_.ask(OutboundQuestion{
+          .pod_index = index_, .destination = destination, .source = {}, .open = true});
+    }
+  }
+  for (auto& [key, held] : inbound_rows_) {
+    if (held.forgotten) {
+      worker_.ask(InboundQuestion{
+          .key = held.row->key, .baggage = {}, .forwarded_network = {}, .open = true});
+    }
+  }
+}
+
+void Pod::prune_forgotten() {
+  if (forgotten_rows_ == 0) {
+    return;
+  }
+  const auto is_over = [this](auto& item) {
+    const bool over = item.second.forgotten && item.second.flows.empty();
+    forgotten_rows_ -= over ? 1 : 0;
+    return over;
+  };
+  std::erase_if(outbound_rows_, is_over);
+  std::erase_if(inbound_rows_, is_over);
 }
 
 void Pod::note_failed_answer(FlowDirection direction, const net::IpAddress& peer) {
@@ -271,6 +336,7 @@ void Pod::maintain(int64_t now_ns) {
   pool_.prune();
   outbound_questions_.prune();
   inbound_questions_.prune();
+  prune_forgotten();
   stock_.trim(now_ns);
   // Who asks no more is no scanner any more.
   if (failed_answers_.size() > kMostAskers) {

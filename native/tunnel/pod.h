@@ -62,8 +62,11 @@ class Pod : public net::Disposable {
   [[nodiscard]] bool ask_inbound(InboundQuestion&& question, Parked& parked, net::Timed& timed);
   void put(const std::shared_ptr<const OutboundRow>& row);
   void put(const std::shared_ptr<const InboundRow>& row);
-  void remove_outbound(const net::SocketAddress& destination) { outbound_rows_.erase(destination); }
-  void remove_inbound(const InboundKey& key) { inbound_rows_.erase(key.packed()); }
+  /// Connections that the row let through go on, and are judged again when the mesh changes.
+  void remove_outbound(const net::SocketAddress& destination);
+  void remove_inbound(const InboundKey& key);
+  /// Asks TypeScript about the connections whose row it has forgotten.
+  void ask_about_forgotten();
   void count_question_timeout();
   /// A connection that had to ask has failed after all: its asker's next question tells.
   void note_failed_answer(FlowDirection direction, const net::IpAddress& peer);
@@ -114,6 +117,11 @@ class Pod : public net::Disposable {
   [[nodiscard]] bool may_park(size_t rows) const;
   [[nodiscard]] uint32_t take_failed_answers(const net::IpAddress& asker);
   void check_drained();
+  template <typename Row>
+  void hold(HeldRow<Row>& held, const std::shared_ptr<const Row>& row);
+  template <typename Table, typename Key>
+  void forget(Table& table, const Key& key);
+  void prune_forgotten();
   [[nodiscard]] bool bind_delivery(int fd, const net::SocketAddress& client, const net::SocketAddress& target,
                                    int attempt);
 
@@ -129,9 +137,10 @@ class Pod : public net::Disposable {
   Listener plaintext_;
   SocketStock stock_;
   TunnelPool pool_;
-  std::unordered_map<net::SocketAddress, std::shared_ptr<const OutboundRow>, net::SocketAddressHash>
-      outbound_rows_;
-  std::unordered_map<std::string, std::shared_ptr<const InboundRow>, TextHash, std::equal_to<>> inbound_rows_;
+  std::unordered_map<net::SocketAddress, HeldRow<OutboundRow>, net::SocketAddressHash> outbound_rows_;
+  std::unordered_map<std::string, HeldRow<InboundRow>, TextHash, std::equal_to<>> inbound_rows_;
+  /// Rows in both tables that are forgotten and kept for their connections.
+  size_t forgotten_rows_ = 0;
   Questions<net::SocketAddress, net::SocketAddressHash> outbound_questions_;
   Questions<std::string, TextHash> inbound_questions_;
   /// By peer; the pod's own, which ask to go out, under the unspecified address.

@@ -29,8 +29,9 @@ struct PodLoad {
 
 class Parked : public net::ListHook<ParkedTag> {
  public:
-  virtual void on_outbound_row(const std::shared_ptr<const OutboundRow>& /*row*/) {}
-  virtual void on_inbound_row(const std::shared_ptr<const InboundRow>& /*row*/) {}
+  // Whoever goes through enters `flows`, and ends when the row comes to refuse it.
+  virtual void on_outbound_row(const std::shared_ptr<const OutboundRow>& /*row*/, RowFlows& /*flows*/) {}
+  virtual void on_inbound_row(const std::shared_ptr<const InboundRow>& /*row*/, RowFlows& /*flows*/) {}
 
   void count_parked(PodLoad& load) {
     load_ = &load;

@@ -10,8 +10,14 @@
 #include <vector>
 
 #include "native/net/address.h"
+#include "native/net/intrusive_list.h"
 
 namespace hadal::tunnel {
+
+class Flow;
+struct RowFlowTag;
+/// Connections that one row has let through.
+using RowFlows = net::IntrusiveList<Flow, RowFlowTag>;
 
 enum class EndpointPath : uint8_t { tunnel, plaintext };
 
@@ -31,6 +37,8 @@ struct OutboundRow {
   net::SocketAddress destination;
   uint16_t reason = 0;
   uint32_t refusal_edge = 0;
+  /// A refusal that open connections do not survive either.
+  bool ends_open = false;
   std::vector<OutboundEndpoint> endpoints;
 
   /// `random` is uniform over its whole range. Null when there is no endpoint.
@@ -56,10 +64,22 @@ struct InboundRow {
   uint16_t reason = 0;
   uint16_t status = 401;
   uint32_t edge = 0;
+  /// A refusal that open connections do not survive either.
+  bool ends_open = false;
   net::SocketAddress upstream;
   std::optional<net::SocketAddress> proxy_destination;
   bool loopback = false;
   std::string baggage;
+};
+
+/// A row in a worker's table, with the connections that it let through.
+template <typename Row>
+struct HeldRow {
+  std::shared_ptr<const Row> row;
+  /// TypeScript has forgotten it: new connections ask. Kept for those that live, which are judged again by its
+  /// key.
+  bool forgotten = false;
+  RowFlows flows;
 };
 
 /// Transparent hash, so that a lookup needs no std::string of its own.

@@ -76,6 +76,7 @@ Worker::Worker(uint32_t number, std::shared_ptr<const Settings> settings, EventS
       output_blocks_(net::OutputBuffer::kBlockBytes, kKeptOutputBlocks),
       gather_blocks_(h2::kRecordBytes, kKeptGatherBlocks),
       spare_descriptor_(open("/dev/null", O_RDONLY | O_CLOEXEC)),
+      ending_(*loop_),
       flow_ids_(static_cast<uint64_t>(number) << kWorkerBits | 1) {
   if (getrandom(&random_state_, sizeof(random_state_), 0) != sizeof(random_state_)) {
     random_state_ = static_cast<uint64_t>(clock_ns(CLOCK_MONOTONIC)) + number;

@@ -24,6 +24,7 @@
 #include "native/tunnel/command.h"
 #include "native/tunnel/description.h"
 #include "native/tunnel/edge_counters.h"
+#include "native/tunnel/ending_flows.h"
 #include "native/tunnel/events.h"
 #include "native/tunnel/hbone_headers.h"
 #include "native/tunnel/pod.h"
@@ -101,6 +102,8 @@ class Worker final : public net::EventHandler {
   void mark_dirty(Tunnel& tunnel) { dirty_.push_back(tunnel); }
 
   void ask(Question&& question);
+  /// They are refused now. Ends them abortively, some in each turn.
+  void end_open(RowFlows& flows, uint16_t reason) { ending_.add(flows, reason); }
   void report(const FlowRecord& record);
   void log(LogLevel level, uint32_t pod_index, std::string message);
   void release(Pod& pod, bool tell);
@@ -161,6 +164,7 @@ class Worker final : public net::EventHandler {
   void apply(RemoveOutboundRow&& command);
   void apply(PutInboundRows&& command);
   void apply(RemoveInboundRow&& command);
+  void apply(AskAboutForgotten&& command);
   void apply(RemoveEdges&& command);
   void apply(Inspect&& command);
   void apply(StartDrain&& command);
@@ -197,6 +201,7 @@ class Worker final : public net::EventHandler {
   net::BlockPool output_blocks_;
   net::BlockPool gather_blocks_;
   UniqueFd spare_descriptor_;
+  EndingFlows ending_;
 
   std::unordered_map<std::string, std::shared_ptr<const tls::Credentials>> credentials_;
   std::shared_ptr<const tls::RevocationList> revocations_;

@@ -104,6 +104,12 @@ void Worker::apply(RemoveInboundRow&& command) {
   }
 }
 
+void Worker::apply(AskAboutForgotten&& /*command*/) {
+  for (auto& [index, pod] : pods_) {
+    pod->ask_about_forgotten();
+  }
+}
+
 void Worker::apply(RemoveEdges&& command) { edges_.remove(command.edges); }
 
 void Worker::apply(Inspect&& command) { command.visit(*this); }

@@ -86,7 +86,7 @@ export class MeshFollower {
     if (!wereWritten) kernel.capture.setRanges(this.#ranges.all());
     else if (ranges.added.length + ranges.removed.length > 0) kernel.capture.changeMeshRanges(ranges);
     this.#areRangesWritten = true;
-    enrolment.onSnapshot();
+    enrolment.onSnapshot(diff);
     annotations?.onSnapshot(old, snapshot, diff.workloads);
   }
 }

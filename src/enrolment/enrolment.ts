@@ -1,5 +1,6 @@
 import type { Logger } from '../base/logger.ts';
 import type { BpfCapture } from '../kernel/capture.ts';
+import type { SnapshotDiff } from '../model/diff.ts';
 import type { CarriedPod, CarryingParts } from './carried-pod.ts';
 import { carryPod } from './carry-pod.ts';
 import { describePod } from './describe-pod.ts';
@@ -134,9 +135,9 @@ export class Enrolment implements EnrolmentService {
     return this.#restoration.all(timeoutMs);
   }
 
-  /** A connection that was not judged because the mesh state did not know its pod is judged when it does. */
-  onSnapshot(): void {
-    this.#reviews.retry();
+  /** The mesh changed: connections that nobody judged since are judged again. */
+  onSnapshot(diff: SnapshotDiff): void {
+    this.#reviews.onChange(diff);
   }
 
   /** The last connection of a pod that left has ended. */

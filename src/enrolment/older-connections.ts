@@ -1,16 +1,20 @@
 import type { Logger } from '../base/logger.ts';
+import { Slices } from '../base/slices.ts';
 import type { PodSocket, PodSockets } from '../kernel/sockets.ts';
 import { isLocalOnly, parseAddress } from '../model/address.ts';
 import { formatAuthority } from '../model/authority.ts';
+import { dependency, isAffected, type SnapshotDiff } from '../model/diff.ts';
 import { reasonDetails, reasons } from '../model/reasons.gen.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
 import type { NativeNet } from '../native/types.ts';
 import type { EnrolledPod } from '../routing/judgement.ts';
+import { endsOpenConnections } from '../routing/open-connections.ts';
 import type { Judge } from '../tunnel/decision-tables.ts';
+import { DoomedSockets } from './doomed-sockets.ts';
 
 export interface OlderConnectionsParts {
   readonly native: Pick<NativeNet, 'tcpSockets'>;
-  readonly sockets: Pick<PodSockets, 'list' | 'destroy'>;
+  readonly sockets: Pick<PodSockets, 'read' | 'destroy'>;
   readonly judge: Pick<Judge, 'inbound'>;
   readonly snapshot: () => MeshSnapshot;
   readonly network: string;
@@ -18,22 +22,32 @@ export interface OlderConnectionsParts {
 }
 
 export interface ReviewedPod extends EnrolledPod {
+  readonly podIndex: number;
   readonly netnsFd: number;
   /** No policy holds for plain connections into it. */
   readonly bypassesInbound: boolean;
 }
 
-const listening = 10;
+/** What is known of a pod that still has older connections. */
+interface Known {
+  /** Ports that its programs served when anybody looked: who called whom is not written on a connection. */
+  readonly served: Set<number>;
+  /** Of all judgements on them. */
+  readonly dependencies: Set<string>;
+  /** Also those are judged that the capture once let in past every policy. */
+  readonly untouched: boolean;
+}
 
-/** Refusals that say only that the state has not arrived: no reason to end what works. */
-const undecided: ReadonlySet<number> = new Set([reasons.UNKNOWN_WORKLOAD, reasons.UNKNOWN_POLICY]);
+type Verdict = Pick<ReturnType<Judge['inbound']>, 'reason' | 'dependencies'>;
 
 /**
- * Connections that were open before the pod was enrolled came in the clear and nobody judged them. They are judged now, as
- * plaintext without identity, by the policies of whichever end is in the mesh; those refused are destroyed.
+ * Connections that were open before the pod was enrolled came in the clear and nobody judged them. They are judged then, and
+ * whenever what their judgement rests on changes, as plaintext without identity, by the policies of whichever end is in the mesh;
+ * those refused are destroyed. What cannot be judged yet, since a policy or the pod itself is not known, goes on until it can.
  */
 export class OlderConnections {
   readonly #parts: OlderConnectionsParts;
+  readonly #known = new Map<number, Known>();
   #destroyed = 0;
 
   constructor(parts: OlderConnectionsParts) {
@@ -44,71 +58,85 @@ export class OlderConnections {
     return this.#destroyed;
   }
 
-  /** Whether the mesh state knows the pod already, so that its connections can be judged. */
-  canReview(pod: EnrolledPod): boolean {
-    return this.#parts.snapshot().workloads.has(pod.uid);
+  /** Whether the pod has older connections that the change may have made wrong. */
+  isConcernedBy({ podIndex }: Pick<ReviewedPod, 'podIndex'>, diff: SnapshotDiff): boolean {
+    const known = this.#known.get(podIndex);
+    return known !== undefined && isAffected([...known.dependencies], diff);
+  }
+
+  forget({ podIndex }: Pick<ReviewedPod, 'podIndex'>): void {
+    this.#known.delete(podIndex);
   }
 
   /**
-   * Judges them all and destroys those refused; returns how many. `untouched`: also those that the capture let in and nobody
-   * judged. A probe of the kubelet may be among them; it comes again.
+   * Judges them all and destroys those refused; resolves with how many. `untouched`: from now on also those that the capture let in
+   * and nobody judged. A probe of the kubelet may be among them; it comes again. Other work has its turn in between.
    */
-  review(pod: ReviewedPod, { untouched }: { readonly untouched: boolean } = { untouched: false }): number {
-    const { native, sockets, logger } = this.#parts;
-    const open = sockets
-      .list(pod.netnsFd)
-      .filter(({ seenAs }) => seenAs === 'older' || (untouched && seenAs === 'untouched'))
-      .filter(leavesPod);
-    if (open.length === 0) return 0;
-    const served = new Set(
-      native
-        .tcpSockets(pod.netnsFd)
-        .flatMap(({ state, localPort }) => (state === listening ? [localPort] : [])),
-    );
-    const refused = open.flatMap((socket) => {
-      const reason = served.has(socket.localPort)
-        ? this.#judgeInbound(pod, socket)
-        : socket.seenAs === 'older'
-          ? this.#judgeOutbound(socket)
-          : reasons.NONE;
-      return reason === reasons.NONE || undecided.has(reason) ? [] : [{ socket, reason }];
-    });
-    const destroyed = sockets.destroy(
-      pod.netnsFd,
-      refused.map(({ socket }) => socket.cookie),
-    );
+  async review(pod: ReviewedPod, options: { readonly untouched: boolean }): Promise<number> {
+    const { sockets, native, logger } = this.#parts;
+    const before = this.#known.get(pod.podIndex);
+    const known: Known = {
+      served: before?.served ?? new Set(),
+      dependencies: new Set(),
+      untouched: options.untouched || before?.untouched === true,
+    };
+    for (const { localPort } of native.tcpSockets(pod.netnsFd, true)) known.served.add(localPort);
+    const all = sockets.read(pod.netnsFd);
+    const slices = new Slices();
+    const doomed = new DoomedSockets(sockets, pod.netnsFd);
+    let left = 0;
+    for (let index = 0; index < all.length; index++) {
+      await slices.pause();
+      const socket = all.at(index);
+      if (!isToBeJudged(socket, known)) continue;
+      const { reason, dependencies } = this.#judge(pod, socket, known);
+      for (const name of dependencies) known.dependencies.add(name);
+      if (endsOpenConnections(reason)) doomed.add(socket, reason);
+      else left++;
+    }
+    if (left > 0) this.#known.set(pod.podIndex, known);
+    else this.#known.delete(pod.podIndex);
+    const destroyed = await doomed.destroy(slices);
     this.#destroyed += destroyed;
-    for (const { socket, reason } of refused) {
-      const { localAddress, localPort, remoteAddress, remotePort } = socket;
-      const why = reasonDetails.get(reason)?.text;
+    for (const { socket, reason, count } of doomed.kinds()) {
       logger.info(
         {
           pod: pod.uid,
-          local: formatAuthority(localAddress, localPort),
-          remote: formatAuthority(remoteAddress, remotePort),
-          why,
+          local: formatAuthority(socket.localAddress, socket.localPort),
+          remote: formatAuthority(socket.remoteAddress, socket.remotePort),
+          count,
+          why: reasonDetails.get(reason)?.text,
         },
-        'connection older than the enrolment destroyed',
+        'connections older than the enrolment destroyed',
       );
     }
     return destroyed;
   }
 
-  #judgeInbound(destination: ReviewedPod, socket: PodSocket): number {
-    if (destination.bypassesInbound) return reasons.NONE;
-    return this.#judge(destination, socket.remoteAddress, socket.localAddress, socket.localPort);
+  #judge(pod: ReviewedPod, socket: PodSocket, { served }: Known): Verdict {
+    if (served.has(socket.localPort)) return this.#judgeInbound(pod, socket);
+    return socket.seenAs === 'older' ? this.#judgeOutbound(socket) : nobodyRefuses;
+  }
+
+  #judgeInbound(destination: ReviewedPod, socket: PodSocket): Verdict {
+    if (destination.bypassesInbound) return nobodyRefuses;
+    return this.#judgePlain(destination, socket.remoteAddress, socket.localAddress, socket.localPort);
   }
 
   /** The other end decides; what it is not known to refuse goes on. */
-  #judgeOutbound(socket: PodSocket): number {
-    const [workload] = this.#parts.snapshot().workloadsAt(this.#parts.network, socket.remoteAddress);
-    if (workload === undefined) return reasons.NONE;
+  #judgeOutbound(socket: PodSocket): Verdict {
+    const { network, snapshot } = this.#parts;
+    const [workload] = snapshot().workloadsAt(network, socket.remoteAddress);
+    const found = dependency.address(network, socket.remoteAddress);
+    if (workload === undefined) return { reason: reasons.NONE, dependencies: [found] };
     const { uid, namespace, serviceAccount, addresses } = workload;
     const destination = { uid, namespace, serviceAccount, addresses };
-    return this.#judge(destination, socket.localAddress, socket.remoteAddress, socket.remotePort);
+    const { localAddress, remoteAddress, remotePort } = socket;
+    const { reason, dependencies } = this.#judgePlain(destination, localAddress, remoteAddress, remotePort);
+    return { reason, dependencies: [found, ...dependencies] };
   }
 
-  #judge(destination: EnrolledPod, peerAddress: string, address: string, port: number): number {
+  #judgePlain(destination: EnrolledPod, peerAddress: string, address: string, port: number): Verdict {
     const { judge, snapshot } = this.#parts;
     return judge.inbound(snapshot(), {
       destination,
@@ -119,11 +147,15 @@ export class OlderConnections {
       forwardedHost: '',
       baggage: '',
       forwardedNetwork: '',
-    }).reason;
+    });
   }
 }
 
-function leavesPod({ localAddress, remoteAddress }: PodSocket): boolean {
-  const remote = parseAddress(remoteAddress);
-  return remote !== undefined && !isLocalOnly(remote) && remoteAddress !== localAddress;
+const nobodyRefuses: Verdict = { reason: reasons.NONE, dependencies: [] };
+
+function isToBeJudged(socket: PodSocket, { untouched }: Known): boolean {
+  const isMeant = socket.seenAs === 'older' || (untouched && socket.seenAs === 'untouched');
+  if (!isMeant) return false;
+  const remote = parseAddress(socket.remoteAddress);
+  return remote !== undefined && !isLocalOnly(remote) && socket.remoteAddress !== socket.localAddress;
 }

@@ -1,12 +1,23 @@
 import type { Logger } from '../base/logger.ts';
+import type { SnapshotDiff } from '../model/diff.ts';
 import type { CarriedPod } from './carried-pod.ts';
 import type { OlderConnections } from './older-connections.ts';
 
-/** Sees to it that the connections older than an enrolment are judged once: as soon as the mesh state knows the pod. */
+interface Wanted {
+  readonly untouched: boolean;
+}
+
+/**
+ * Sees to it that the connections older than an enrolment are judged, and judged again when what decided on them changes: one pod
+ * after another. A change that comes during a pod's review has another one follow.
+ */
 export class Reviews {
   readonly #olderConnections: OlderConnections | undefined;
   readonly #logger: Logger;
-  readonly #waiting = new Set<CarriedPod>();
+  readonly #pods = new Set<CarriedPod>();
+  readonly #wanted = new Map<CarriedPod, Wanted>();
+  #current: CarriedPod | undefined;
+  #isWorking = false;
 
   /** Without `olderConnections` they are kept whatever they are. */
   constructor(olderConnections: OlderConnections | undefined, logger: Logger) {
@@ -15,32 +26,56 @@ export class Reviews {
   }
 
   /** `untouched`: also those that the capture let in without a judgement. */
-  begin(pod: CarriedPod, options: { readonly untouched: boolean } = { untouched: false }): void {
-    if (this.#olderConnections === undefined || pod.state !== 'carried') return;
-    if (!this.#olderConnections.canReview(pod.enrolled)) {
-      this.#waiting.add(pod);
-      return;
-    }
-    this.#waiting.delete(pod);
-    try {
-      this.#olderConnections.review(
-        { ...pod.enrolled, netnsFd: pod.netnsFd, bypassesInbound: pod.bypassesInbound },
-        options,
-      );
-    } catch (err) {
-      this.#logger.error(
-        { err, pod: pod.enrolled.uid },
-        'connections older than the enrolment could not be reviewed',
-      );
-    }
+  begin(pod: CarriedPod, options: Wanted = { untouched: false }): void {
+    if (this.#olderConnections === undefined) return;
+    this.#pods.add(pod);
+    const untouched = options.untouched || this.#wanted.get(pod)?.untouched === true;
+    this.#wanted.set(pod, { untouched });
+    if (!this.#isWorking) void this.#work(this.#olderConnections);
   }
 
-  /** The mesh state changed. */
-  retry(): void {
-    for (const pod of this.#waiting) this.begin(pod);
+  /** The mesh changed. */
+  onChange(diff: SnapshotDiff): void {
+    for (const pod of this.#pods) {
+      // Of a review that goes on nobody knows yet what it rests on.
+      if (pod === this.#current || this.#olderConnections?.isConcernedBy(pod, diff)) this.begin(pod);
+    }
   }
 
   forget(pod: CarriedPod): void {
-    this.#waiting.delete(pod);
+    this.#pods.delete(pod);
+    this.#wanted.delete(pod);
+    this.#olderConnections?.forget(pod);
+  }
+
+  async #work(olderConnections: OlderConnections): Promise<void> {
+    this.#isWorking = true;
+    for (let next = this.#take(); next !== undefined; next = this.#take()) {
+      const [pod, options] = next;
+      if (pod.state !== 'carried') continue;
+      this.#current = pod;
+      const { enrolled, podIndex, netnsFd, bypassesInbound } = pod;
+      try {
+        await olderConnections.review({ ...enrolled, podIndex, netnsFd, bypassesInbound }, options);
+      } catch (err) {
+        // Its descriptor may have been closed meanwhile.
+        if (pod.state === 'carried')
+          this.#logger.error(
+            { err, pod: enrolled.uid },
+            'connections older than the enrolment could not be reviewed',
+          );
+      }
+      this.#current = undefined;
+      if (!this.#pods.has(pod)) olderConnections.forget(pod);
+    }
+    this.#isWorking = false;
+  }
+
+  #take(): [CarriedPod, Wanted] | undefined {
+    for (const entry of this.#wanted) {
+      this.#wanted.delete(entry[0]);
+      return entry;
+    }
+    return undefined;
   }
 }

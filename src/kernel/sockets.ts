@@ -28,6 +28,12 @@ export interface PodSocket {
   readonly seenAs: 'untouched' | 'agent' | 'captured' | 'older';
 }
 
+/** As many as a namespace has may take longer to decode than others can wait: one at a time. */
+export interface SocketList {
+  readonly length: number;
+  at(index: number): PodSocket;
+}
+
 export class PodSockets {
   readonly #native: NativeNet;
   readonly #codec: StructCodec<RawSocket>;
@@ -59,12 +65,20 @@ export class PodSockets {
 
   /** All connections of the namespace; listening, closed and TIME_WAIT sockets are left out. */
   list(netnsFd: number): PodSocket[] {
+    const sockets = this.read(netnsFd);
+    return Array.from({ length: sockets.length }, (_, index) => sockets.at(index));
+  }
+
+  /** The same, read now and decoded when asked for. */
+  read(netnsFd: number): SocketList {
     const records = this.#list.readIterator({ netnsFd });
-    const count = Math.floor(records.byteLength / this.#codec.size);
-    return Array.from({ length: count }, (_, index) => {
-      const { flags, mark: _mark, ...socket } = this.#codec.decode(records, index * this.#codec.size);
-      return { ...socket, seenAs: seenAs(flags) };
-    });
+    return {
+      length: Math.floor(records.byteLength / this.#codec.size),
+      at: (index) => {
+        const { flags, mark: _mark, ...socket } = this.#codec.decode(records, index * this.#codec.size);
+        return { ...socket, seenAs: seenAs(flags) };
+      },
+    };
   }
 
   /** Ends the connections with these cookies; their owners see ECONNABORTED, their peers RST. Returns how many there were. */

@@ -10,6 +10,7 @@
  */
 import type { NativeNames } from './names.ts';
 import type { NativePackets } from './packets.ts';
+import type { InboundKey, InboundRow, OutboundKey, OutboundRow, TunnelQuestion } from './rows.ts';
 
 // ------------------------------------------------------------------------------------------------ libbpf
 
@@ -309,7 +310,7 @@ export interface NativeNet {
     routing: CaptureRouting | undefined,
     listener: (change: NetnsChange) => void,
   ): NetnsWatch;
-  tcpSockets(netnsFd: number): TcpSocketEntry[];
+  tcpSockets(netnsFd: number, onlyListening?: boolean): TcpSocketEntry[];
   /** SOCK_DESTROY (4.5, CONFIG_INET_DIAG_DESTROY). False when the socket is gone already. */
   destroyTcpSocket(netnsFd: number, socket: TcpSocketEntry): boolean;
   /** `port` is 0 for a socket that was not bound. The caller owns the descriptor. */
@@ -401,77 +402,14 @@ export interface TlsIdentity {
   readonly trustDomains: readonly string[];
 }
 
-export interface OutboundKey {
-  readonly podIndex: number;
-  readonly address: string;
-  readonly port: number;
-}
-
-export interface OutboundEndpoint {
-  /** Where counters of connections to this endpoint go. */
-  readonly edge: number;
-  /** Relative share of new connections; at least 1. */
-  readonly weight: number;
-  readonly path: 'tunnel' | 'plaintext';
-  /** TCP destination: for a tunnel the peer's address and HBONE port. */
-  readonly address: string;
-  readonly port: number;
-  /** `:authority` of the CONNECT; tunnel only. */
-  readonly authority?: string;
-  /** SPIFFE ids, any of which the peer's certificate must name; tunnel only. */
-  readonly peerIdentities?: readonly string[];
-  /** `host=` of the forwarded header: the service's host name. */
-  readonly forwardedHost?: string;
-  readonly baggage?: string;
-}
-
-export interface OutboundRow extends OutboundKey {
-  /** NONE: carry; else refuse with this number (bpf/shared/reasons.h). */
-  readonly reason: number;
-  /** Edge that counts a refusal. */
-  readonly refusalEdge: number;
-  readonly endpoints: readonly OutboundEndpoint[];
-}
-
-export interface InboundKey {
-  readonly podIndex: number;
-  readonly channel: 'hbone' | 'plaintext';
-  /** SPIFFE id of the tunnel's peer; '' on the plaintext channel. */
-  readonly peerIdentity: string;
-  readonly peerAddress: string;
-  /** HBONE: `:authority` as received. Plaintext: `address:port` (IPv6 bracketed) of the original destination. */
-  readonly authority: string;
-  /** HBONE: `host=` of forwarded, '' when absent. */
-  readonly forwardedHost: string;
-}
-
-export interface InboundRow extends InboundKey {
-  readonly reason: number;
-  /** HTTP status of a refused CONNECT: 400, 401 or 503. */
-  readonly status: number;
-  readonly edge: number;
-  /** Delivery target inside the pod's namespace. */
-  readonly upstreamAddress: string;
-  readonly upstreamPort: number;
-  /** PROXY v2 ahead of the bytes, with the source identity in TLV 0xD0; destination as announced. */
-  readonly proxyProtocol?: { readonly destinationAddress: string; readonly destinationPort: number };
-  /** Dial 127.0.0.1 or ::1 with a loopback source instead of the pod's address (application tunnels). */
-  readonly loopback?: boolean;
-  /** Response header. */
-  readonly baggage?: string;
-}
-
-/** A missing row. Answer with putOutboundRows/putInboundRows of the same key (refusals are rows too). */
-export type TunnelQuestion = (
-  | ({ readonly kind: 'outbound' } & OutboundKey & { readonly sourceAddress: string })
-  | ({ readonly kind: 'inbound'; readonly baggage: string; readonly forwardedNetwork: string } & InboundKey)
-) & {
-  /**
-   * How many connections that had to ask have failed all the same since the asker's last question; the asker is the pod for
-   * its own, and each of its peers for those to it. Absent: none.
-   */
-  readonly failed?: number;
-};
+export type {
+  InboundKey,
+  InboundRow,
+  OutboundEndpoint,
+  OutboundKey,
+  OutboundRow,
+  TunnelQuestion,
+} from './rows.ts';
 
 export interface TunnelEvents {
   readonly questions: readonly TunnelQuestion[];
@@ -551,6 +489,8 @@ export interface TunnelHandle {
   removeOutboundRows(keys: readonly OutboundKey[]): void;
   putInboundRows(rows: readonly InboundRow[]): void;
   removeInboundRows(keys: readonly InboundKey[]): void;
+  /** Open connections without a row become questions (`open`); call it when the mesh has changed. */
+  askAboutForgotten(): void;
   /** Forgets the counters of edges that TypeScript no longer knows. */
   removeEdges(edges: readonly number[]): void;
   readCounters(): EdgeCounters;

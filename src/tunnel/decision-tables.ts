@@ -11,6 +11,7 @@ import type {
   OutboundJudgement,
   OutboundQuestion,
 } from '../routing/judgement.ts';
+import { endsOpenConnections } from '../routing/open-connections.ts';
 import type { ConnectRefusals } from './connect-refusals.ts';
 import {
   type Decision,
@@ -99,7 +100,11 @@ export class DecisionTables {
   readonly #pods = new Map<number, EnrolledPod>();
   /** Keys of rows that a change may have made wrong, until they are derived again. */
   readonly #doubtful = new Set<string>();
+  /** Of open connections whose row is gone: forgotten as idle, evicted, or a refusal that they survived. */
+  readonly #unheld: TunnelQuestion[] = [];
   #nextSlice: NodeJS.Immediate | undefined;
+  /** Something changed since open connections without a row were asked for. */
+  #hasNews = false;
   #snapshot: MeshSnapshot = emptySnapshot;
   #asked = 0;
   #judged = 0;
@@ -167,7 +172,10 @@ export class DecisionTables {
 
   ask(questions: readonly TunnelQuestion[]): void {
     this.#asked += questions.length;
-    this.#desk.ask(questions);
+    const unheld = questions.filter(({ open }) => open === true);
+    this.#desk.ask(unheld.length === 0 ? questions : questions.filter(({ open }) => open !== true));
+    this.#unheld.push(...unheld);
+    if (unheld.length > 0 && this.#nextSlice === undefined) this.#rederiveSlice();
   }
 
   /** There is nothing of these names: who waits for them need not wait longer. */
@@ -313,6 +321,7 @@ export class DecisionTables {
    * meanwhile is judged at once.
    */
   #rederive(entries: Iterable<LedgerEntry<Decision>>): void {
+    this.#hasNews = true;
     for (const { key } of entries) this.#doubtful.add(key);
     if (this.#nextSlice === undefined) this.#rederiveSlice();
   }
@@ -327,8 +336,33 @@ export class DecisionTables {
       if (entry !== undefined) this.#deriveAgain(entry, batch);
       if (performance.now() >= until) break;
     }
+    while (this.#unheld.length > 0 && performance.now() < until) {
+      const question = this.#unheld.pop();
+      if (question !== undefined) this.#attempt(question, () => this.#judgeUnheld(question, batch));
+    }
     this.#write(batch);
-    if (this.#doubtful.size > 0) this.#nextSlice = setImmediate(() => this.#rederiveSlice());
+    if (this.#doubtful.size + this.#unheld.length > 0) {
+      this.#nextSlice = setImmediate(() => this.#rederiveSlice());
+    } else if (this.#hasNews) {
+      this.#hasNews = false;
+      this.#options.tables.askAboutForgotten();
+    }
+  }
+
+  /** Nobody waits for a row: it is written only to end what is open, and goes again. */
+  #judgeUnheld(question: TunnelQuestion, batch: RowBatch): void {
+    const known = this.#ledgerOf(question).get(keyText(question));
+    if (known !== undefined) {
+      batch.put(known.value.row);
+      return;
+    }
+    if (!this.#pods.has(question.podIndex)) return;
+    const judgement = this.#judge(question);
+    if (!endsOpenConnections(judgement.reason)) return;
+    const decision = toDecision(question, judgement, this.#options.edges);
+    batch.put(decision.row);
+    batch.remove(decision);
+    this.#release(decision);
   }
 
   /**

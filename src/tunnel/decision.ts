@@ -52,7 +52,7 @@ export type Decision = OutboundDecision | InboundDecision;
 
 export type RowTables = Pick<
   TunnelHandle,
-  'putOutboundRows' | 'removeOutboundRows' | 'putInboundRows' | 'removeInboundRows'
+  'putOutboundRows' | 'removeOutboundRows' | 'putInboundRows' | 'removeInboundRows' | 'askAboutForgotten'
 >;
 
 /** Allots the edges of its row. */

@@ -2,6 +2,7 @@ import { reasons } from '../model/reasons.gen.ts';
 import type { InboundKey, InboundRow, OutboundEndpoint, OutboundKey, OutboundRow } from '../native/types.ts';
 import type { InboundJudgement, JudgedEndpoint, OutboundJudgement } from '../routing/judgement.ts';
 import type { TrafficLabels } from '../routing/labels.ts';
+import { endsOpenConnections } from '../routing/open-connections.ts';
 
 /** Gives numbers to sets of labels. Every `allot` is undone by one `release`; equal labels share a number. */
 export interface EdgeAllotter {
@@ -30,6 +31,7 @@ export function toOutboundRow(
     port: key.port,
     reason: judgement.reason,
     refusalEdge: edges.allot(judgement.labels),
+    ...endsOpen(judgement.reason),
     endpoints: judgement.endpoints.map((endpoint) => toEndpoint(endpoint, edges)),
   };
 }
@@ -59,6 +61,7 @@ export function toInboundRow(key: InboundKey, judgement: InboundJudgement, edges
     reason: judgement.reason,
     status: judgement.status,
     edge: edges.allot(judgement.labels),
+    ...endsOpen(judgement.reason),
     upstreamAddress: judgement.upstreamAddress,
     upstreamPort: judgement.upstreamPort,
     ...(judgement.proxyProtocol === undefined ? {} : { proxyProtocol: judgement.proxyProtocol }),
@@ -80,6 +83,10 @@ export function refusedOutboundRow(key: OutboundKey, reason: number): OutboundRo
 export function inboundKeyOf(key: InboundKey): InboundKey {
   const { podIndex, channel, peerIdentity, peerAddress, authority, forwardedHost } = key;
   return { podIndex, channel, peerIdentity, peerAddress, authority, forwardedHost };
+}
+
+function endsOpen(reason: number): { endsOpen?: true } {
+  return endsOpenConnections(reason) ? { endsOpen: true } : {};
 }
 
 /** Every number that the row holds, as often as it was allotted. */

@@ -36,6 +36,8 @@ class Written {
   readonly kernel = new Map<string, number>();
   readonly edges = new Map<number, number>();
   puts = 0;
+  /** How often open connections without a row were asked for. */
+  asksForOpen = 0;
 
   readonly tables: DecisionTablesOptions['tables'] = {
     putOutboundRows: (rows) => {
@@ -51,6 +53,9 @@ class Written {
     },
     removeInboundRows: (keys: readonly InboundKey[]) => {
       for (const key of keys) this.inbound.delete(inboundKeyText(key));
+    },
+    askAboutForgotten: () => {
+      this.asksForOpen++;
     },
   };
 }
