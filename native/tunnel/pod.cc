@@ -111,8 +111,7 @@ bool Pod::ask_outbound(const net::SocketAddress& destination, const net::IpAddre
 
 bool Pod::ask_inbound(InboundQuestion&& question, Parked& parked, net::Timed& timed) {
   const std::string key = question.key.packed();
-  if (const auto found = inbound_rows_.find(key);
-      found != inbound_rows_.end() && !found->second.forgotten) {
+  if (const auto found = inbound_rows_.find(key); found != inbound_rows_.end() && !found->second.forgotten) {
     worker_.count_row_hit();
     const std::shared_ptr<const InboundRow> row = found->second.row;
     parked.on_inbound_row(row, found->second.flows);
@@ -189,14 +188,14 @@ void Pod::ask_about_forgotten() {
   }
   for (auto& [destination, held] : outbound_rows_) {
     if (held.forgotten) {
-      worker_.ask(OutboundQuestion{
-          .pod_index = index_, .destination = destination, .source = {}, .open = true});
+      worker_.ask(
+          OutboundQuestion{.pod_index = index_, .destination = destination, .source = {}, .open = true});
     }
   }
   for (auto& [key, held] : inbound_rows_) {
     if (held.forgotten) {
-      worker_.ask(InboundQuestion{
-          .key = held.row->key, .baggage = {}, .forwarded_network = {}, .open = true});
+      worker_.ask(
+          InboundQuestion{.key = held.row->key, .baggage = {}, .forwarded_network = {}, .open = true});
     }
   }
 }

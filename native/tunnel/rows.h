@@ -76,8 +76,8 @@ struct InboundRow {
 template <typename Row>
 struct HeldRow {
   std::shared_ptr<const Row> row;
-  /// TypeScript has forgotten it: new connections ask. Kept for those that live, which are judged again by its
-  /// key.
+  /// TypeScript has forgotten it: new connections ask. Kept for those that live, which are judged again by
+  /// its key.
   bool forgotten = false;
   RowFlows flows;
 };

@@ -1,173 +1,24 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type Authorization, createAuthorization, createMatch } from '../../../src/model/authorization.ts';
 import { meshSettingsKey } from '../../../src/model/mesh-settings.ts';
 import { reasons } from '../../../src/model/reasons.gen.ts';
 import { createService } from '../../../src/model/service.ts';
-import { createSnapshot, type MeshResources } from '../../../src/model/snapshot.ts';
-import { createWorkload, type Workload } from '../../../src/model/workload.ts';
-import type {
-  InboundKey,
-  InboundRow,
-  OutboundKey,
-  OutboundRow,
-  TunnelQuestion,
-} from '../../../src/native/types.ts';
+import { createSnapshot } from '../../../src/model/snapshot.ts';
 import { judgeInbound } from '../../../src/routing/inbound.ts';
-import type { JudgementSettings } from '../../../src/routing/judgement.ts';
 import { judgeOutbound } from '../../../src/routing/outbound.ts';
-import { DecisionTables, type DecisionTablesOptions } from '../../../src/tunnel/decision-tables.ts';
-import { inboundKeyText, outboundKeyText } from '../../../src/tunnel/rows.ts';
-
-const settings: JudgementSettings = {
-  node: 'node-1',
-  network: '',
-  clusterId: 'Kubernetes',
-  hbonePort: 15008,
-  illegalPorts: [15008],
-  allowUnknownDestinations: false,
-  clusterRanges: [],
-  trustDomains: [],
-};
-
-/** What the native tables would hold, and what the kernel would refuse. */
-class Written {
-  readonly outbound = new Map<string, OutboundRow>();
-  readonly inbound = new Map<string, InboundRow>();
-  readonly kernel = new Map<string, number>();
-  readonly edges = new Map<number, number>();
-  puts = 0;
-  /** How often open connections without a row were asked for. */
-  asksForOpen = 0;
-
-  readonly tables: DecisionTablesOptions['tables'] = {
-    putOutboundRows: (rows) => {
-      this.puts += rows.length;
-      for (const row of rows) this.outbound.set(outboundKeyText(row), row);
-    },
-    removeOutboundRows: (keys: readonly OutboundKey[]) => {
-      for (const key of keys) this.outbound.delete(outboundKeyText(key));
-    },
-    putInboundRows: (rows) => {
-      this.puts += rows.length;
-      for (const row of rows) this.inbound.set(inboundKeyText(row), row);
-    },
-    removeInboundRows: (keys: readonly InboundKey[]) => {
-      for (const key of keys) this.inbound.delete(inboundKeyText(key));
-    },
-    askAboutForgotten: () => {
-      this.asksForOpen++;
-    },
-  };
-}
-
-let written: Written;
-let open: DecisionTables[] = [];
-
-function tables(options: Partial<DecisionTablesOptions> = {}): DecisionTables {
-  written = new Written();
-  let lastEdge = 0;
-  const made = new DecisionTables({
-    tables: written.tables,
-    judge: {
-      outbound: (snapshot, question) => judgeOutbound(snapshot, question, settings),
-      inbound: (snapshot, question) => judgeInbound(snapshot, question, settings),
-    },
-    edges: {
-      allot: () => {
-        written.edges.set(++lastEdge, 1);
-        return lastEdge;
-      },
-      release: (edge) => {
-        if (!written.edges.delete(edge)) throw new Error(`edge ${edge} released twice`);
-      },
-    },
-    connectRefusals: {
-      refuse: (key, reason) => written.kernel.set(outboundKeyText(key), reason),
-      lift: (key) => written.kernel.delete(outboundKeyText(key)),
-    },
-    rowsPerPod: 100,
-    unknownWaitMs: 5_000,
-    waitingPerPod: 3,
-    unknownRefusalMs: 30_000,
-    questionRate: { perSecond: 1_000, burst: 1_000, failureCost: 9, mostWaiting: 1_000 },
-    onFailure: (error) => {
-      throw error;
-    },
-    ...options,
-  });
-  open.push(made);
-  made.setPod(1, front);
-  made.setPod(2, { ...front, uid: 'Kubernetes//Pod/shop/other' });
-  return made;
-}
-
-function workload(name: string, address: string, fields: Partial<Workload> = {}): Workload {
-  return createWorkload({
-    uid: `Kubernetes//Pod/shop/${name}`,
-    name,
-    namespace: 'shop',
-    addresses: [address],
-    tunnelProtocol: 'HBONE',
-    ...fields,
-  });
-}
-
-const front = {
-  uid: 'Kubernetes//Pod/shop/front',
-  namespace: 'shop',
-  serviceAccount: 'default',
-  addresses: ['10.0.1.1'],
-};
-const catalogService = createService({
-  name: 'catalog',
-  namespace: 'shop',
-  hostname: 'catalog.shop.svc.cluster.local',
-  addresses: [{ network: '', address: '10.96.0.1', length: undefined }],
-  ports: [{ servicePort: 80, targetPort: 8080, appProtocol: 'UNKNOWN' }],
-});
-const inCatalog = { services: [{ service: 'shop/catalog.shop.svc.cluster.local', ports: [] }] };
-
-function mesh(change: Partial<MeshResources> = {}) {
-  return createSnapshot({
-    workloads: [
-      workload('front', '10.0.1.1'),
-      workload('other', '10.0.1.2'),
-      workload('catalog', '10.0.2.1', inCatalog),
-    ],
-    services: [catalogService],
-    policies: [],
-    ...change,
-  });
-}
-
-function outbound(address: string, port: number, podIndex = 1): TunnelQuestion {
-  return { kind: 'outbound', podIndex, address, port, sourceAddress: '10.0.1.1' };
-}
-
-function inbound(fields: Partial<Extract<TunnelQuestion, { kind: 'inbound' }>> = {}): TunnelQuestion {
-  return {
-    kind: 'inbound',
-    podIndex: 1,
-    channel: 'hbone',
-    peerIdentity: 'spiffe://cluster.local/ns/shop/sa/default',
-    peerAddress: '10.0.2.1',
-    authority: '10.0.1.1:8080',
-    forwardedHost: '',
-    baggage: '',
-    forwardedNetwork: '',
-    ...fields,
-  };
-}
-
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
-});
-
-afterEach(() => {
-  for (const made of open) made.close();
-  open = [];
-  vi.useRealTimers();
-});
+import { inboundKeyText } from '../../../src/tunnel/rows.ts';
+import {
+  catalogService,
+  front,
+  inbound,
+  inCatalog,
+  mesh,
+  outbound,
+  settings,
+  tables,
+  workload,
+  written,
+} from './tables-world.ts';
 
 describe('an outbound question', () => {
   it('becomes a row in the call that brought it', () => {
