@@ -35,7 +35,7 @@ export function agentMetrics(parts: AgentParts): AgentMetrics {
     edges,
     flows,
     certificates,
-    refusals,
+    kernelRows,
     tunnel,
     enrolment,
     meshState,
@@ -69,7 +69,7 @@ export function agentMetrics(parts: AgentParts): AgentMetrics {
     },
     rows: () => {
       const { outboundRows, inboundRows } = tunnel.decisionCounts();
-      return { outbound: outboundRows, inbound: inboundRows, kernel: refusals.size };
+      return { outbound: outboundRows, inbound: inboundRows, kernel: kernelRows.size };
     },
     pods: () => {
       const { carried, leaving, pending } = enrolment.counts();

@@ -7,7 +7,7 @@ import { dumpWorkloadState, type PodOnNode } from './workload-state.ts';
 
 /** What `/config_dump` shows of a running agent. */
 export function configDump(parts: AgentParts): ConfigDump {
-  const { native, kernel, certificates, refusals, tunnel, enrolment, meshState } = parts;
+  const { native, kernel, certificates, kernelRows, tunnel, enrolment, meshState } = parts;
   return new ConfigDump()
     .section('workloads', () => dumpWorkloads(tunnel.snapshot))
     .section('services', () => dumpServices(tunnel.snapshot))
@@ -18,7 +18,9 @@ export function configDump(parts: AgentParts): ConfigDump {
     .section('enrolment', () => ({ ...enrolment.counts(), pods: enrolment.list() }))
     .section('decisions', () => ({
       ...tunnel.decisionCounts(),
-      kernelRefusals: refusals.size,
+      kernelRefusals: kernelRows.count('refuse'),
+      kernelDirect: kernelRows.count('direct'),
+      sameNodePath: tunnel.local.path,
       totals: dumpTotals(tunnel.readTotals()),
     }))
     .section('capture', () => dumpCapture(parts))

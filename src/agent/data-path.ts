@@ -5,13 +5,13 @@ import { judgeInbound } from '../routing/inbound.ts';
 import type { JudgementSettings } from '../routing/judgement.ts';
 import { judgeOutbound } from '../routing/outbound.ts';
 import { EdgeRegistry } from '../telemetry/edge-registry.ts';
-import type { Judge } from '../tunnel/decision-tables.ts';
+import type { Judge } from '../tunnel/decision-options.ts';
 import { type DrainOutcome, Tunnel } from '../tunnel/tunnel.ts';
 import { tunnelSettings } from '../tunnel/tunnel-settings.ts';
 import { AgentFlows } from './agent-flows.ts';
 import { startCertificates, startRevocations, trustDomains } from './agent-identity.ts';
 import { startCapture } from './kernel-capture.ts';
-import { KernelRefusals } from './kernel-refusals.ts';
+import { CaptureRows } from './kernel-rows.ts';
 import type { AgentScope, DataPath } from './parts.ts';
 import { PodHolder } from './pod-holder.ts';
 import { SameNodePathWatch } from './same-node-path-watch.ts';
@@ -37,7 +37,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   const certificates = await startCertificates(scope, () => tunnel);
 
   const judge = createJudge(config);
-  const refusals = new KernelRefusals(kernel.capture, logs.scope('capture'));
+  const kernelRows = new CaptureRows(kernel.capture, logs.scope('capture'));
   const tunnel: Tunnel = new Tunnel({
     native,
     settings: tunnelSettings(config, {
@@ -48,7 +48,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
     }),
     judge,
     edges,
-    connectRefusals: refusals,
+    kernelRows,
     rowsPerPod: config.rowsPerPod,
     onDemand: config.xdsOnDemand,
     onFlows: (records, lost) => flows.onTunnelFlows(records, lost),
@@ -70,7 +70,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   }, edgeSweepMs);
   sweep.unref();
   lifecycle.onClose('edge sweep', () => clearInterval(sweep));
-  return { native, kernel, edges, flows, pods, sameNode, certificates, refusals, tunnel, judge };
+  return { native, kernel, edges, flows, pods, sameNode, certificates, kernelRows, tunnel, judge };
 }
 
 function startSameNodePathWatch(

@@ -7,11 +7,11 @@ import type { WorkloadCertificates } from '../identity/workload-certificates.ts'
 import type { NativeAddon } from '../native/types.ts';
 import type { RoleScope } from '../runtime/run-role.ts';
 import type { EdgeRegistry } from '../telemetry/edge-registry.ts';
-import type { Judge } from '../tunnel/decision-tables.ts';
+import type { Judge } from '../tunnel/decision-options.ts';
 import type { Tunnel } from '../tunnel/tunnel.ts';
 import type { AgentFlows } from './agent-flows.ts';
 import type { KernelCapture } from './kernel-capture.ts';
-import type { KernelRefusals } from './kernel-refusals.ts';
+import type { CaptureRows } from './kernel-rows.ts';
 import type { MeshSource } from './mesh-source.ts';
 import type { PodAnnotations } from './pod-annotations.ts';
 import type { PodHolder } from './pod-holder.ts';
@@ -31,7 +31,7 @@ export interface DataPath {
   readonly pods: PodHolder;
   readonly sameNode: SameNodePathWatch;
   readonly certificates: WorkloadCertificates;
-  readonly refusals: KernelRefusals;
+  readonly kernelRows: CaptureRows;
   readonly tunnel: Tunnel;
   readonly judge: Judge;
 }

@@ -69,7 +69,7 @@ async function inSteps(
   const enrolled = enrolledPod(parts, stored, addresses);
   const listeners = steps.do(
     'listeners',
-    () => tunnel.addPod({ ...enrolled, podIndex, netnsFd, identity }),
+    () => tunnel.addPod({ ...enrolled, podIndex, netnsFd, netnsCookie: netns.cookie, identity }),
     () => tunnel.removePod(podIndex, { keepConnections: false }),
   );
   // Without its certificate a captured pod reaches nobody: it is given a moment, before it could notice.

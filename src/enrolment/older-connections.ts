@@ -9,7 +9,7 @@ import type { MeshSnapshot } from '../model/snapshot.ts';
 import type { NativeNet } from '../native/types.ts';
 import type { EnrolledPod } from '../routing/judgement.ts';
 import { endsOpenConnections } from '../routing/open-connections.ts';
-import type { Judge } from '../tunnel/decision-tables.ts';
+import type { Judge } from '../tunnel/decision-options.ts';
 import { DoomedSockets } from './doomed-sockets.ts';
 
 export interface OlderConnectionsParts {

@@ -22,6 +22,10 @@ export const dependency = Object.freeze({
   namespace: (namespace: string) => `namespace:${namespace}`,
   /** The policies of the whole mesh. */
   global: 'global:',
+  /** Whether a pod is carried on this node, and how; no mesh state tells it. */
+  localPod: (uid: string) => `local-pod:${uid}`,
+  /** Whether traffic between pods of this node stays on it; no mesh state tells it. */
+  sameNodePath: 'same-node-path:',
 });
 
 export interface Changes {

@@ -2,6 +2,7 @@ import type { Cidr } from './cidr.ts';
 import { parseCidr } from './cidr.ts';
 import { aliasKey, type DnsAlias } from './dns-alias.ts';
 import type { NetworkAddress } from './gateway-address.ts';
+import { meshSameNodeExtension, meshSameNodeMode, type SameNodeMode } from './same-node.ts';
 import { createService, type Service, serviceKey } from './service.ts';
 
 /**
@@ -16,6 +17,8 @@ export interface MeshSettings {
   readonly serviceRanges: readonly string[];
   /** By namespace and host name. */
   readonly dnsAliases: readonly DnsAlias[];
+  /** Of all whose labels, and whose namespace's, say nothing; undefined: the agents' options say it. */
+  readonly sameNode: SameNodeMode | undefined;
 }
 
 const place = Object.freeze({ namespace: 'hadal-system', hostname: 'mesh-settings.hadal.internal' });
@@ -36,6 +39,7 @@ export function createMeshSettings(fields: Partial<MeshSettings>): MeshSettings 
     podRanges: joinRanges(fields.podRanges ?? []),
     serviceRanges: joinRanges(fields.serviceRanges ?? []),
     dnsAliases: Object.freeze(aliases),
+    sameNode: fields.sameNode,
   });
 }
 
@@ -45,9 +49,11 @@ export function meshSettingsService(settings: MeshSettings): Service | undefined
     ...settings.podRanges.map((range) => networkRange(podNetwork, range)),
     ...settings.serviceRanges.map((range) => networkRange(serviceNetwork, range)),
   ];
-  const extensions = settings.dnsAliases.map(
+  const aliases = settings.dnsAliases.map(
     ({ namespace, hostname, target }) => `${aliasExtension}/${namespace}/${hostname}/${target}`,
   );
+  const { sameNode } = settings;
+  const extensions = [...aliases, ...(sameNode === undefined ? [] : [meshSameNodeExtension(sameNode)])];
   if (addresses.length + extensions.length === 0) return undefined;
   return createService({ ...place, name: 'mesh-settings', visibility: 'NAMESPACE', addresses, extensions });
 }
@@ -65,6 +71,7 @@ export function meshSettingsOf(service: Service | undefined): MeshSettings {
     podRanges: ranges(podNetwork),
     serviceRanges: ranges(serviceNetwork),
     dnsAliases: service.extensions.flatMap(parseAlias),
+    sameNode: meshSameNodeMode(service.extensions),
   });
   parsed.set(service, settings);
   return settings;

@@ -44,7 +44,8 @@ export interface ExplainedPolicy {
 export interface ExplainedEndpoint {
   /** uid; '' when nobody in the mesh is there. */
   readonly workload: string;
-  readonly path: 'tunnel' | 'plaintext';
+  /** `node_local`: the kernel connects it, without a tunnel, since both are on one node. */
+  readonly path: 'tunnel' | 'plaintext' | 'node_local';
   /** Where the TCP connection goes. */
   readonly address: string;
   /** Whose word counts there. */
@@ -120,7 +121,9 @@ function capturedWay(context: ExplainContext, source: Workload, to: ExplainDesti
     service: judgement.service,
     refusal: judgement.reason,
     outbound: judgement.explanation,
-    endpoints: judgement.endpoints.map((endpoint) => explainEndpoint(context, source, endpoint)),
+    endpoints: [...judgement.endpoints, ...judgement.refusing.map(({ endpoint }) => endpoint)].map(
+      (endpoint) => explainEndpoint(context, source, endpoint),
+    ),
   };
 }
 
@@ -129,7 +132,11 @@ function explainEndpoint(
   source: Workload,
   endpoint: JudgedEndpoint,
 ): ExplainedEndpoint {
-  const { path, address, port, workloadUid, via } = endpoint;
+  const { path, address, port, workloadUid, via, sameNode } = endpoint;
+  if (sameNode !== undefined) {
+    const direct = formatAuthority(sameNode.address, sameNode.port);
+    return decided({ workload: workloadUid, path: 'node_local', address: direct }, sameNode.inbound);
+  }
   const facts = { workload: workloadUid, path, address: formatAuthority(address, port) };
   if (via === 'waypoint') return undecided(facts, 'waypoint', 'from here on the waypoint decides');
   const workload = context.snapshot.workloads.get(workloadUid);

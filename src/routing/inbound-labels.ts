@@ -44,15 +44,14 @@ export function inboundLabels(
   service: Service | undefined,
 ): TrafficLabels {
   const { question, destination } = context;
+  const principals = { source: question.peerIdentity, destination: workloadIdentity(destination) };
   return createLabels({
     reporter: 'destination',
     source: sourceOf(context, target),
     destination: partyOfWorkload(destination),
     service,
-    mutualTls:
-      question.channel === 'hbone'
-        ? { source: question.peerIdentity, destination: workloadIdentity(destination) }
-        : undefined,
+    mutualTls: question.channel === 'hbone' ? principals : undefined,
+    ...(question.channel === 'direct' && { nodeLocal: principals }),
   });
 }
 

@@ -7,8 +7,8 @@ import type { GatewayAddress } from '../model/gateway-address.ts';
 import { reasons } from '../model/reasons.gen.ts';
 import { type Service, serviceKey } from '../model/service.ts';
 import { endpointPortsOf, serviceAt, serviceNamed, targetPortOf } from './find-service.ts';
+import { findWaypoint } from './find-waypoint.ts';
 import type { InboundContext } from './inbound-context.ts';
-import { findWaypoint } from './waypoint.ts';
 
 /** Where a connection is delivered inside the pod. */
 export interface InboundTarget {

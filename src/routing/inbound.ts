@@ -79,7 +79,7 @@ function checkPeer(
   }
   const identity = parseSpiffeId(question.peerIdentity);
   if (identity === undefined) {
-    trace.step(`the tunnel's peer ${JSON.stringify(question.peerIdentity)} is not a SPIFFE id of a workload`);
+    trace.step(`the peer ${JSON.stringify(question.peerIdentity)} is not a SPIFFE id of a workload`);
     return { reason: reasons.PEER_IDENTITY, status: 401 };
   }
   const trusted = [destination.trustDomain, ...settings.trustDomains];
@@ -87,7 +87,8 @@ function checkPeer(
     trace.step(`trust domain ${identity.trustDomain} of the peer is none of ${trusted.join(', ')}`);
     return { reason: reasons.TRUST_DOMAIN, status: 401 };
   }
-  trace.step(`${question.peerIdentity} comes from ${peerAddress.text} by a tunnel`);
+  const way = question.channel === 'direct' ? 'from a pod of this node' : 'by a tunnel';
+  trace.step(`${question.peerIdentity} comes from ${peerAddress.text} ${way}`);
   return { identity, peerAddress };
 }
 

@@ -1,5 +1,6 @@
 import type { AuthorizationAction } from '../model/authorization.ts';
 import type { Cidr } from '../model/cidr.ts';
+import type { SameNodeMode, SameNodePath } from '../model/same-node.ts';
 import type { TrafficLabels } from './labels.ts';
 
 /** What the agent knows of itself; the same for all judgements. */
@@ -17,6 +18,8 @@ export interface JudgementSettings {
   readonly clusterRanges: readonly Cidr[];
   /** Trust domains whose peers are accepted; empty: the destination workload's own alone. */
   readonly trustDomains: readonly string[];
+  /** Of all pods for which nobody in the mesh says it; undefined: direct, but for workloads that require mutual TLS. */
+  readonly sameNode?: SameNodeMode | undefined;
 }
 
 /** A pod as it was enrolled: never found by address alone. */
@@ -26,6 +29,15 @@ export interface EnrolledPod {
   readonly serviceAccount: string;
   /** Addresses seen in the pod's own namespace; where none was, those of the mesh state count. */
   readonly addresses: readonly string[];
+  /** What its own label or annotation says, where its agent was told besides the mesh state. */
+  readonly sameNode?: SameNodeMode | undefined;
+}
+
+/** The node of the source, as far as connections may stay on it. */
+export interface LocalNode {
+  readonly path: SameNodePath;
+  /** By uid; undefined: its agent does not carry it. */
+  pod(uid: string): EnrolledPod | undefined;
 }
 
 export interface OutboundQuestion {
@@ -33,15 +45,18 @@ export interface OutboundQuestion {
   /** Destination as the application named it. */
   readonly address: string;
   readonly port: number;
+  /** Left out: nothing goes direct. */
+  readonly local?: LocalNode;
 }
 
 export interface InboundQuestion {
   readonly destination: EnrolledPod;
-  readonly channel: 'hbone' | 'plaintext';
-  /** SPIFFE id of the tunnel's peer; '' when there is none. */
+  /** `direct`: from a pod of the same node, of which the kernel knows whose it is. */
+  readonly channel: 'hbone' | 'plaintext' | 'direct';
+  /** SPIFFE id of the tunnel's peer, or of the pod that the kernel knows; '' when there is none. */
   readonly peerIdentity: string;
   readonly peerAddress: string;
-  /** HBONE: `:authority` as received. Plaintext: `address:port` of the original destination. */
+  /** HBONE: `:authority` as received. Else: `address:port` of the original destination. */
   readonly authority: string;
   /** `host=` of the forwarded header, '' when absent. */
   readonly forwardedHost: string;
@@ -70,6 +85,27 @@ export interface JudgedEndpoint {
   /** Relative share of new connections, at least 1. */
   readonly weight: number;
   readonly labels: TrafficLabels;
+  /** The kernel may carry it instead, by itself and in the clear. */
+  readonly sameNode?: JudgedSameNode;
+}
+
+/** A connection from pod to pod that needs no tunnel, since both are on this node and the destination lets it in. */
+export interface JudgedSameNode {
+  /** The destination pod's own. */
+  readonly address: string;
+  readonly port: number;
+  /** Of the source's report; the destination's are those of `inbound`. */
+  readonly labels: TrafficLabels;
+  /** What the destination says of it. */
+  readonly inbound: InboundJudgement;
+  readonly peer: JudgedPeer;
+}
+
+/** As whom the destination sees the source. */
+export interface JudgedPeer {
+  readonly peerIdentity: string;
+  /** Of those that it may come from, the first. */
+  readonly peerAddress: string;
 }
 
 interface Judgement {
@@ -89,6 +125,15 @@ export interface OutboundJudgement extends Judgement {
   readonly service: string;
   /** Empty if and only if refused. */
   readonly endpoints: readonly JudgedEndpoint[];
+  /** The endpoints that all refuse, when that is why; else none. */
+  readonly refusing: readonly RefusingEndpoint[];
+}
+
+/** An endpoint whose policies let nothing of this source in. */
+export interface RefusingEndpoint {
+  readonly endpoint: JudgedEndpoint;
+  readonly outcome: PolicyOutcome;
+  readonly peer: JudgedPeer;
 }
 
 /** The policy that decided, or says something. */
@@ -99,16 +144,21 @@ export interface JudgedPolicy {
   readonly rule: number | undefined;
 }
 
-export interface InboundJudgement extends Judgement {
-  readonly kind: 'inbound';
-  /** Of the CONNECT's answer; a refused plaintext connection has it too, for the log. */
-  readonly status: 200 | 400 | 401 | 503;
+/** What policies say of a connection. */
+export interface PolicyOutcome {
+  readonly reason: number;
   /** Undefined when none did. */
   readonly policy: JudgedPolicy | undefined;
   /** What dry runs and audits say of it: beside the verdict, never part of it. */
   readonly told: readonly (JudgedPolicy & { readonly action: AuthorizationAction })[];
   /** What it would be if dry runs were enforced; undefined where none applies. */
   readonly withDryRuns: { readonly reason: number; readonly policy: JudgedPolicy | undefined } | undefined;
+}
+
+export interface InboundJudgement extends Judgement, PolicyOutcome {
+  readonly kind: 'inbound';
+  /** Of the CONNECT's answer; a refused plaintext connection has it too, for the log. */
+  readonly status: 200 | 400 | 401 | 503;
   /** `namespace/hostname` of the service that was meant, as far as known. */
   readonly service: string;
   /** Delivery target inside the pod's namespace; '' and 0 when refused before it was known. */

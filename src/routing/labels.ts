@@ -53,7 +53,14 @@ export interface LabelFacts {
   readonly destination: Party | undefined;
   readonly service: Service | undefined;
   /** Both ends proved who they are: only then a principal is told. */
-  readonly mutualTls: { readonly source: string; readonly destination: string } | undefined;
+  readonly mutualTls: Principals | undefined;
+  /** The kernel knows both ends as pods of its own, and nobody encrypts what never leaves its memory. */
+  readonly nodeLocal?: Principals;
+}
+
+export interface Principals {
+  readonly source: string;
+  readonly destination: string;
 }
 
 export function partyOfWorkload(workload: Workload): Party {
@@ -74,12 +81,13 @@ export function partyOfBaggage(baggage: Baggage): Party {
 }
 
 export function createLabels(facts: LabelFacts): TrafficLabels {
-  const { source, destination, service, mutualTls } = facts;
+  const { source, destination, service, mutualTls, nodeLocal } = facts;
+  const principals = mutualTls ?? nodeLocal;
   return Object.freeze({
     reporter: facts.reporter,
     source_workload: known(source?.workload),
     source_workload_namespace: known(source?.namespace),
-    source_principal: known(mutualTls?.source),
+    source_principal: known(principals?.source),
     source_app: known(source?.app),
     source_version: known(source?.version),
     source_cluster: known(source?.cluster),
@@ -89,7 +97,7 @@ export function createLabels(facts: LabelFacts): TrafficLabels {
     source_zone: known(source?.zone),
     destination_workload: known(destination?.workload),
     destination_workload_namespace: known(destination?.namespace),
-    destination_principal: known(mutualTls?.destination),
+    destination_principal: known(principals?.destination),
     destination_app: known(destination?.app),
     destination_version: known(destination?.version),
     destination_cluster: known(destination?.cluster),
@@ -100,8 +108,14 @@ export function createLabels(facts: LabelFacts): TrafficLabels {
     destination_service: known(service?.hostname),
     destination_service_name: known(service?.name),
     destination_service_namespace: known(service?.namespace),
-    connection_security_policy: mutualTls === undefined ? 'unknown' : 'mutual_tls',
+    connection_security_policy: securityPolicy(facts),
   });
+}
+
+/** `node_local` is never called `mutual_tls`: nothing is encrypted. */
+function securityPolicy({ mutualTls, nodeLocal }: LabelFacts): string {
+  if (mutualTls !== undefined) return 'mutual_tls';
+  return nodeLocal === undefined ? 'unknown' : 'node_local';
 }
 
 /** Equal labels have equal keys: edges with one key share their counters. */

@@ -10,10 +10,17 @@ import type { Workload } from '../model/workload.ts';
 import { formatBaggage } from './baggage.ts';
 import { enrolledWorkload } from './enrolled-workload.ts';
 import { serviceAt } from './find-service.ts';
-import type { JudgedEndpoint, JudgementSettings, OutboundJudgement, OutboundQuestion } from './judgement.ts';
-import { createLabels, partyOfWorkload } from './labels.ts';
+import type {
+  JudgedEndpoint,
+  JudgementSettings,
+  OutboundJudgement,
+  OutboundQuestion,
+  RefusingEndpoint,
+} from './judgement.ts';
+import { createLabels, type Party, partyOfWorkload } from './labels.ts';
 import type { OutboundContext } from './outbound-context.ts';
 import { plaintextEndpoint } from './place-endpoint.ts';
+import { refusingEndpoints } from './refusals.ts';
 import {
   endpointsOfWaypoints,
   type Selection,
@@ -50,6 +57,8 @@ export function judgeOutbound(
     sourceParty: partyOfWorkload(source),
     baggage: formatBaggage(source),
     ownAddresses,
+    local: question.local,
+    sourceSameNode: question.source.sameNode,
     address,
     port: question.port,
   };
@@ -86,7 +95,9 @@ function judgeAddress(context: OutboundContext): OutboundJudgement {
     return conclude(
       trace,
       source,
-      workload === undefined ? unknownDestination(context) : directTo(context, workload),
+      workload === undefined
+        ? unknownDestination(context)
+        : unlessAllRefuse(context, directTo(context, workload)),
     );
   }
   trace.depend(dependency.service(serviceKey(service)));
@@ -99,9 +110,31 @@ function judgeAddress(context: OutboundContext): OutboundJudgement {
   return conclude(
     trace,
     source,
-    waypoints ?? serviceEndpoints(context, service, workload === undefined),
+    waypoints ?? unlessAllRefuse(context, serviceEndpoints(context, service, workload === undefined)),
     service,
   );
+}
+
+interface Outcome extends Selection {
+  readonly refusing?: readonly RefusingEndpoint[];
+  /** Whose endpoints refuse, where all are of one. */
+  readonly refusedBy?: Party | undefined;
+}
+
+/** Policies of the destination, asked at the source: what nobody there would let in need not be sent. */
+function unlessAllRefuse(context: OutboundContext, selection: Selection): Outcome {
+  const refusing = refusingEndpoints(context, selection.endpoints);
+  const [first] = refusing;
+  if (first === undefined) return selection;
+  const workloads = refusing.flatMap(
+    ({ endpoint }) => context.snapshot.workloads.get(endpoint.workloadUid) ?? [],
+  );
+  const [one] = workloads;
+  const isOne = workloads.every(
+    ({ workloadName, namespace }) => workloadName === one?.workloadName && namespace === one.namespace,
+  );
+  const refusedBy = one !== undefined && isOne ? partyOfWorkload(one) : undefined;
+  return { endpoints: [], reason: first.outcome.reason, refusing, refusedBy };
 }
 
 /** Several may own one address (a pod that ended and its heir): HBONE first, then healthy, then by uid, so that all agree. */
@@ -140,7 +173,7 @@ function unknownDestination(context: OutboundContext): Selection {
 function conclude(
   trace: Trace,
   source: Workload | undefined,
-  { endpoints, reason }: Selection,
+  { endpoints, reason, refusing = [], refusedBy }: Outcome,
   service?: Service,
 ): OutboundJudgement {
   trace.step(
@@ -149,7 +182,7 @@ function conclude(
   const labels = createLabels({
     reporter: 'source',
     source: source === undefined ? undefined : partyOfWorkload(source),
-    destination: undefined,
+    destination: refusedBy,
     service,
     mutualTls: undefined,
   });
@@ -159,8 +192,12 @@ function conclude(
     labels,
     service: service === undefined ? '' : serviceKey(service),
     endpoints: Object.freeze([...endpoints]),
+    refusing,
     dependencies: trace.dependencies,
-    explanation: trace.explanation,
+    // Most judgements become rows and are never read.
+    get explanation() {
+      return trace.explanation;
+    },
   });
 }
 

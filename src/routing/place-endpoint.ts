@@ -5,6 +5,7 @@ import { type Workload, workloadIdentity } from '../model/workload.ts';
 import type { JudgedEndpoint } from './judgement.ts';
 import { createLabels, partyOfWorkload } from './labels.ts';
 import type { OutboundContext } from './outbound-context.ts';
+import { judgeSameNode } from './same-node.ts';
 
 export interface Unusable {
   readonly kind: 'unusable';
@@ -49,15 +50,15 @@ export function placeEndpoint(
   if (workload.tunnelProtocol === 'NONE') {
     return placed(plaintextEndpoint(context, workload, service, { address, port }));
   }
-  return placed(
-    tunnelEndpoint(context, workload, service, {
-      via: 'endpoint',
-      address,
-      port: context.settings.hbonePort,
-      authority: formatAuthority(address, port),
-      peerIdentities: [workloadIdentity(workload), ...(service?.subjectAltNames ?? [])],
-    }),
-  );
+  const endpoint = tunnelEndpoint(context, workload, service, {
+    via: 'endpoint',
+    address,
+    port: context.settings.hbonePort,
+    authority: formatAuthority(address, port),
+    peerIdentities: [workloadIdentity(workload), ...(service?.subjectAltNames ?? [])],
+  });
+  const sameNode = judgeSameNode(context, { workload, service, address, port });
+  return placed(sameNode === undefined ? endpoint : Object.freeze({ ...endpoint, sameNode }));
 }
 
 /** Why the workload cannot be reached whatever the port; undefined when it can. */

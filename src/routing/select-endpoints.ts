@@ -4,11 +4,12 @@ import { type Service, serviceKey, type WeightedWaypoint } from '../model/servic
 import type { Endpoint } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
 import { targetPortOf } from './find-service.ts';
+import { findWaypoint, isWaypoint, waypointName } from './find-waypoint.ts';
 import type { JudgedEndpoint } from './judgement.ts';
 import { preferredEndpoints, shareWeights } from './load-balancing.ts';
 import type { OutboundContext } from './outbound-context.ts';
 import { obstacleToShare, placeEndpoint, plaintextEndpoint, type Unusable } from './place-endpoint.ts';
-import { findWaypoint, isWaypoint, waypointEndpoints, waypointName } from './waypoint.ts';
+import { waypointEndpoints } from './waypoint.ts';
 
 /** Endpoints, or none and the reason. */
 export interface Selection {

@@ -2,86 +2,24 @@ import { isDeepStrictEqual } from 'node:util';
 import { HadalError } from '../base/errors.ts';
 import { diffSnapshots, isAffected, type SnapshotDiff } from '../model/diff.ts';
 import { reasons } from '../model/reasons.gen.ts';
+import type { SameNodePath } from '../model/same-node.ts';
 import { emptySnapshot, type MeshSnapshot } from '../model/snapshot.ts';
 import type { TunnelQuestion } from '../native/types.ts';
-import type {
-  EnrolledPod,
-  InboundJudgement,
-  InboundQuestion,
-  OutboundJudgement,
-  OutboundQuestion,
-} from '../routing/judgement.ts';
+import type { InboundJudgement, LocalNode, OutboundJudgement } from '../routing/judgement.ts';
 import { endsOpenConnections } from '../routing/open-connections.ts';
-import type { ConnectRefusals } from './connect-refusals.ts';
-import {
-  type Decision,
-  type InboundDecision,
-  keyText,
-  type PolicyNotice,
-  questionOf,
-  RowBatch,
-  type RowTables,
-  refusalOf,
-  toDecision,
-} from './decision.ts';
+import { type Decision, keyText, questionOf, RowBatch, refusalOf, toDecision } from './decision.ts';
+import type { DecisionCounts, DecisionTablesOptions } from './decision-options.ts';
+import { type LocalPod, LocalPods } from './local-pods.ts';
 import { askedNames, missingNames, namesOfPod } from './missing-names.ts';
+import { NoticeBoard } from './policy-notices.ts';
 import { QuestionDesk } from './question-desk.ts';
-import type { QuestionRate } from './question-queue.ts';
+import { type Doubtful, Rederivation } from './rederivation.ts';
 import { type LedgerEntry, RowLedger } from './row-ledger.ts';
-import { type EdgeAllotter, edgesOf, isRefusal } from './rows.ts';
+import { isRefusal } from './rows.ts';
 import { WaitingQuestions } from './waiting-questions.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
-/** The one judgement of the mesh, pure over a snapshot. */
-export interface Judge {
-  outbound(snapshot: MeshSnapshot, question: OutboundQuestion): OutboundJudgement;
-  inbound(snapshot: MeshSnapshot, question: InboundQuestion): InboundJudgement;
-}
-
-/** Knows what is sent only to those who ask for it. */
-export interface MeshAsked {
-  /** Asks for what a judgement looked for and did not find; true when any of it was not asked for before. */
-  lookUp(names: readonly string[]): boolean;
-  /** It has said that there is nothing of this name, and would say if there were. */
-  isAbsent(name: string): boolean;
-}
-
-export interface DecisionTablesOptions {
-  readonly tables: RowTables;
-  readonly judge: Judge;
-  readonly edges: EdgeAllotter;
-  readonly connectRefusals: ConnectRefusals;
-  readonly rowsPerPod: number;
-  /** How long a question about something unknown waits for the mesh state to learn it. */
-  readonly unknownWaitMs: number;
-  /** Waiting questions of one pod; what goes beyond is refused at once. */
-  readonly waitingPerPod: number;
-  /** A refusal for want of knowledge is asked anew after this time. */
-  readonly unknownRefusalMs: number;
-  /** Of a pod's own connections, and of each peer's to it. */
-  readonly questionRate: QuestionRate;
-  /** On demand: who is asked. Where it is missing all that is to be known is known, or comes by itself. */
-  readonly askMesh?: MeshAsked;
-  /** What policies say of the connections of a new row, or of one that changed, and nobody enforces. */
-  readonly onNotice?: (notice: PolicyNotice, question: InboundDecision['question']) => void;
-  /** A question that could not be decided; its connection is refused when it has waited long enough. */
-  readonly onFailure: (error: HadalError) => void;
-}
-
-export interface DecisionCounts {
-  readonly outboundRows: number;
-  readonly inboundRows: number;
-  readonly waiting: number;
-  /** Questions received, judgements made, rows evicted by a quota. */
-  readonly asked: number;
-  readonly judged: number;
-  readonly evicted: number;
-}
-
 type AnyJudgement = OutboundJudgement | InboundJudgement;
-
-/** How long rows are derived again before the event loop gets its turn. */
-const sliceMs = 8;
 
 /** Reasons that more knowledge may turn into an answer within seconds. */
 const unknownReasons: ReadonlySet<number> = new Set([reasons.UNKNOWN_DESTINATION, reasons.UNKNOWN_WORKLOAD]);
@@ -97,14 +35,9 @@ export class DecisionTables {
   readonly #desk: QuestionDesk;
   readonly #waiting: WaitingQuestions;
   readonly #expiring: WaitingRoom<string>;
-  readonly #pods = new Map<number, EnrolledPod>();
-  /** Keys of rows that a change may have made wrong, until they are derived again. */
-  readonly #doubtful = new Set<string>();
-  /** Of open connections whose row is gone: forgotten as idle, evicted, or a refusal that they survived. */
-  readonly #unheld: TunnelQuestion[] = [];
-  #nextSlice: NodeJS.Immediate | undefined;
-  /** Something changed since open connections without a row were asked for. */
-  #hasNews = false;
+  readonly #pods = new LocalPods();
+  readonly #notices: NoticeBoard;
+  readonly #rederivation: Rederivation;
   #snapshot: MeshSnapshot = emptySnapshot;
   #asked = 0;
   #judged = 0;
@@ -119,6 +52,21 @@ export class DecisionTables {
       this.#giveUpWaiting(due),
     );
     this.#expiring = new WaitingRoom(options.unknownRefusalMs, (due) => this.#expire(due));
+    this.#notices = new NoticeBoard((notice, about) => options.onNotice?.(notice, about));
+    this.#rederivation = new Rederivation({
+      judge: (doubtful) => this.#judgeAgain(doubtful),
+      onSettled: () => options.tables.askAboutForgotten(),
+    });
+  }
+
+  /** As judgements see it. */
+  get local(): LocalNode {
+    return this.#pods;
+  }
+
+  /** Rows that may be direct, or no longer, follow at once. */
+  setSameNodePath(path: SameNodePath): void {
+    if (path !== this.#pods.path) this.#rederiveAny(this.#outbound.affectedBy([this.#pods.setPath(path)]));
   }
 
   get snapshot(): MeshSnapshot {
@@ -136,23 +84,26 @@ export class DecisionTables {
     };
   }
 
-  /** The pod's rows follow when its addresses change. */
-  setPod(podIndex: number, pod: EnrolledPod): void {
-    const known = this.#pods.get(podIndex);
-    this.#pods.set(podIndex, pod);
-    if (known !== undefined && !isDeepStrictEqual(known, pod)) {
-      this.#rederive([...this.#outbound.ofPod(podIndex), ...this.#inbound.ofPod(podIndex)]);
-    }
+  /** Its rows follow when its addresses change, and so do rows that lead to it. */
+  setPod(podIndex: number, pod: LocalPod): void {
+    const known = this.#pods.at(podIndex);
+    const changed = this.#pods.set(podIndex, pod);
+    if (isDeepStrictEqual(known, pod)) return;
+    const own =
+      known === undefined ? [] : [...this.#outbound.ofPod(podIndex), ...this.#inbound.ofPod(podIndex)];
+    this.#rederiveAny([...own, ...this.#outbound.affectedBy([changed])]);
   }
 
+  /** What led to it directly no longer does when this returns. */
   removePod(podIndex: number): void {
-    this.#pods.delete(podIndex);
+    const changed = this.#pods.delete(podIndex);
     this.#desk.forget(podIndex);
     this.#waiting.removePod(podIndex);
     const batch = new RowBatch();
     for (const { key } of this.#outbound.ofPod(podIndex)) this.#drop(this.#outbound, key, batch);
     for (const { key } of this.#inbound.ofPod(podIndex)) this.#drop(this.#inbound, key, batch);
     this.#write(batch);
+    this.#rederiveAny(this.#outbound.affectedBy(changed));
   }
 
   /**
@@ -174,8 +125,7 @@ export class DecisionTables {
     this.#asked += questions.length;
     const unheld = questions.filter(({ open }) => open === true);
     this.#desk.ask(unheld.length === 0 ? questions : questions.filter(({ open }) => open !== true));
-    this.#unheld.push(...unheld);
-    if (unheld.length > 0 && this.#nextSlice === undefined) this.#rederiveSlice();
+    this.#rederivation.addUnheld(unheld);
   }
 
   /** There is nothing of these names: who waits for them need not wait longer. */
@@ -196,7 +146,7 @@ export class DecisionTables {
     for (const ledger of [this.#outbound, this.#inbound]) {
       for (const { key, value } of [...ledger.entries()]) {
         // Each is asked about, so that each has its time noted.
-        if (edgesOf(value.row).filter((edge) => !isIdle(edge)).length > 0) continue;
+        if (value.edges.filter((edge) => !isIdle(edge)).length > 0) continue;
         this.#drop(ledger, key, batch);
         count++;
       }
@@ -221,7 +171,7 @@ export class DecisionTables {
 
   close(): void {
     this.#desk.close();
-    clearImmediate(this.#nextSlice);
+    this.#rederivation.close();
     this.#waiting.close();
     this.#expiring.close();
   }
@@ -235,7 +185,7 @@ export class DecisionTables {
   #answer(question: TunnelQuestion, batch: RowBatch): void {
     const ledger = this.#ledgerOf(question);
     const before = ledger.get(keyText(question));
-    if (before !== undefined && this.#doubtful.delete(before.key)) this.#deriveAgain(before, batch);
+    if (before !== undefined && this.#rederivation.takeRow(before.key)) this.#deriveAgain(before, batch);
     const known = ledger.get(keyText(question));
     if (known !== undefined) {
       // A worker that asked before the row reached it, or that had no room for it.
@@ -271,7 +221,7 @@ export class DecisionTables {
 
   #judge(question: TunnelQuestion): OutboundJudgement | InboundJudgement {
     this.#judged++;
-    const pod = this.#pods.get(question.podIndex);
+    const pod = this.#pods.at(question.podIndex);
     if (pod === undefined) throw new Error(`pod ${question.podIndex} is not known to the decision tables`);
     if ('channel' in question) {
       return this.#options.judge.inbound(this.#snapshot, { ...question, destination: pod });
@@ -280,11 +230,12 @@ export class DecisionTables {
       source: pod,
       address: question.address,
       port: question.port,
+      local: this.#pods,
     });
   }
 
   #record(question: TunnelQuestion, judgement: OutboundJudgement | InboundJudgement, batch: RowBatch): void {
-    const decision = toDecision(question, judgement, this.#options.edges);
+    const decision = toDecision(question, judgement, this.#options.edges, this.#pods);
     const { row } = decision;
     const key = keyText(question);
     const { replaced, evicted } = this.#ledgerOf(question).put({
@@ -296,7 +247,7 @@ export class DecisionTables {
     });
     if (unknownReasons.has(row.reason)) this.#expiring.enter(key, key);
     else this.#expiring.leave(key);
-    this.#notice(decision, replaced?.value);
+    this.#notices.switch(replaced?.value.notices ?? [], decision.notices);
     this.#switchKernel(replaced?.value, decision);
     if (replaced === undefined || !isDeepStrictEqual(replaced.value.row, row)) batch.put(row);
     if (replaced !== undefined) this.#release(replaced.value);
@@ -306,47 +257,27 @@ export class DecisionTables {
     }
   }
 
-  /** Once per row and change, never per connection. */
-  #notice(decision: Decision, before: Decision | undefined): void {
-    if (decision.kind !== 'inbound' || this.#options.onNotice === undefined) return;
-    const known = before?.kind === 'inbound' ? before.notices : [];
-    for (const notice of decision.notices) {
-      if (!known.some((each) => isDeepStrictEqual(each, notice)))
-        this.#options.onNotice(notice, decision.question);
-    }
+  /** Of a change that means nothing to any other row, nor to connections without one. */
+  #rederiveAny(entries: Iterable<LedgerEntry<Decision>>): void {
+    const all = [...entries];
+    if (all.length > 0) this.#rederive(all);
   }
 
-  /**
-   * A change of all policies may touch every row of the node, so they are derived in slices; what a worker asks for
-   * meanwhile is judged at once.
-   */
   #rederive(entries: Iterable<LedgerEntry<Decision>>): void {
-    this.#hasNews = true;
-    for (const { key } of entries) this.#doubtful.add(key);
-    if (this.#nextSlice === undefined) this.#rederiveSlice();
+    this.#rederivation.addRows([...entries].map(({ key }) => key));
   }
 
-  #rederiveSlice(): void {
-    this.#nextSlice = undefined;
-    const until = performance.now() + sliceMs;
+  #judgeAgain(doubtful: Iterable<Doubtful>): void {
     const batch = new RowBatch();
-    for (const key of this.#doubtful) {
-      this.#doubtful.delete(key);
-      const entry = this.#outbound.get(key) ?? this.#inbound.get(key);
+    for (const each of doubtful) {
+      if (each.kind === 'unheld') {
+        this.#attempt(each.question, () => this.#judgeUnheld(each.question, batch));
+        continue;
+      }
+      const entry = this.#outbound.get(each.key) ?? this.#inbound.get(each.key);
       if (entry !== undefined) this.#deriveAgain(entry, batch);
-      if (performance.now() >= until) break;
-    }
-    while (this.#unheld.length > 0 && performance.now() < until) {
-      const question = this.#unheld.pop();
-      if (question !== undefined) this.#attempt(question, () => this.#judgeUnheld(question, batch));
     }
     this.#write(batch);
-    if (this.#doubtful.size + this.#unheld.length > 0) {
-      this.#nextSlice = setImmediate(() => this.#rederiveSlice());
-    } else if (this.#hasNews) {
-      this.#hasNews = false;
-      this.#options.tables.askAboutForgotten();
-    }
   }
 
   /** Nobody waits for a row: it is written only to end what is open, and goes again. */
@@ -359,7 +290,7 @@ export class DecisionTables {
     if (!this.#pods.has(question.podIndex)) return;
     const judgement = this.#judge(question);
     if (!endsOpenConnections(judgement.reason)) return;
-    const decision = toDecision(question, judgement, this.#options.edges);
+    const decision = toDecision(question, judgement, this.#options.edges, this.#pods);
     batch.put(decision.row);
     batch.remove(decision);
     this.#release(decision);
@@ -417,22 +348,22 @@ export class DecisionTables {
   #forget(entry: LedgerEntry<Decision>, batch: RowBatch): void {
     this.#expiring.leave(entry.key);
     this.#switchKernel(entry.value, undefined);
+    this.#notices.switch(entry.value.notices, []);
     this.#release(entry.value);
     batch.remove(entry.value);
   }
 
-  /** The kernel's copy of a refusal comes and goes with the row. */
+  /** The kernel's row comes, changes and goes with the decision. */
   #switchKernel(before: Decision | undefined, now: Decision | undefined): void {
-    const { connectRefusals } = this.#options;
-    if (now?.kind === 'outbound' && now.refusedInKernel) {
-      connectRefusals.refuse(now.row, now.row.reason, now.row.refusalEdge);
-    } else if (before?.kind === 'outbound' && before.refusedInKernel) {
-      connectRefusals.lift(before.row);
-    }
+    const { kernelRows } = this.#options;
+    const [old, next] = [before, now].map((each) => (each?.kind === 'outbound' ? each.kernel : undefined));
+    if (next !== undefined && now?.kind === 'outbound') {
+      if (!isDeepStrictEqual(old, next)) kernelRows.put(now.question, next);
+    } else if (old !== undefined && before?.kind === 'outbound') kernelRows.remove(before.question);
   }
 
-  #release({ row }: Decision): void {
-    for (const edge of edgesOf(row)) this.#options.edges.release(edge);
+  #release({ edges }: Decision): void {
+    for (const edge of edges) this.#options.edges.release(edge);
   }
 
   #write(batch: RowBatch): void {

@@ -1,4 +1,3 @@
-import { reasonDetails } from '../model/reasons.gen.ts';
 import type {
   InboundKey,
   InboundRow,
@@ -8,9 +7,12 @@ import type {
   TunnelQuestion,
 } from '../native/types.ts';
 import type { InboundJudgement, OutboundJudgement } from '../routing/judgement.ts';
-import { isStableRefusal } from './connect-refusals.ts';
+import { type KernelRow, refusingRow, shareDirect } from './kernel-rows.ts';
+import type { LocalPods } from './local-pods.ts';
+import { noticesOf, type TellingNotice } from './policy-notices.ts';
 import {
   type EdgeAllotter,
+  edgesOf,
   inboundKeyOf,
   inboundKeyText,
   outboundKeyText,
@@ -24,27 +26,20 @@ export interface OutboundDecision {
   readonly kind: 'outbound';
   readonly question: OutboundKey;
   readonly row: OutboundRow;
-  /** connect() fails at once: the kernel has a copy. */
-  readonly refusedInKernel: boolean;
+  /** What the kernel does without the agent; undefined: it brings each connection to it. */
+  readonly kernel: KernelRow | undefined;
+  /** What destinations would tell that never hear of the connections. */
+  readonly notices: readonly TellingNotice[];
+  /** Numbers of edges that it holds, as often as they were allotted. */
+  readonly edges: readonly number[];
 }
 
 export interface InboundDecision {
   readonly kind: 'inbound';
   readonly question: Extract<TunnelQuestion, { kind: 'inbound' }>;
   readonly row: InboundRow;
-  readonly notices: readonly PolicyNotice[];
-}
-
-/** Something that policies say of new connections and that nobody enforces. */
-export interface PolicyNotice {
-  readonly kind: 'audit' | 'dry run';
-  /** `namespace/name`; '' where no ALLOW of a dry run matches. */
-  readonly policy: string;
-  /** Counted from 0. */
-  readonly rule: number | undefined;
-  /** What becomes of them, and what would: names of reasons as in metrics. */
-  readonly reason: string;
-  readonly wouldBe: string;
+  readonly notices: readonly TellingNotice[];
+  readonly edges: readonly number[];
 }
 
 /** A row that was written down, with the question to judge again when the mesh changes. */
@@ -55,37 +50,55 @@ export type RowTables = Pick<
   'putOutboundRows' | 'removeOutboundRows' | 'putInboundRows' | 'removeInboundRows' | 'askAboutForgotten'
 >;
 
-/** Allots the edges of its row. */
+/** Allots the edges of its rows. */
 export function toDecision(
   question: TunnelQuestion,
   judgement: OutboundJudgement | InboundJudgement,
   edges: EdgeAllotter,
+  pods: LocalPods,
 ): Decision {
   if (judgement.kind === 'outbound' && question.kind === 'outbound') {
-    const row = toOutboundRow(question, judgement, edges);
-    return { kind: 'outbound', question, row, refusedInKernel: isStableRefusal(row) };
+    return outboundDecision(question, judgement, edges, pods);
   }
   if (judgement.kind === 'inbound' && question.kind === 'inbound') {
     const row = toInboundRow(question, judgement, edges);
-    return { kind: 'inbound', question, row, notices: noticesOf(judgement) };
+    const { podIndex, peerIdentity, peerAddress, authority } = question;
+    const about = { pod: pods.at(podIndex)?.uid ?? '', peerIdentity, peerAddress, authority };
+    return { kind: 'inbound', question, row, notices: noticesOf(judgement, about), edges: edgesOf(row) };
   }
   throw new Error(`a judgement of kind ${judgement.kind} for a question of kind ${question.kind}`);
 }
 
-/** Audits that match, and the verdict of dry runs where it is another than the one that is enforced. */
-function noticesOf({ reason, told, withDryRuns }: InboundJudgement): readonly PolicyNotice[] {
-  const now = nameOfReason(reason);
-  const audits = told
-    .filter(({ action, rule }) => action === 'AUDIT' && rule !== undefined)
-    .map(({ name, rule }) => ({ kind: 'audit' as const, policy: name, rule, reason: now, wouldBe: now }));
-  if (withDryRuns === undefined || withDryRuns.reason === reason) return audits;
-  const { name = '', rule } = withDryRuns.policy ?? {};
-  const wouldBe = nameOfReason(withDryRuns.reason);
-  return [...audits, { kind: 'dry run', policy: name, rule, reason: now, wouldBe }];
+function outboundDecision(
+  { podIndex, address, port }: OutboundKey,
+  judgement: OutboundJudgement,
+  edges: EdgeAllotter,
+  pods: LocalPods,
+): OutboundDecision {
+  const question = { podIndex, address, port };
+  const direct = shareDirect(judgement, pods, edges);
+  const ofAgent = direct === undefined ? judgement : { ...judgement, endpoints: direct.ofAgent };
+  const row = toOutboundRow(question, ofAgent, edges);
+  const kernel: KernelRow | undefined =
+    direct === undefined
+      ? refusingRow(row.reason, row.refusalEdge)
+      : { kind: 'direct', edge: row.refusalEdge, slots: direct.slots };
+  const notices = direct === undefined ? noticesOfRefusal(judgement) : direct.notices;
+  return {
+    kind: 'outbound',
+    question,
+    row,
+    kernel,
+    notices,
+    edges: [...edgesOf(row), ...(direct?.edges ?? [])],
+  };
 }
 
-function nameOfReason(reason: number): string {
-  return reasonDetails.get(reason)?.metric ?? String(reason);
+/** Of each destination that refuses: it never hears of the connections. */
+function noticesOfRefusal({ refusing }: OutboundJudgement): readonly TellingNotice[] {
+  return refusing.flatMap(({ endpoint, outcome, peer }) =>
+    noticesOf(outcome, { pod: endpoint.workloadUid, authority: endpoint.authority, ...peer }),
+  );
 }
 
 export function questionOf(decision: Decision): TunnelQuestion {

@@ -1,6 +1,7 @@
 import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SnapshotDiff } from '../model/diff.ts';
+import type { SameNodePath } from '../model/same-node.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
 import type {
   EdgeCounters,
@@ -13,20 +14,17 @@ import type {
   TunnelSettings,
   TunnelTotals,
 } from '../native/types.ts';
-import type { EnrolledPod } from '../routing/judgement.ts';
-import {
-  type DecisionCounts,
-  DecisionTables,
-  type DecisionTablesOptions,
-  type MeshAsked,
-} from './decision-tables.ts';
+import type { LocalNode } from '../routing/judgement.ts';
+import type { DecisionCounts, DecisionTablesOptions, MeshAsked } from './decision-options.ts';
+import { DecisionTables } from './decision-tables.ts';
 import { EdgeUse } from './edge-use.ts';
 import { flowRecordBytes } from './flow-record.ts';
+import type { LocalPod } from './local-pods.ts';
 import { absentMs } from './missing-names.ts';
 import { unknownWaitMs } from './tunnel-settings.ts';
 
 export interface TunnelParts
-  extends Pick<DecisionTablesOptions, 'judge' | 'edges' | 'connectRefusals' | 'rowsPerPod'> {
+  extends Pick<DecisionTablesOptions, 'judge' | 'edges' | 'kernelRows' | 'rowsPerPod'> {
   readonly native: NativeTunnel;
   readonly settings: TunnelSettings;
   readonly logger: Logger;
@@ -38,7 +36,7 @@ export interface TunnelParts
   readonly onDrained: (podIndex: number) => void;
 }
 
-export interface CarriedPod extends EnrolledPod {
+export interface CarriedPod extends LocalPod {
   readonly podIndex: number;
   readonly netnsFd: number;
   /** SPIFFE id that its connections speak with. */
@@ -85,9 +83,9 @@ export class Tunnel {
       waitingPerPod,
       unknownRefusalMs: parts.onDemand === true ? absentMs : unknownRefusalMs,
       ...(parts.onDemand === true && { askMesh: this.#askMesh() }),
-      onNotice: (notice, { podIndex, peerIdentity, peerAddress, authority }) =>
+      onNotice: (notice, about) =>
         parts.logger.info(
-          { ...notice, pod: this.#pods.get(podIndex)?.uid, peerIdentity, peerAddress, authority },
+          { ...notice, ...about },
           notice.kind === 'audit'
             ? 'connections match an audited policy'
             : 'connections would be decided otherwise if dry runs were enforced',
@@ -104,6 +102,16 @@ export class Tunnel {
 
   get snapshot(): MeshSnapshot {
     return this.#decisions.snapshot;
+  }
+
+  /** The pods that are carried here, and whether traffic between them stays on the node. */
+  get local(): LocalNode {
+    return this.#decisions.local;
+  }
+
+  /** Connections between pods of this node go directly only while it is `stays`; rows follow at once. */
+  setSameNodePath(path: SameNodePath): void {
+    this.#decisions.setSameNodePath(path);
   }
 
   /** Who is asked for what nobody knows here. */

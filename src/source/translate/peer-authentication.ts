@@ -5,6 +5,7 @@
 
 import type { Match, StringMatch } from '../../model/authorization.ts';
 import { type Authorization, createAuthorization, createMatch } from '../../model/authorization.ts';
+import { peerAuthenticationPolicy } from '../../model/peer-authentication.ts';
 import { objectKey } from '../kubernetes/metadata.ts';
 import type { PeerAuthenticationObject } from '../kubernetes/peer-authentication.ts';
 import { matchesLabels, peerAuthentications } from './indexes.ts';
@@ -15,15 +16,11 @@ import type { ClusterView } from './view.ts';
 
 type Selectable = { readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
 
-/** Underscores cannot stand in names of objects, so nobody else's policy is called so. */
-export const strictPolicyName = 'istio_converted_static_strict';
-const convertedPrefix = 'converted_peer_authentication_';
-
 const anyPrincipal: StringMatch = Object.freeze({ kind: 'presence' });
 
 /** Denies whatever comes without identity; the same for the whole mesh. */
 export function strictPolicy(rootNamespace: string): Authorization {
-  return denyWithoutIdentity(rootNamespace, strictPolicyName, {});
+  return denyWithoutIdentity(rootNamespace, peerAuthenticationPolicy.strict, {});
 }
 
 /** One policy for its ports when they differ from the rest of the workload; the first of the mesh brings the strict one along. */
@@ -50,7 +47,7 @@ export function peerAuthenticationOf(workload: Selectable, view: ClusterView): s
   if (ports !== undefined) return `${ports.namespace}/${ports.name}`;
   const mode = own === undefined ? undefined : modeOf(own);
   const isStrict = mode === undefined ? isStrictAround(workload.namespace, view) : mode === 'STRICT';
-  return isStrict ? `${view.names.rootNamespace}/${strictPolicyName}` : undefined;
+  return isStrict ? `${view.names.rootNamespace}/${peerAuthenticationPolicy.strict}` : undefined;
 }
 
 /** The oldest that selects the workload. In the root namespace selectors mean nothing, as that namespace speaks for the mesh. */
@@ -91,7 +88,7 @@ function portPolicy(object: PeerAuthenticationObject, view: ClusterView): Author
   if (differing.length === 0) return undefined;
   return denyWithoutIdentity(
     namespace,
-    `${convertedPrefix}${name}`,
+    peerAuthenticationPolicy.portLevel(name),
     isStrict ? { notDestinationPorts: differing } : { destinationPorts: differing },
   );
 }

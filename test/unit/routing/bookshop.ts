@@ -9,7 +9,12 @@ import {
   type WorkloadFields,
 } from '../../../src/model/workload.ts';
 import { judgeInbound } from '../../../src/routing/inbound.ts';
-import type { EnrolledPod, InboundQuestion, JudgementSettings } from '../../../src/routing/judgement.ts';
+import type {
+  EnrolledPod,
+  InboundQuestion,
+  JudgementSettings,
+  LocalNode,
+} from '../../../src/routing/judgement.ts';
 import { judgeOutbound } from '../../../src/routing/outbound.ts';
 
 /** A small mesh: `front` on node-1 calls the service `catalog` of two pods; parts are replaced per test. */
@@ -102,13 +107,24 @@ export const enrolled = (workload: Workload): EnrolledPod => ({
   addresses: workload.addresses,
 });
 
+/** A node that carries these pods. */
+export function localNode(pods: readonly EnrolledPod[], path: LocalNode['path'] = 'stays'): LocalNode {
+  return { path, pod: (uid) => pods.find((each) => each.uid === uid) };
+}
+
 export function outbound(
   mesh: Mesh,
   destination: readonly [string, number],
-  changes: { readonly source?: EnrolledPod; readonly settings?: Partial<JudgementSettings> } = {},
+  changes: {
+    readonly source?: EnrolledPod;
+    readonly settings?: Partial<JudgementSettings>;
+    readonly local?: LocalNode;
+  } = {},
 ) {
   const [to, number] = destination;
-  const question = { source: changes.source ?? enrolled(front), address: to, port: number };
+  const { local } = changes;
+  const source = changes.source ?? enrolled(front);
+  const question = { source, address: to, port: number, ...(local !== undefined && { local }) };
   const judgement = judgeOutbound(snapshotOf(mesh), question, { ...settings, ...changes.settings });
   return { ...judgement, reasonName: reasonDetails.get(judgement.reason)?.name };
 }

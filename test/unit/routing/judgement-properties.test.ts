@@ -2,120 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { policyKey } from '../../../src/model/authorization.ts';
 import { diffSnapshots, isAffected } from '../../../src/model/diff.ts';
-import type { GatewayAddress } from '../../../src/model/gateway-address.ts';
 import { reasons } from '../../../src/model/reasons.gen.ts';
-import {
-  createService,
-  loadBalancingModes,
-  loadBalancingScopes,
-  type Service,
-  serviceKey,
-} from '../../../src/model/service.ts';
+import { serviceKey } from '../../../src/model/service.ts';
 import { createSnapshot, type MeshResources } from '../../../src/model/snapshot.ts';
-import { createWorkload, type Port, type Workload } from '../../../src/model/workload.ts';
+import { createWorkload } from '../../../src/model/workload.ts';
 import { judgeInbound } from '../../../src/routing/inbound.ts';
 import { judgeOutbound } from '../../../src/routing/outbound.ts';
-import { policy } from '../model/arbitraries.ts';
-import { enrolled, port, settings } from './bookshop.ts';
-
-/** Meshes over few names and addresses, so that resources meet, share and shadow each other. */
-const hosts = ['a.svc', 'b.svc'];
-const namespaces = ['a', 'shop'] as const;
-const addresses = ['10.0.0.1', '10.0.0.2', '10.0.0.3', 'fd00::1', 'fd00::2'] as const;
-const pick = <const T>(...choices: readonly T[]) => fc.constantFrom(...choices);
-const seldom = <T, U>(usual: T, other: fc.Arbitrary<U>): fc.Arbitrary<T | U> =>
-  fc.oneof({ weight: 3, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: other });
-
-const gateway: fc.Arbitrary<GatewayAddress> = fc
-  .oneof(
-    fc
-      .tuple(pick(...namespaces), pick(...hosts))
-      .map(([namespace, hostname]) => ({ kind: 'hostname' as const, namespace, hostname })),
-    pick(...addresses).map((address) => ({ kind: 'address' as const, network: '', address })),
-  )
-  .map((destination) => ({ destination, hboneMtlsPort: 0 }));
-
-const allPorts = [port(80, 8080), port(81, 15_008), port(82)];
-const somePorts: fc.Arbitrary<Port[]> = seldom(allPorts, fc.subarray(allPorts));
-
-const workloadCalled = (name: string): fc.Arbitrary<Workload> =>
-  fc
-    .tuple(
-      fc.subarray([...addresses], { maxLength: 2 }),
-      fc.subarray(
-        namespaces.flatMap((namespace) => hosts.map((host) => `${namespace}/${host}`)),
-        { maxLength: 2 },
-      ),
-      somePorts,
-      fc.tuple(
-        pick('HBONE', 'HBONE', 'HBONE', 'HBONE', 'NONE', 'NONE', 'LEGACY_ISTIO_MTLS'),
-        seldom('HEALTHY', pick('UNHEALTHY')),
-        seldom('', pick('east')),
-        seldom(undefined, gateway),
-        fc.oneof({ weight: 9, arbitrary: pick('STANDARD') }, { weight: 1, arbitrary: pick('HOST_NETWORK') }),
-        seldom(undefined, pick({ protocol: 'PROXY', port: 15_088 } as const)),
-        seldom(1, pick(0, 5)),
-        fc.subarray(['a/a', 'shop/b'], { maxLength: 1 }),
-      ),
-    )
-    .map(([own, services, ports, rest]) => {
-      const [tunnelProtocol, status, network, waypoint, networkMode, applicationTunnel, capacity, named] =
-        rest;
-      return createWorkload({
-        uid: name,
-        namespace: 'shop',
-        serviceAccount: name,
-        addresses: own,
-        services: services.map((service) => ({ service, ports })),
-        tunnelProtocol: tunnelProtocol as 'HBONE',
-        status: status as 'HEALTHY',
-        networkMode: networkMode as 'STANDARD',
-        network,
-        waypoint,
-        applicationTunnel,
-        capacity,
-        authorizationPolicies: named,
-      });
-    });
-
-const someService: fc.Arbitrary<Service> = fc
-  .tuple(
-    pick(...namespaces),
-    pick(...hosts),
-    fc.subarray([...addresses], { maxLength: 2 }),
-    somePorts,
-    fc.tuple(
-      seldom(undefined, pick(8, 31)),
-      fc.option(gateway, { nil: undefined }),
-      pick(...loadBalancingModes),
-      fc.subarray(loadBalancingScopes.slice(1), { maxLength: 2 }),
-      seldom('ONLY_HEALTHY', pick('ALLOW_ALL')),
-      seldom('PUBLIC', pick('NAMESPACE')),
-      fc.boolean(),
-    ),
-  )
-  .map(([namespace, hostname, own, ports, rest]) => {
-    const [length, waypoint, mode, routingPreference, healthPolicy, visibility, canonical] = rest;
-    return createService({
-      namespace,
-      hostname,
-      addresses: own.map((address) => ({ network: '', address, length })),
-      ports,
-      waypoint,
-      loadBalancing: { mode, routingPreference, healthPolicy: healthPolicy as 'ALLOW_ALL' },
-      visibility: visibility as 'PUBLIC',
-      canonical,
-    });
-  });
-
-const someMesh: fc.Arbitrary<MeshResources> = fc.record({
-  // `a` asks and `b` answers: mostly they are there.
-  workloads: fc
-    .tuple(...['a', 'b', 'c', 'd', 'e'].map(workloadCalled), fc.integer({ min: 1, max: 5 }))
-    .map((parts) => (parts.slice(0, 5) as Workload[]).slice(0, parts[5] as number)),
-  services: fc.array(someService, { maxLength: 4 }),
-  policies: fc.array(policy, { maxLength: 3 }),
-});
+import { enrolled, settings } from './bookshop.ts';
+import { destination, everybodyHere, hosts, pick, seldom, someMesh } from './random-mesh.ts';
 
 /** The mesh again with one resource replaced, added or taken away: what a later state may look like. */
 const twoMeshes = fc
@@ -126,11 +20,13 @@ const twoMeshes = fc
     return [old, { ...old, [kind]: kept }] as const;
   });
 
-const destination = fc.tuple(pick(...addresses, '10.0.0.9'), pick(80, 80, 81, 82, 15_008));
-
 const outboundOf = (mesh: MeshResources, [address, number]: readonly [string, number]) => {
   const source = { uid: 'a', namespace: 'shop', serviceAccount: 'a', addresses: [] };
-  return judgeOutbound(createSnapshot(mesh), { source, address, port: number }, settings);
+  return judgeOutbound(
+    createSnapshot(mesh),
+    { source, address, port: number, local: everybodyHere },
+    settings,
+  );
 };
 
 const inboundQuestion = fc.record({

@@ -13,7 +13,9 @@ import type {
 import { judgeInbound } from '../../../src/routing/inbound.ts';
 import type { JudgementSettings } from '../../../src/routing/judgement.ts';
 import { judgeOutbound } from '../../../src/routing/outbound.ts';
-import { DecisionTables, type DecisionTablesOptions } from '../../../src/tunnel/decision-tables.ts';
+import type { DecisionTablesOptions } from '../../../src/tunnel/decision-options.ts';
+import { DecisionTables } from '../../../src/tunnel/decision-tables.ts';
+import type { KernelRow } from '../../../src/tunnel/kernel-rows.ts';
 import { inboundKeyText, outboundKeyText } from '../../../src/tunnel/rows.ts';
 
 export const settings: JudgementSettings = {
@@ -27,13 +29,14 @@ export const settings: JudgementSettings = {
   trustDomains: [],
 };
 
-/** What the native tables would hold, and what the kernel would refuse. */
+/** What the native tables would hold, and what the kernel would do by itself. */
 export class Written {
   readonly outbound = new Map<string, OutboundRow>();
   readonly inbound = new Map<string, InboundRow>();
-  readonly kernel = new Map<string, number>();
+  readonly kernel = new Map<string, KernelRow>();
   readonly edges = new Map<number, number>();
   puts = 0;
+  kernelPuts = 0;
   /** How often open connections without a row were asked for. */
   asksForOpen = 0;
 
@@ -79,9 +82,12 @@ export function tables(options: Partial<DecisionTablesOptions> = {}): DecisionTa
         if (!written.edges.delete(edge)) throw new Error(`edge ${edge} released twice`);
       },
     },
-    connectRefusals: {
-      refuse: (key, reason) => written.kernel.set(outboundKeyText(key), reason),
-      lift: (key) => written.kernel.delete(outboundKeyText(key)),
+    kernelRows: {
+      put: (key, row) => {
+        written.kernelPuts++;
+        written.kernel.set(outboundKeyText(key), row);
+      },
+      remove: (key) => written.kernel.delete(outboundKeyText(key)),
     },
     rowsPerPod: 100,
     unknownWaitMs: 5_000,

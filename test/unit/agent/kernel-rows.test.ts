@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { KernelRefusals } from '../../../src/agent/kernel-refusals.ts';
+import { CaptureRows } from '../../../src/agent/kernel-rows.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { VERDICT_REFUSE } from '../../../src/kernel/constants.gen.ts';
 import type { RowEntry, RowKey } from '../../../src/kernel/row-table.ts';
@@ -19,39 +19,40 @@ class Rows {
   }
 }
 
+const refusal = { kind: 'refuse', reason: 122, error: 'ECONNREFUSED', edge: 7 } as const;
 const key = (port: number, podIndex = 1) => ({ podIndex, address: '10.96.0.1', port });
 
 describe('refusals in the kernel', () => {
   it('make connect() fail with ECONNREFUSED until they are lifted', () => {
     const rows = new Rows();
-    const refusals = new KernelRefusals(rows, silentLogger);
-    refusals.refuse(key(81), 122, 7);
+    const refusals = new CaptureRows(rows, silentLogger);
+    refusals.put(key(81), refusal);
     expect([...rows.rows]).toEqual([
       [
         JSON.stringify(key(81)),
         { verdict: VERDICT_REFUSE, reason: 122, error: constants.errno.ECONNREFUSED, edge: 7 },
       ],
     ]);
-    refusals.lift(key(81));
-    refusals.lift(key(81));
+    refusals.remove(key(81));
+    refusals.remove(key(81));
     expect(rows.rows.size + refusals.size).toBe(0);
   });
 
   it('of one pod that scans leave room for the others', () => {
     const rows = new Rows();
-    const refusals = new KernelRefusals(rows, silentLogger);
-    for (let port = 1; port <= 5000; port++) refusals.refuse(key(port), 122, 7);
-    refusals.refuse(key(1, 2), 122, 7);
+    const refusals = new CaptureRows(rows, silentLogger);
+    for (let port = 1; port <= 5000; port++) refusals.put(key(port), refusal);
+    refusals.put(key(1, 2), refusal);
     expect(refusals.size).toBe(4097);
-    for (let port = 1; port <= 5000; port++) refusals.lift(key(port));
+    for (let port = 1; port <= 5000; port++) refusals.remove(key(port));
     expect(rows.rows.size).toBe(1);
   });
 
   it('that find no room are the tunnel’s to make', () => {
     const rows = new Rows();
     rows.full = true;
-    const refusals = new KernelRefusals(rows, silentLogger);
-    refusals.refuse(key(81), 122, 7);
+    const refusals = new CaptureRows(rows, silentLogger);
+    refusals.put(key(81), refusal);
     expect(refusals.size).toBe(0);
   });
 });

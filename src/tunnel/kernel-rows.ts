@@ -1,0 +1,130 @@
+/** The kernel's side of a decision: connections that need no agent, be it that they fail at once or that they need no tunnel. */
+import { reasons } from '../model/reasons.gen.ts';
+import type { OutboundKey } from '../native/types.ts';
+import type { JudgedEndpoint, JudgedSameNode, OutboundJudgement } from '../routing/judgement.ts';
+import type { LocalPods } from './local-pods.ts';
+import { noticesOf, type TellingNotice } from './policy-notices.ts';
+import type { EdgeAllotter } from './rows.ts';
+import { mostSlots, shareSlots } from './slots.ts';
+
+export interface RefusingRow {
+  readonly kind: 'refuse';
+  readonly reason: number;
+  /** Of connect(). */
+  readonly error: 'ECONNREFUSED' | 'EACCES';
+  readonly edge: number;
+}
+
+/** Where one of a row's connections goes: each is picked with the same chance. */
+export type KernelSlot =
+  /** To the agent, which picks among the endpoints that are not direct. */
+  { readonly kind: 'tunnel' } | DirectSlot;
+
+export interface DirectSlot {
+  readonly kind: 'direct';
+  readonly address: string;
+  readonly port: number;
+  readonly podIndex: number;
+  readonly netnsCookie: bigint;
+  /** As the source counts it, and as the destination does. */
+  readonly edge: number;
+  readonly inboundEdge: number;
+}
+
+export interface DirectRow {
+  readonly kind: 'direct';
+  /** Of what the kernel refuses of it. */
+  readonly edge: number;
+  readonly slots: readonly KernelSlot[];
+}
+
+export type KernelRow = RefusingRow | DirectRow;
+
+export interface KernelRows {
+  /** Adds a row, or switches it at once. */
+  put(key: OutboundKey, row: KernelRow): void;
+  remove(key: OutboundKey): void;
+}
+
+/**
+ * Refusals that the mesh state alone decides: they hold for every connection of the pod to this address and port until the
+ * state changes, and then the row is derived again. Not among them: what depends on this connection, or on the pod's
+ * own workload or certificate, which are about to arrive.
+ */
+const stable: ReadonlyMap<number, RefusingRow['error']> = new Map([
+  [reasons.UNKNOWN_DESTINATION, 'ECONNREFUSED'],
+  [reasons.NO_HEALTHY_ENDPOINT, 'ECONNREFUSED'],
+  [reasons.NO_SUCH_PORT, 'ECONNREFUSED'],
+  [reasons.REMOTE_NETWORK, 'ECONNREFUSED'],
+  [reasons.WAYPOINT_NOT_READY, 'ECONNREFUSED'],
+  [reasons.UNSUPPORTED_PROTOCOL, 'ECONNREFUSED'],
+  [reasons.SELF_CALL, 'ECONNREFUSED'],
+  [reasons.POLICY_DENIED, 'EACCES'],
+  [reasons.POLICY_NOT_ALLOWED, 'EACCES'],
+]);
+
+/** Undefined where each connection is to meet the agent. */
+export function refusingRow(reason: number, edge: number): RefusingRow | undefined {
+  const error = stable.get(reason);
+  return error === undefined ? undefined : { kind: 'refuse', reason, error, edge };
+}
+
+/** Which endpoints the kernel connects by itself, and which are the agent's. */
+export interface DirectShare {
+  readonly slots: readonly KernelSlot[];
+  /** Numbers that the slots hold, as often as they were allotted. */
+  readonly edges: readonly number[];
+  /** What destinations would tell that never hear of the connections. */
+  readonly notices: readonly TellingNotice[];
+  /** What the agent picks from: the endpoints that are not direct, or all where there are no others. */
+  readonly ofAgent: readonly JudgedEndpoint[];
+}
+
+interface Direct {
+  readonly endpoint: JudgedEndpoint;
+  readonly sameNode: JudgedSameNode;
+  readonly target: { readonly podIndex: number; readonly netnsCookie: bigint };
+}
+
+/** Undefined when no endpoint is direct. Allots edges. */
+export function shareDirect(
+  { endpoints }: OutboundJudgement,
+  pods: LocalPods,
+  edges: EdgeAllotter,
+): DirectShare | undefined {
+  const direct = endpoints.flatMap((endpoint): Direct[] => {
+    const { sameNode, workloadUid } = endpoint;
+    const target = pods.target(workloadUid);
+    return sameNode === undefined || target === undefined ? [] : [{ endpoint, sameNode, target }];
+  });
+  // One slot is the agent's, in case.
+  const taken = direct.slice(0, mostSlots - 1);
+  if (taken.length === 0) return undefined;
+  const isTaken = new Set(taken.map(({ endpoint }) => endpoint));
+  const others = endpoints.filter((endpoint) => !isTaken.has(endpoint));
+  const weights = [
+    ...taken.map(({ endpoint }) => endpoint.weight),
+    ...(others.length > 0 ? [weightOf(others)] : []),
+  ];
+  const counts = shareSlots(weights.map((weight) => Math.max(1, Math.round(weight))));
+  const slots = taken.map((each) => directSlot(each, edges));
+  const all: readonly KernelSlot[] = others.length > 0 ? [...slots, { kind: 'tunnel' }] : slots;
+  return {
+    slots: all.flatMap((slot, index) => Array.from({ length: counts[index] ?? 0 }, () => slot)),
+    edges: slots.flatMap(({ edge, inboundEdge }) => [edge, inboundEdge]),
+    notices: taken.flatMap(({ endpoint, sameNode: { inbound, peer } }) =>
+      noticesOf(inbound, { pod: endpoint.workloadUid, authority: endpoint.authority, ...peer }),
+    ),
+    ofAgent: others.length > 0 ? others : endpoints,
+  };
+}
+
+function directSlot({ sameNode, target }: Direct, edges: EdgeAllotter): DirectSlot {
+  const { address, port, labels, inbound } = sameNode;
+  const numbers = { edge: edges.allot(labels), inboundEdge: edges.allot(inbound.labels) };
+  return Object.freeze({ kind: 'direct', address, port, ...target, ...numbers });
+}
+
+function weightOf(endpoints: readonly JudgedEndpoint[]): number {
+  return endpoints.reduce((sum, { weight }) => sum + weight, 0);
+}
