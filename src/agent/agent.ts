@@ -93,7 +93,11 @@ async function startServers(parts: AgentParts, quit: () => void): Promise<void> 
     explain: (source, destination) =>
       explainConnection(
         {
-          ...judge,
+          inbound: judge.inbound,
+          outbound: (mesh, { source, ...question }) => {
+            const { local } = tunnel;
+            return judge.outbound(mesh, { ...question, source: local.pod(source.uid) ?? source, local });
+          },
           snapshot: tunnel.snapshot,
           network: config.network,
           bypassesInbound: (uid) =>

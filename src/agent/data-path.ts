@@ -57,6 +57,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   });
   await startRevocations(scope, { tunnel, certificates });
   flows.connect(tunnel);
+  sameNode.onChange(({ state }) => tunnel.setSameNodePath(state));
   lifecycle.onClose('tunnel', async (force) => {
     // For an agent that is ended while it starts; a running one has drained by now.
     await drainConnections(tunnel, config.drainDeadlineMs, force);
@@ -100,6 +101,7 @@ function createJudge(config: AgentConfig): Judge {
     allowUnknownDestinations: config.allowUnknownDestinations,
     clusterRanges: [...config.podRanges, ...config.serviceRanges],
     trustDomains: trustDomains(config),
+    sameNode: config.sameNode === 'auto' ? undefined : config.sameNode,
   };
   return {
     outbound: (snapshot, question) => judgeOutbound(snapshot, question, settings),

@@ -29,6 +29,14 @@ export const captureOptions = {
     unit: 'destroy or keep',
     doc: 'What happens to connections older than enrolment that policy would refuse.',
   }),
+  sameNode: option({
+    env: 'HADAL_SAME_NODE',
+    group: 'Capture',
+    parse: parse.oneOf('auto', 'direct', 'tunnel'),
+    default: 'auto',
+    unit: 'auto, direct or tunnel',
+    doc: 'Connections between two pods of this node of which neither a label `hadal.io/same-node` nor the control plane says it: by the kernel alone (direct) or through the tunnel. auto: direct, but for ports that require mutual TLS (PeerAuthentication STRICT).',
+  }),
   sameNodeProbeIntervalMs: option({
     env: 'HADAL_SAME_NODE_PROBE_INTERVAL',
     group: 'Capture',

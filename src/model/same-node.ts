@@ -9,10 +9,6 @@ export interface SameNodeWish {
   readonly from: 'workload' | 'namespace';
 }
 
-/** Whether traffic between two pods of a node stays on the node, as their addresses say it should. */
-export const sameNodePaths = ['unknown', 'stays', 'leaves'] as const;
-export type SameNodePath = (typeof sameNodePaths)[number];
-
 const workloadExtension = 'hadal.workload.v1.SameNode';
 const meshExtension = 'hadal.mesh.v1.SameNode';
 

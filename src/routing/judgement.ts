@@ -1,7 +1,8 @@
 import type { AuthorizationAction } from '../model/authorization.ts';
 import type { Cidr } from '../model/cidr.ts';
-import type { SameNodeMode, SameNodePath } from '../model/same-node.ts';
+import type { SameNodeMode } from '../model/same-node.ts';
 import type { TrafficLabels } from './labels.ts';
+import type { PathState } from './same-node-path.ts';
 
 /** What the agent knows of itself; the same for all judgements. */
 export interface JudgementSettings {
@@ -35,7 +36,7 @@ export interface EnrolledPod {
 
 /** The node of the source, as far as connections may stay on it. */
 export interface LocalNode {
-  readonly path: SameNodePath;
+  readonly path: PathState;
   /** By uid; undefined: its agent does not carry it. */
   pod(uid: string): EnrolledPod | undefined;
 }

@@ -2,11 +2,11 @@ import { isDeepStrictEqual } from 'node:util';
 import { HadalError } from '../base/errors.ts';
 import { diffSnapshots, isAffected, type SnapshotDiff } from '../model/diff.ts';
 import { reasons } from '../model/reasons.gen.ts';
-import type { SameNodePath } from '../model/same-node.ts';
 import { emptySnapshot, type MeshSnapshot } from '../model/snapshot.ts';
 import type { TunnelQuestion } from '../native/types.ts';
 import type { InboundJudgement, LocalNode, OutboundJudgement } from '../routing/judgement.ts';
 import { endsOpenConnections } from '../routing/open-connections.ts';
+import type { PathState } from '../routing/same-node-path.ts';
 import { type Decision, keyText, questionOf, RowBatch, refusalOf, toDecision } from './decision.ts';
 import type { DecisionCounts, DecisionTablesOptions } from './decision-options.ts';
 import { type LocalPod, LocalPods } from './local-pods.ts';
@@ -65,7 +65,7 @@ export class DecisionTables {
   }
 
   /** Rows that may be direct, or no longer, follow at once. */
-  setSameNodePath(path: SameNodePath): void {
+  setSameNodePath(path: PathState): void {
     if (path !== this.#pods.path) this.#rederiveAny(this.#outbound.affectedBy([this.#pods.setPath(path)]));
   }
 

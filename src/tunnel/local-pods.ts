@@ -1,6 +1,6 @@
 import { dependency } from '../model/diff.ts';
-import type { SameNodePath } from '../model/same-node.ts';
 import type { EnrolledPod, LocalNode } from '../routing/judgement.ts';
+import type { PathState } from '../routing/same-node-path.ts';
 
 /** A pod as the tunnel and the kernel know it. */
 export interface LocalPod extends EnrolledPod {
@@ -12,14 +12,14 @@ export interface LocalPod extends EnrolledPod {
 export class LocalPods implements LocalNode {
   readonly #pods = new Map<number, LocalPod>();
   readonly #indexes = new Map<string, number>();
-  #path: SameNodePath = 'unknown';
+  #path: PathState = 'unknown';
 
-  get path(): SameNodePath {
+  get path(): PathState {
     return this.#path;
   }
 
   /** Returns the dependency that changed. */
-  setPath(path: SameNodePath): string {
+  setPath(path: PathState): string {
     this.#path = path;
     return dependency.sameNodePath;
   }

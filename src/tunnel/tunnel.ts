@@ -1,7 +1,6 @@
 import { HadalError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SnapshotDiff } from '../model/diff.ts';
-import type { SameNodePath } from '../model/same-node.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
 import type {
   EdgeCounters,
@@ -15,6 +14,7 @@ import type {
   TunnelTotals,
 } from '../native/types.ts';
 import type { LocalNode } from '../routing/judgement.ts';
+import type { PathState } from '../routing/same-node-path.ts';
 import type { DecisionCounts, DecisionTablesOptions, MeshAsked } from './decision-options.ts';
 import { DecisionTables } from './decision-tables.ts';
 import { EdgeUse } from './edge-use.ts';
@@ -110,7 +110,7 @@ export class Tunnel {
   }
 
   /** Connections between pods of this node go directly only while it is `stays`; rows follow at once. */
-  setSameNodePath(path: SameNodePath): void {
+  setSameNodePath(path: PathState): void {
     this.#decisions.setSameNodePath(path);
   }
 
