@@ -1,11 +1,10 @@
-import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FabricCapture } from '../../src/lab/capture.ts';
 import type { LabPod } from '../../src/lab/pod.ts';
 import { connectionsOf, sumOf } from './observe.ts';
+import { Running } from './running.ts';
 import { describeInLab, echoPod, namespace, pod } from './world.ts';
 
 const port = 8080;
@@ -40,31 +39,6 @@ interface Outcome {
 
 function addressOf(to: LabPod, family: Family): string {
   return family === 'IPv6' ? to.v6 : family === 'IPv4' ? to.v4 : `::ffff:${to.v4}`;
-}
-
-/** A program that goes on, and what it says in lines of JSON. */
-class Running {
-  readonly #child: ChildProcess;
-  readonly said: Record<string, unknown>[] = [];
-
-  constructor(child: ChildProcess) {
-    this.#child = child;
-    if (child.stdout === null) throw new Error('the program has no output');
-    createInterface({ input: child.stdout }).on('line', (line) => this.said.push(JSON.parse(line)));
-  }
-
-  /** The line of this number, waited for. */
-  async line(number: number, timeout = 5000): Promise<Record<string, unknown>> {
-    await expect.poll(() => this.said.length, { timeout, interval: 20 }).toBeGreaterThan(number);
-    return this.said[number] ?? {};
-  }
-
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const ended = new Promise((resolve) => this.#child.once('close', resolve));
-    this.#child.kill('SIGKILL');
-    await ended;
-  }
 }
 
 const manifests = [
