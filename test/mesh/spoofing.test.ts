@@ -240,10 +240,9 @@ describeInLab('somebody who is not who it seems', { manifests }, (world) => {
       const [probe, other] = await Promise.all([race('a probe', 'kubelet'), race('an attack', 'system')]);
       const { read } = await server.said();
       expect(probe.greeted).toBeGreaterThan(0);
-      expect(other.tried).toBeGreaterThan(2);
+      expect(other.tried).toBeGreaterThan(1);
       if (reason === undefined) expect(other.greeted).toBeGreaterThan(0);
       else {
-        expect(probe.greeted).toBeGreaterThan(20);
         expect(other.greeted).toBe(0);
         expect(new Set(read)).toEqual(new Set(['a probe']));
         expect(await refusedBy(lab, reason)).toBeGreaterThan(0);
