@@ -5,8 +5,12 @@
 import type { CaseVerdict, PolicyCase } from '../fixtures/policy-cases/policy-case.ts';
 import { worldPods } from '../fixtures/policy-cases/world.ts';
 
-export const ways = ['hbone', 'plaintext'] as const;
-export type Way = (typeof ways)[number];
+/**
+ * `hbone` and `plaintext` come in at the called pod. `connect`: as a process of the calling pod dials, who is refused where it can be
+ * known already. `direct`: so dialled and let in, from socket to socket.
+ */
+export type Way = 'hbone' | 'plaintext' | 'connect' | 'direct';
+export const ways: readonly Way[] = ['hbone', 'plaintext', 'connect'];
 
 /** In the words of metrics and `hadal connections`. */
 export const reasonOf: Readonly<Record<CaseVerdict, string>> = {
@@ -41,8 +45,30 @@ export function verdictBy(
   given: PolicyCase,
   situation: readonly PolicyCase[],
 ): CaseVerdict | undefined {
-  if (way === 'hbone') return hasIdentity(given) ? given.verdict : undefined;
-  return verdictInClear(given, situation);
+  switch (way) {
+    case 'hbone':
+      return hasIdentity(given) ? given.verdict : undefined;
+    case 'plaintext':
+      return verdictInClear(given, situation);
+    case 'connect':
+      return isOfThisMesh(given) && given.verdict !== 'unknown' ? given.verdict : undefined;
+    case 'direct':
+      return canBeDirect(given) ? given.verdict : undefined;
+  }
+}
+
+const isOfThisMesh = ({ connection: { from, to } }: PolicyCase) =>
+  worldPods[from].inMesh && worldPods[from].trustDomain === worldPods[to].trustDomain;
+
+/** Who is refused is so before; who is to come by mutual TLS alone comes by a tunnel. */
+function canBeDirect(given: PolicyCase): boolean {
+  const { from, to } = given.connection;
+  return (
+    isOfThisMesh(given) &&
+    given.verdict === 'allowed' &&
+    worldPods[from].node === worldPods[to].node &&
+    !mentions(given, /STRICT/)
+  );
 }
 
 /**

@@ -35,7 +35,7 @@ const nodes = { 1: 'a', 2: 'b' } as const;
 const greeter = `for (const port of ${JSON.stringify(servedPorts)})
   require('net').createServer((s) => { s.on('error', () => {}); s.end('hello'); }).listen(port, '::')`;
 /** Below the ports that the kernel gives away. */
-const firstPort = 20_000;
+const firstPorts = { 'as the pod': 25_000, 'past its capture': 20_000 } as const;
 const called: readonly PodName[] = ['server', 'clerk'];
 
 export const callers = Object.keys(worldPods).filter(
@@ -76,10 +76,12 @@ export function addressesOf(lab: Lab): WorldAddresses {
 export class Dialer {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, (result: CallResult) => void>();
+  readonly #firstPort: number;
   #last = 0;
 
-  constructor(lab: Lab, caller: CallerName, how: 'as the pod' | 'past its capture') {
+  constructor(lab: Lab, caller: CallerName, how: keyof typeof firstPorts) {
     const inPod = lab.pod(caller);
+    this.#firstPort = firstPorts[how];
     this.#child =
       how === 'as the pod'
         ? inPod.spawn(['node', join('/opt/hadal/package', program)])
@@ -99,10 +101,9 @@ export class Dialer {
     });
   }
 
-  /** Its source port is `firstPort` and the number of calls before it. */
   async call(call: Omit<Call, 'id' | 'localPort'>): Promise<CallResult & { readonly localPort: number }> {
     const id = ++this.#last;
-    const localPort = firstPort + id;
+    const localPort = this.#firstPort + id;
     const answered = new Promise<CallResult>((resolve) => this.#waiting.set(id, resolve));
     this.#child.stdin?.write(`${JSON.stringify({ ...call, id, localPort })}\n`);
     return { ...(await answered), localPort };
