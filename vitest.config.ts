@@ -18,6 +18,7 @@ const timed = [
   'port-scan',
   'readme',
   'stalled-reader',
+  'streams',
 ].map((name) => `test/mesh/${name}.test.ts`);
 
 interface KernelProject {

@@ -15,6 +15,8 @@ export interface StreamEnd {
   readonly wrong: number;
   /** Reads with MSG_WAITALL, after MSG_PEEK or of what FIONREAD says that gave less than they promise. */
   readonly shortReads: number;
+  /** Reads of a socket that blocks which answered EAGAIN. */
+  readonly wouldBlock: number;
   /** `end`, `reset`, `left` (its own doing), `stalled`, or the error's name. */
   readonly end: string;
 }
@@ -103,10 +105,11 @@ export function faultsOf(client: StreamReport, server: StreamReport): string[] {
 
 function faultsOfEnd(side: 'client' | 'server', own: StreamEnd, other: StreamEnd): string[] {
   const faults: string[] = [];
-  const { wrong, received, end, shortReads } = own;
+  const { wrong, received, end, shortReads, wouldBlock } = own;
   const leaves = leaving[own.mode];
   if (wrong >= 0) faults.push(`${side} has something else at ${wrong} of ${own.toReceive}`);
   if (shortReads > 0) faults.push(`${side} got less than promised from ${shortReads} reads`);
+  if (wouldBlock > 0) faults.push(`${side} did not wait in ${wouldBlock} reads`);
   const expectedEnd = leaves === undefined ? 'end' : leaves === side ? 'left' : 'reset';
   if (end !== expectedEnd) faults.push(`${side} read to '${end}', not '${expectedEnd}'`);
   if (leaves !== undefined && received === 0) faults.push(`${side} received nothing`);

@@ -27,7 +27,12 @@ static inline void conclude(struct peer* peer) {
 static inline bool read_until(struct peer* peer, uint64_t place) {
   while (peer->received < place) {
     ssize_t count = read_some(peer, place - peer->received);
+    struct pollfd more = {.fd = peer->fd, .events = POLLIN};
     if (count > 0) continue;
+    if (count < 0 && errno == EAGAIN && poll(&more, 1, -1) > 0) {
+      peer->would_block++;
+      continue;
+    }
     ended(peer, count);
     return false;
   }

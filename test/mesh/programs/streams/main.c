@@ -156,10 +156,10 @@ static void report(uint64_t seed) {
     if (peer->mode == NULL) continue;
     printf(
         "%s{\"mode\":\"%s\",\"sent\":%llu,\"toSend\":%llu,\"received\":%llu,\"toReceive\":%llu,"
-        "\"wrong\":%lld,\"shortReads\":%u,\"end\":\"%s\"}",
+        "\"wrong\":%lld,\"shortReads\":%u,\"wouldBlock\":%u,\"end\":\"%s\"}",
         between, peer->mode->name, (unsigned long long)peer->sent, (unsigned long long)peer->out_total,
         (unsigned long long)peer->received, (unsigned long long)peer->in_total, (long long)peer->wrong,
-        peer->short_reads, peer->done ? peer->end : "stalled");
+        peer->short_reads, peer->would_block, peer->done ? peer->end : "stalled");
     between = ",";
   }
   printf("]}\n");

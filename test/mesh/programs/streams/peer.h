@@ -45,6 +45,7 @@ struct peer {
   atomic_ullong sent, received;
   int64_t wrong;           /* first place that is not as sent, a byte too many or too few; -1 */
   atomic_uint short_reads; /* MSG_PEEK, MSG_WAITALL or FIONREAD promised more than there was */
+  atomic_uint would_block; /* reads that were to wait and did not */
   char end[NAME_LENGTH];   /* how reading ended */
   atomic_bool write_was_reset;
   uint64_t write_random, read_random;
