@@ -59,6 +59,36 @@ static __always_inline void start_tracking(struct bpf_sock_ops* ctx, struct bpf_
   hear_of_states(ctx);
 }
 
+/* Both ends of a direct connection, each as it becomes ESTABLISHED; one that nobody tracks is not joined. */
+static __always_inline void join_turbo(struct bpf_sock_ops* ctx, struct bpf_sock* sk, bool is_client) {
+  struct socket_state* state = bpf_sk_storage_get(&socket_states, sk, NULL, 0);
+  struct hadal_tuple tuple;
+  struct ends ends;
+
+  if (!state || state->role != ROLE_DIRECT || !state->established) return;
+  read_ends(ctx, &ends);
+  if (is_client) {
+    client_tuple(&ends, &tuple);
+    state->has_turbo = turbo_join_client(ctx, sk, &tuple, state->pod_index, state->peer_pod_index);
+  } else {
+    server_tuple(&ends, &tuple);
+    state->has_turbo = turbo_join_server(ctx, sk, &tuple, state->pod_index);
+  }
+}
+
+static __always_inline void leave_turbo(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
+                                        struct socket_state* state) {
+  const struct turbo_seat* seat;
+  __u64 cookie;
+
+  if (!state->has_turbo) return;
+  seat = bpf_sk_storage_get(&turbo_seats, sk, NULL, 0);
+  if (!seat) return;
+  cookie = bpf_get_socket_cookie(ctx);
+  turbo_read_bytes(seat, cookie, state);
+  turbo_leave(seat, cookie);
+}
+
 static __always_inline void on_slipped(struct bpf_sock_ops* ctx, const struct hadal_pod* pod,
                                        const struct tcp_sock* tcp, const struct ends* ends) {
   struct socket_state state = {
@@ -131,6 +161,7 @@ static __always_inline void on_accept(struct bpf_sock_ops* ctx, struct bpf_sock*
   if (direct && direct->destination_pod_index == pod->pod_index) {
     start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, HADAL_REASON_AUTHORIZED, direct->inbound_edge, true,
                    direct);
+    if (turbo_is_on()) join_turbo(ctx, sk, false);
     return;
   }
   if (!(pod->flags & HADAL_POD_TRACK_FLOWS) || bpf_sk_storage_get(&exempt, sk, NULL, 0)) return;
@@ -153,8 +184,9 @@ static __always_inline void on_closed(struct bpf_sock_ops* ctx, struct bpf_sock*
   __u64 now = bpf_ktime_get_ns();
   struct ends ends;
 
+  leave_turbo(ctx, sk, state);
   if (tcp && counters) {
-    count_bytes(state, counters, payload_sent(tcp), payload_received(tcp));
+    count_bytes(state, counters, payload_sent(tcp, state), payload_received(tcp, state));
     if (state->established)
       add_to(&counters->closed, 1);
     else
@@ -201,6 +233,9 @@ int hadal_sockops(struct bpf_sock_ops* ctx) {
   switch (ctx->op) {
     case BPF_SOCK_OPS_TCP_CONNECT_CB:
       on_connect(ctx, sk);
+      break;
+    case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+      if (turbo_is_on()) join_turbo(ctx, sk, true);
       break;
     case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
       on_accept(ctx, sk);

@@ -2,6 +2,7 @@
 /* Walks the TCP sockets of the network namespace in which the iterator was opened. */
 #include "lib/flows.h"
 #include "lib/pods.h"
+#include "lib/turbo_bytes.h"
 #include "lib/virtual_interfaces.h" /* so that its maps are among those that are shared */
 
 HADAL_KEEP_TYPE(struct, hadal_socket_record);
@@ -42,6 +43,10 @@ int hadal_live_flows(struct bpf_iter__tcp* ctx) {
   if (!state || !state->established || (state->role != ROLE_UNTOUCHED && state->role != ROLE_DIRECT))
     return 0;
 
+  if (state->has_turbo) {
+    const struct turbo_seat* seat = bpf_sk_storage_get(&turbo_seats, tcp, NULL, 0);
+    if (seat) turbo_read_bytes(seat, bpf_get_socket_cookie(skc), state);
+  }
   describe_flow(&flow, state, tcp, bpf_ktime_get_ns());
   counters = untouched_counters_of(state);
   if (counters) count_bytes(state, counters, flow.bytes_sent, flow.bytes_received);

@@ -15,6 +15,8 @@
  * exceed it by what one message holds (17 fragments of at most 32 KB). */
 const volatile __u32 queue_limit = 262144;
 
+#define RCV_SHUTDOWN 1
+#define SEND_SHUTDOWN 2
 #define SOCKET_POINTER_MASK (~7ul) /* SK_USER_DATA_PTRMASK */
 
 enum { GO = HADAL_TURBO_REDIRECTED };
@@ -37,7 +39,12 @@ static __always_inline bool kernel_tells_all(void) {
 static __always_inline __u32 judge_sender(const struct tcp_sock* tcp) {
   const struct sock* sk = &tcp->inet_conn.icsk_inet.sk;
   unsigned long pressure = 0;
+  __u8 state = sk->__sk_common.skc_state;
 
+  /* The queue of the peer would take it all the same: after shutdown(), and after the connection was
+   * destroyed because policy refuses it now. */
+  if ((state != BPF_TCP_ESTABLISHED && state != BPF_TCP_CLOSE_WAIT) || (sk->sk_shutdown & SEND_SHUTDOWN))
+    return HADAL_TURBO_TCP_ENDED;
   if ((sk->__sk_common.skc_flags >> bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY)) & 1)
     return HADAL_TURBO_TCP_SENDER;
   if (tcp->inet_conn.icsk_ulp_ops) return HADAL_TURBO_TCP_SENDER;
@@ -62,6 +69,7 @@ static __always_inline __u32 judge_peer(const struct hadal_turbo_end* peer) {
   if (!tcp || BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) != (__s64)peer->cookie)
     return HADAL_TURBO_TCP_GONE;
   if (BPF_CORE_READ(tcp, rcv_nxt) != BPF_CORE_READ(tcp, copied_seq)) return HADAL_TURBO_TCP_UNREAD;
+  if (BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN) return HADAL_TURBO_TCP_ENDED;
   if (BPF_CORE_READ(sk, sk_rcvlowat) > 1 || BPF_CORE_READ(sk, sk_peek_off) >= 0 ||
       BPF_CORE_READ(tcp, inet_conn.icsk_ulp_ops))
     return HADAL_TURBO_TCP_READER;

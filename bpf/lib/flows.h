@@ -19,14 +19,14 @@ static __always_inline struct hadal_untouched_counters* untouched_counters_of(
 }
 
 /* bytes_acked would count SYN and FIN, bytes_received counts a FIN: these do not. */
-static __always_inline __u64 payload_sent(const struct tcp_sock* tcp) {
-  return tcp->bytes_sent - tcp->bytes_retrans;
+static __always_inline __u64 payload_sent(const struct tcp_sock* tcp, const struct socket_state* state) {
+  return tcp->bytes_sent - tcp->bytes_retrans + state->sent_past_tcp;
 }
 
-static __always_inline __u64 payload_received(const struct tcp_sock* tcp) {
+static __always_inline __u64 payload_received(const struct tcp_sock* tcp, const struct socket_state* state) {
   __u64 received = tcp->bytes_received;
   bool fin = (tcp->inet_conn.icsk_inet.sk.__sk_common.skc_flags >> SOCK_DONE) & 1;
-  return fin && received > 0 ? received - 1 : received;
+  return (fin && received > 0 ? received - 1 : received) + state->received_past_tcp;
 }
 
 /* Adds what a connection carried since the last time; its socket is locked in every caller. */
@@ -50,8 +50,8 @@ static __always_inline void describe_flow(struct hadal_flow* flow, const struct 
                                           const struct tcp_sock* tcp, __u64 now) {
   flow->opened_ns = state->opened_ns;
   flow->duration_ns = now - state->opened_ns;
-  flow->bytes_sent = payload_sent(tcp);
-  flow->bytes_received = payload_received(tcp);
+  flow->bytes_sent = payload_sent(tcp, state);
+  flow->bytes_received = payload_received(tcp, state);
   flow->pod_index = state->pod_index;
   flow->edge = state->edge;
   flow->rtt_us = tcp->srtt_us >> 3;

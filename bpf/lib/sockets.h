@@ -23,7 +23,7 @@ struct socket_state {
   __u8 role;
   __u8 direction;
   __u8 established;
-  __u8 reserved;
+  __u8 has_turbo; /* its bytes may go past TCP; turbo_seats has more */
   /* Of a chosen or direct one. */
   __u16 asked_port;
   struct hadal_address asked; /* what the process dialled */
@@ -31,8 +31,11 @@ struct socket_state {
   __u32 inbound_edge;
   __u32 flow_limit; /* of its pod */
   __u32 reserved2;
+  /* As of the last look at turbo's table. */
+  __u64 sent_past_tcp;
+  __u64 received_past_tcp;
 };
-HADAL_LAYOUT(struct socket_state, 72);
+HADAL_LAYOUT(struct socket_state, 88);
 
 struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -6,6 +6,7 @@
 #ifndef HADAL_LIB_TURBO_JOIN_H
 #define HADAL_LIB_TURBO_JOIN_H
 
+#include "lib/turbo_bytes.h"
 #include "lib/turbo_maps.h"
 
 /* A subflow of MPTCP, or what its listener accepted from a plain client: accept() there tells sockets apart
@@ -28,7 +29,7 @@ static __always_inline bool turbo_take_seat(struct bpf_sock_ops* ctx, struct bpf
 }
 
 /* At ACTIVE_ESTABLISHED, which always comes first: what may stand in the entry is of an older connection. */
-static __always_inline void turbo_join_client(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
+static __always_inline bool turbo_join_client(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
                                               const struct hadal_tuple* tuple, __u32 own_pod_index,
                                               __u32 peer_pod_index) {
   const struct tcp_sock* tcp;
@@ -39,73 +40,54 @@ static __always_inline void turbo_join_client(struct bpf_sock_ops* ctx, struct b
   };
   __u64 cookie;
 
-  if (!turbo_is_on() || !turbo_takes(own_pod_index) || !turbo_takes(peer_pod_index)) return;
+  if (!turbo_is_on() || !turbo_takes(own_pod_index) || !turbo_takes(peer_pod_index)) return false;
   tcp = bpf_skc_to_tcp_sock(sk);
   cookie = bpf_get_socket_cookie(ctx);
   if (!tcp || !turbo_can_carry(tcp)) {
     count_turbo(HADAL_TURBO_REFUSED_KIND);
-    return;
+    return false;
   }
   pair.client.socket = (__u64)tcp;
   pair.client.cookie = cookie;
   if (bpf_map_update_elem(&turbo_pairs, tuple, &pair, BPF_ANY) != 0) {
     count_turbo(HADAL_TURBO_REFUSED_ROOM);
-    return;
+    return false;
   }
   if (!turbo_take_seat(ctx, sk, tuple, 1, &cookie)) {
     bpf_map_delete_elem(&turbo_pairs, tuple);
     count_turbo(HADAL_TURBO_REFUSED_ROOM);
-    return;
+    return false;
   }
   count_turbo(HADAL_TURBO_JOINED);
+  return true;
 }
 
 /* At PASSIVE_ESTABLISHED. Where the client has not joined, neither does the server. */
-static __always_inline void turbo_join_server(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
+static __always_inline bool turbo_join_server(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
                                               const struct hadal_tuple* tuple, __u32 own_pod_index) {
   const struct tcp_sock* tcp;
   struct hadal_turbo_pair* pair;
   __u64 cookie;
 
-  if (!turbo_is_on()) return;
+  if (!turbo_is_on()) return false;
   pair = bpf_map_lookup_elem(&turbo_pairs, tuple);
-  if (!pair || pair->server.socket || pair->server_pod_index != own_pod_index) return;
+  if (!pair || pair->server.socket || pair->server_pod_index != own_pod_index) return false;
   tcp = bpf_skc_to_tcp_sock(sk);
   cookie = bpf_get_socket_cookie(ctx);
   if (!tcp || !turbo_can_carry(tcp)) {
     count_turbo(HADAL_TURBO_REFUSED_KIND);
-    return;
+    return false;
   }
   if (!turbo_take_seat(ctx, sk, tuple, 0, &cookie)) {
     count_turbo(HADAL_TURBO_REFUSED_ROOM);
-    return;
+    return false;
   }
   __sync_fetch_and_add(&pair->open, 1);
   pair->server.cookie = cookie;
   /* Last: from here on the client sends to it. */
   pair->server.socket = (__u64)tcp;
   count_turbo(HADAL_TURBO_JOINED);
-}
-
-/* What a socket sent and received past TCP, of which TCP's own counters know nothing. */
-struct turbo_bytes {
-  __u64 sent;
-  __u64 received;
-};
-
-/* The entry of a seat, unless its tuple serves another connection by now. */
-static __always_inline struct hadal_turbo_pair* turbo_pair_of(const struct turbo_seat* seat, __u64 cookie) {
-  struct hadal_turbo_pair* pair = bpf_map_lookup_elem(&turbo_pairs, &seat->tuple);
-  if (!pair || (seat->is_client ? pair->client.cookie : pair->server.cookie) != cookie) return NULL;
-  return pair;
-}
-
-static __always_inline void turbo_read_bytes(const struct turbo_seat* seat, __u64 cookie,
-                                             struct turbo_bytes* bytes) {
-  const struct hadal_turbo_pair* pair = turbo_pair_of(seat, cookie);
-  if (!pair) return;
-  bytes->sent = seat->is_client ? pair->client.bytes : pair->server.bytes;
-  bytes->received = seat->is_client ? pair->server.bytes : pair->client.bytes;
+  return true;
 }
 
 /* At BPF_TCP_CLOSE, when the bytes were read. */

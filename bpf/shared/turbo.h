@@ -46,6 +46,7 @@ enum hadal_turbo_count {
   HADAL_TURBO_TCP_MEMORY = 10,  /* by TCP: the machine is short of socket memory */
   HADAL_TURBO_TCP_GONE = 11,    /* by TCP: the peer is not the socket that joined */
   HADAL_TURBO_TCP_UNKNOWN = 12, /* by TCP: this kernel does not tell what must be known */
+  HADAL_TURBO_TCP_ENDED = 13,   /* by TCP: the connection, or this direction of it, has ended */
   HADAL_TURBO_COUNT = 16,
 };
 

@@ -30,6 +30,8 @@ export interface EnrolOptions {
 export interface CaptureWorldOptions {
   readonly workers?: number;
   readonly ranges?: CaptureRanges;
+  /** Whether pods may ask for turbo. */
+  readonly turbo?: boolean;
 }
 
 const noListeners = { outbound: [], hbone: [], plaintext: [] };
@@ -37,6 +39,7 @@ const noListeners = { outbound: [], hbone: [], plaintext: [] };
 export class CaptureWorld extends PodWorld {
   readonly bpffs = join(tmpdir(), this.name);
   workers: number;
+  turbo: boolean;
   readonly #ranges: CaptureRanges;
   #capture: BpfCapture | undefined;
   #podIndex = 0;
@@ -45,9 +48,10 @@ export class CaptureWorld extends PodWorld {
     return PodWorld.build(() => new CaptureWorld(options));
   }
 
-  private constructor({ workers = 2, ranges = clusterRanges }: CaptureWorldOptions) {
+  private constructor({ workers = 2, ranges = clusterRanges, turbo = false }: CaptureWorldOptions) {
     super();
     this.workers = workers;
+    this.turbo = turbo;
     this.#ranges = ranges;
   }
 
@@ -78,6 +82,7 @@ export class CaptureWorld extends PodWorld {
       instance,
       cgroupPath,
       workers: this.workers,
+      turbo: this.turbo,
       bpffs: this.bpffs,
       // Another build of the programs, to see tests fail.
       ...(process.env.HADAL_TEST_BPF_OBJECTS === undefined
