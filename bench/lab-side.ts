@@ -19,11 +19,11 @@ const generatorPath = '/opt/hadal/package/build/Release/hadal-bench';
 const pod = (namespace: string, name: string, node: string): string => `
 apiVersion: v1
 kind: Pod
-metadata: {name: ${name}, namespace: ${namespace}, labels: {app: ${name}}}
+metadata: {name: ${name}, namespace: ${namespace}, labels: {app: ${name}}, annotations: {hadal.io/turbo: enabled}}
 spec: {nodeName: ${node}, containers: [{name: sleep}]}
 `;
 
-/** Two meshed pods on each node, and one outside the mesh beside the client. */
+/** Two meshed pods on each node, and one outside the mesh beside the client. All ask for turbo, which one side's agents allow. */
 const manifests = [
   '\napiVersion: v1\nkind: Namespace\nmetadata: {name: bench, labels: {istio.io/dataplane-mode: ambient}}\n',
   '\napiVersion: v1\nkind: Namespace\nmetadata: {name: outside}\n',
@@ -49,7 +49,9 @@ const policies = [
 const policyCounts: Readonly<Partial<Record<SideName, number>>> = { fewpolicies: 10, manypolicies: 10_000 };
 
 /** What an operator sets for this side. */
-const agentEnvs: Readonly<Partial<Record<SideName, Readonly<Record<string, string>>>>> = {};
+const agentEnvs: Readonly<Partial<Record<SideName, Readonly<Record<string, string>>>>> = {
+  turbo: { HADAL_TURBO: 'true' },
+};
 
 /** One world of the comparison, in a lab of its own whose nodes are joined by one veth pair. */
 export class LabSide implements Side {

@@ -38,6 +38,7 @@ export function startCapture({ native, config, logger }: KernelCaptureOptions): 
     cgroupPath,
     workers: config.workers,
     hbonePort: HBONE_PORT,
+    turbo: config.turbo,
     bpffs: ensureBpffs(config.bpffs),
   });
   try {
@@ -48,6 +49,8 @@ export function startCapture({ native, config, logger }: KernelCaptureOptions): 
       { cgroup: cgroupPath, pins: pinDirectory, adopted, destroysBy, kubelet: kubelet?.state ?? 'unknown' },
       'capture is in force',
     );
+    if (capture.turbo.problem !== undefined)
+      logger.warn({ problem: capture.turbo.problem }, 'turbo is asked for (HADAL_TURBO), and there is none');
     if (kubelet === undefined || kubelet.state === 'absent') {
       logger.warn(
         'no cgroup of a kubelet was found; its probes reach pods through the plaintext listener (HADAL_KUBELET_CGROUP names one)',

@@ -16,6 +16,7 @@ import type { MeshSource } from './mesh-source.ts';
 import type { PodAnnotations } from './pod-annotations.ts';
 import type { PodHolder } from './pod-holder.ts';
 import type { SameNodePathWatch } from './same-node-path-watch.ts';
+import type { TurboPods } from './turbo-pods.ts';
 
 /** What every part of an agent is started with. */
 export interface AgentScope extends RoleScope<typeof agentOptions> {
@@ -39,6 +40,7 @@ export interface DataPath {
 export interface PodParts {
   readonly enrolment: Enrolment;
   readonly resolvers: Resolvers;
+  readonly turbo: TurboPods;
   /** Undefined when nobody wants them. */
   readonly annotations: PodAnnotations | undefined;
   /** Undefined when connections older than the enrolment are kept. */

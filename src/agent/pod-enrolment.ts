@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Resolvers } from '../dns/resolvers.ts';
+import type { CarriedPod } from '../enrolment/carried-pod.ts';
 import { Enrolment } from '../enrolment/enrolment.ts';
 import { OlderConnections } from '../enrolment/older-connections.ts';
 import { PodStore } from '../enrolment/pod-store.ts';
@@ -7,6 +8,7 @@ import { serveEnrolment } from '../enrolment/server.ts';
 import { MARK, MARK_MASK, ROUTE_TABLE, RULE_PRIORITY } from '../kernel/constants.gen.ts';
 import type { AgentScope, DataPath, PodParts } from './parts.ts';
 import { startPodAnnotations } from './pod-annotations.ts';
+import { type TurboPod, TurboPods } from './turbo-pods.ts';
 
 const routing = { mark: MARK, mask: MARK_MASK, table: ROUTE_TABLE, priority: RULE_PRIORITY };
 
@@ -44,6 +46,8 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
     logger: logs.scope('dns'),
   });
   lifecycle.own('resolvers of names', resolvers);
+  const turbo = new TurboPods({ turbo: capture.turbo, allowed: config.turbo, logger: logs.scope('turbo') });
+  lifecycle.own('pods of turbo', turbo);
   const annotations = await startPodAnnotations(scope, store.pods());
   const enrolment = new Enrolment({
     native,
@@ -60,12 +64,17 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
     onCarried: (pod) => {
       flows.onCarried(pod);
       resolvers.add(pod);
+      turbo.set(turboPod(pod));
       annotations?.carried(pod.stored);
       sameNode.probeSoon();
     },
-    onChanged: (pod) => resolvers.add(pod),
+    onChanged: (pod) => {
+      resolvers.add(pod);
+      turbo.set(turboPod(pod));
+    },
     onGone: (pod, reason) => {
       resolvers.remove(pod.podIndex);
+      turbo.remove(pod.podIndex);
       annotations?.gone(pod.stored, reason);
       sameNode.probeSoon();
     },
@@ -74,7 +83,11 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
     logger,
   });
   pods.enrolment = enrolment;
-  return { enrolment, olderConnections, resolvers, annotations };
+  return { enrolment, olderConnections, resolvers, annotations, turbo };
+}
+
+function turboPod({ podIndex, wantsTurbo, enrolled, stored: { cgroup } }: CarriedPod): TurboPod {
+  return { podIndex, name: enrolled.uid, wantsTurbo, cgroup };
 }
 
 export async function serveEnrolmentSocket(

@@ -9,7 +9,7 @@ import type { AgentParts } from './parts.ts';
 
 /** The few things that tell whether an agent does its work. */
 export function agentStatus(parts: AgentParts): AgentStatus {
-  const { config, readiness, tunnel, enrolment, certificates, meshState, resolvers } = parts;
+  const { config, readiness, tunnel, enrolment, certificates, meshState } = parts;
   const { workloads, services, policies } = tunnel.snapshot;
   const { connectionsOpen, tunnelsOpen } = tunnel.readTotals();
   const { error, problems } = meshState.status;
@@ -25,7 +25,7 @@ export function agentStatus(parts: AgentParts): AgentStatus {
     ready: readiness.ready,
     pending: readiness.pending,
     pods: [
-      ...enrolment.pods().map((pod) => podStatus(pod, resolvers.problemOf(pod.podIndex))),
+      ...enrolment.pods().map((pod) => podStatus(pod, podNotes(pod, parts))),
       ...enrolment.waiting().map(waitingStatus(config.trustDomain)),
     ],
     mesh: { workloads: workloads.size, services: services.size, policies: policies.size },
@@ -56,9 +56,8 @@ function controlPlaneStatus(status: XdsStatus): ControlPlaneStatus {
   };
 }
 
-function podStatus(pod: CarriedPod, namesProblem: string | undefined): PodStatus {
+function podStatus(pod: CarriedPod, notes: readonly string[]): PodStatus {
   const { stored, state, identity, addresses, certificateProblem } = pod;
-  const notes = podNotes(pod, namesProblem);
   return {
     name: `${stored.namespace}/${stored.name}`,
     state: state === 'carried' ? 'enrolled' : state,
@@ -72,14 +71,17 @@ function podStatus(pod: CarriedPod, namesProblem: string | undefined): PodStatus
 }
 
 function podNotes(
-  { bypassesInbound, virtualInterfaces }: CarriedPod,
-  namesProblem: string | undefined,
+  { podIndex, bypassesInbound, virtualInterfaces }: CarriedPod,
+  { resolvers, turbo }: AgentParts,
 ): string[] {
+  const namesProblem = resolvers.problemOf(podIndex);
+  const turboProblem = turbo.problemOf(podIndex);
   const bypass = `connections in clear reach it past every policy (annotation ${annotations.bypassInboundCapture})`;
   return [
     ...(bypassesInbound ? [bypass] : []),
     ...virtualInterfaces.flatMap((each) => virtualInterfaceProblem(each) ?? []),
     ...(namesProblem === undefined ? [] : [`its resolv.conf is not read, ${namesProblem}`]),
+    ...(turboProblem === undefined ? [] : [`it takes no part in turbo: ${turboProblem}`]),
   ];
 }
 

@@ -69,6 +69,12 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./check.ts'),
   },
   {
+    name: 'turbo',
+    group: 'Change:',
+    summary: 'the switch of this node: sends between pods past TCP, or not',
+    load: () => import('./turbo.ts'),
+  },
+  {
     name: 'lab',
     group: 'Try:',
     summary: 'a whole mesh on this machine, in network namespaces',

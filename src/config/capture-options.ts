@@ -53,6 +53,14 @@ export const captureOptions = {
     unit: 'true or false',
     doc: "Applications see the client's address, and its port when that is free.",
   }),
+  turbo: option({
+    env: 'HADAL_TURBO',
+    group: 'Capture',
+    parse: parse.boolean,
+    default: 'false',
+    unit: 'true or false',
+    doc: 'Pods that ask for it by the annotation `hadal.io/turbo` send to one another past TCP, where they are direct; see turbo.md.',
+  }),
   dnsCapture: option({
     env: 'HADAL_DNS_CAPTURE',
     group: 'Names',

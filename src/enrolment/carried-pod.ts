@@ -157,6 +157,11 @@ export class CarriedPod {
     return this.stored.bypassInbound ?? false;
   }
 
+  /** Whether it asks to send past TCP where it can. */
+  get wantsTurbo(): boolean {
+    return this.stored.turbo ?? false;
+  }
+
   /** Interfaces in it behind which a machine runs whose connections are the pod's. */
   get virtualInterfaces(): readonly VirtualInterfaceState[] {
     return this.#interfaces.states;

@@ -205,6 +205,7 @@ function isStoredPod(value: unknown): value is StoredPod {
     (pod.leftAt === undefined || typeof pod.leftAt === 'string') &&
     (pod.dnsCapture === undefined || typeof pod.dnsCapture === 'boolean') &&
     (pod.bypassInbound === undefined || typeof pod.bypassInbound === 'boolean') &&
+    (pod.turbo === undefined || typeof pod.turbo === 'boolean') &&
     (pod.virtualInterfaces === undefined ||
       (Array.isArray(pod.virtualInterfaces) && pod.virtualInterfaces.every(isInterfaceName)))
   );

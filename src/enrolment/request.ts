@@ -10,6 +10,8 @@ export interface CaptureWishes {
   readonly bypassInbound?: boolean;
   /** `istio.io/reroute-virtual-interfaces`: interfaces behind which a machine runs that the pod holds. */
   readonly virtualInterfaces?: readonly string[];
+  /** `hadal.io/turbo`: connections with pods of the node that wish it too may go past TCP. */
+  readonly turbo?: boolean;
 }
 
 /** What a CNI plugin says of a pod that starts: the JSON of Istio's `/cmdadd` with uid, service account and cgroup added. */
@@ -30,14 +32,21 @@ export interface AddRequest extends CaptureWishes {
 /** A pod with other wishes, and all else as it was. */
 export function withWishes<T extends CaptureWishes>(
   pod: T,
-  { dnsCapture, bypassInbound, virtualInterfaces }: CaptureWishes,
+  { dnsCapture, bypassInbound, virtualInterfaces, turbo }: CaptureWishes,
 ): Omit<T, keyof CaptureWishes> & CaptureWishes {
-  const { dnsCapture: _dns, bypassInbound: _bypass, virtualInterfaces: _interfaces, ...rest } = pod;
+  const {
+    dnsCapture: _dns,
+    bypassInbound: _bypass,
+    virtualInterfaces: _interfaces,
+    turbo: _turbo,
+    ...rest
+  } = pod;
   return {
     ...rest,
     ...(dnsCapture === undefined ? {} : { dnsCapture }),
     ...(bypassInbound === undefined ? {} : { bypassInbound }),
     ...(virtualInterfaces === undefined ? {} : { virtualInterfaces }),
+    ...(turbo === undefined ? {} : { turbo }),
   };
 }
 
@@ -49,6 +58,7 @@ export function sameWishes(left: CaptureWishes, right: CaptureWishes): boolean {
   return (
     left.dnsCapture === right.dnsCapture &&
     (left.bypassInbound ?? false) === (right.bypassInbound ?? false) &&
+    (left.turbo ?? false) === (right.turbo ?? false) &&
     sameInterfaces(left, right)
   );
 }
@@ -77,6 +87,7 @@ const addFields = [
   'DnsCapture',
   'BypassInboundCapture',
   'VirtualInterfaces',
+  'Turbo',
 ] as const;
 const removeFields = [
   'PodName',
@@ -113,6 +124,7 @@ export function parseAddRequest(body: unknown): AddRequest {
     ...(fields.VirtualInterfaces === undefined
       ? {}
       : { virtualInterfaces: interfaceNames(fields.VirtualInterfaces) }),
+    ...(fields.Turbo === undefined ? {} : { turbo: flag(fields, 'Turbo') }),
   };
 }
 

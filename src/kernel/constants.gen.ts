@@ -78,4 +78,5 @@ export const TURBO_TCP_READER = 9;
 export const TURBO_TCP_MEMORY = 10;
 export const TURBO_TCP_GONE = 11;
 export const TURBO_TCP_UNKNOWN = 12;
+export const TURBO_TCP_ENDED = 13;
 export const TURBO_COUNT = 16;

@@ -13,6 +13,7 @@ import { foundOr, machineProbes, type Probe, supportProbes } from './machine-pro
 import { probeCgroupAttach, probeLoad } from './probe-programs.ts';
 import { probeSockDestroy } from './probe-sock-destroy.ts';
 import { ScratchNetns } from './scratch-netns.ts';
+import { turboKernelProblem, turboKernels, turboObject } from './turbo.ts';
 
 export interface Requirement {
   /** Stable, for scripts: `helper-set_retval`. */
@@ -128,6 +129,15 @@ function programProbes({
       probe: () => probeLoad(native, object('tcp_destroy')),
     },
     {
+      id: 'turbo',
+      need: 'direct connections may go past TCP where pods ask for it (turbo)',
+      since: '',
+      essential: false,
+      lost: 'pods that ask for it (hadal.io/turbo) are as others: their direct connections go by TCP',
+      remedy: `it is only for kernels on which it was tested: ${turboKernels.join(', ')}`,
+      probe: () => probeTurbo(native, object(turboObject)),
+    },
+    {
       id: 'sock-destroy',
       need: 'connections are ended by SOCK_DESTROY (CONFIG_INET_DIAG_DESTROY)',
       since: '4.5',
@@ -136,6 +146,12 @@ function programProbes({
       probe: () => probeSockDestroy(native),
     },
   ];
+}
+
+/** The kernel first: on another one nobody should want to know whether it loads. */
+function probeTurbo(native: NativeBpf, path: string): string {
+  const problem = turboKernelProblem();
+  return problem === undefined ? probeLoad(native, path) : foundOr(undefined, problem);
 }
 
 function namespaceProbes(

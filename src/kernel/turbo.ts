@@ -15,6 +15,7 @@ import {
   TURBO_REDIRECTED,
   TURBO_REFUSED_KIND,
   TURBO_REFUSED_ROOM,
+  TURBO_TCP_ENDED,
   TURBO_TCP_FIRST,
   TURBO_TCP_GONE,
   TURBO_TCP_MEMORY,
@@ -51,6 +52,7 @@ export interface TurboCounts {
   readonly tcpMemory: number;
   readonly tcpGone: number;
   readonly tcpUnknown: number;
+  readonly tcpEnded: number;
 }
 
 const countIndexes: Readonly<Record<keyof TurboCounts, number>> = {
@@ -67,6 +69,7 @@ const countIndexes: Readonly<Record<keyof TurboCounts, number>> = {
   tcpMemory: TURBO_TCP_MEMORY,
   tcpGone: TURBO_TCP_GONE,
   tcpUnknown: TURBO_TCP_UNKNOWN,
+  tcpEnded: TURBO_TCP_ENDED,
 };
 
 const switchNumbers: Readonly<Record<TurboSwitch, number>> = {

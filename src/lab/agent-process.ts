@@ -104,10 +104,11 @@ export class AgentProcess extends LabProcess {
 
 /** As a CNI plugin tells it from the pod's annotations. */
 export function captureWishes(object: PodObject): Readonly<Record<string, unknown>> {
-  const { bypassInbound, captureDns, virtualInterfaces } = podCaptureSettings(object);
+  const { bypassInbound, captureDns, turbo, virtualInterfaces } = podCaptureSettings(object);
   return {
     ...(captureDns === undefined ? {} : { DnsCapture: captureDns }),
     ...(bypassInbound ? { BypassInboundCapture: true } : {}),
+    ...(turbo ? { Turbo: true } : {}),
     ...(virtualInterfaces.length > 0 ? { VirtualInterfaces: virtualInterfaces } : {}),
   };
 }

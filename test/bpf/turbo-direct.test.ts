@@ -153,6 +153,24 @@ describe.skipIf(turboUnavailable !== undefined)('turbo on direct connections', (
     await close(name);
   });
 
+  it('carries nothing more over a connection that was destroyed, whatever its process tries', async () => {
+    const name = await connect();
+    expect(await redirectedOf(name)).toBeGreaterThan(0);
+    const before = world.capture.turbo.readCounts().redirected;
+    const [{ cookie } = { cookie: 0n }] = world.capture.sockets
+      .list(client.netnsFd)
+      .filter(({ remotePort }) => remotePort === 7000);
+    expect(world.capture.sockets.destroy(client.netnsFd, [cookie])).toBe(1);
+    // The first call tells of the end, and clears it.
+    for (let attempt = 0; attempt < 3; attempt++) {
+      await hands.client.do('option', { name, level: 'SOL_SOCKET', option: 'SO_ERROR' });
+      expect(await hands.client.do('send', { name, bytes: 5 })).toMatchObject({ ok: false });
+    }
+    expect(world.capture.turbo.readCounts().redirected).toBe(before);
+    expect(await hands.server.do('receive', { name, bytes: 5 })).toEqual({ ok: false, error: 'ECONNRESET' });
+    await close(name);
+  });
+
   it('goes on without an agent, is asked anew by the next, and ends with one that does not want it', async () => {
     const name = await connect();
     expect(await redirectedOf(name)).toBeGreaterThan(0);

@@ -171,6 +171,17 @@ describe.skipIf(turboUnavailable !== undefined)('turbo', () => {
     expect(await server.do('receive', { name, bytes: 5_000 })).toEqual({ ok: false, error: 'ECONNRESET' });
   });
 
+  it('takes nothing after shutdown(), as TCP does', async () => {
+    const { client, server, name } = await warm();
+    await client.do('shutdown', { name });
+    expect(await client.do('send', { name, bytes: 5 })).toEqual({ ok: false, error: 'EPIPE' });
+    expect(await server.do('drain', { name, total: 9, largest: 9 })).toEqual({
+      ok: true,
+      bytes: 0,
+      exact: true,
+    });
+  });
+
   it('takes a file by sendfile()', async () => {
     const { client, server, name } = await warm();
     const path = `/tmp/${world.name}-file`;

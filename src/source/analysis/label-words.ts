@@ -18,6 +18,7 @@ const values: Readonly<Record<string, readonly string[]>> = {
 const annotationValues: Readonly<Record<string, readonly string[]>> = {
   [annotations.bypassInboundCapture]: ['true', 'false'],
   [annotations.dnsCapture]: ['true', 'false'],
+  [annotations.turbo]: ['enabled', 'disabled'],
   'istio.io/dry-run': ['true', 'false'],
 };
 

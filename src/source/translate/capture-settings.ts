@@ -10,6 +10,8 @@ export interface PodCaptureSettings {
   readonly captureDns: boolean | undefined;
   /** Interfaces in the pod whose traffic comes from a machine inside it, and is outbound. */
   readonly virtualInterfaces: readonly string[];
+  /** Its connections to pods of the node that ask too may go past TCP, where its agent allows that. */
+  readonly turbo: boolean;
   readonly warnings: readonly TranslationWarning[];
 }
 
@@ -33,6 +35,16 @@ export function podCaptureSettings(pod: PodObject): PodCaptureSettings {
     );
     return undefined;
   };
+  const turbo = own[annotations.turbo]?.toLowerCase() ?? 'disabled';
+  if (turbo !== 'enabled' && turbo !== 'disabled') {
+    warnings.push(
+      warning(
+        pod,
+        annotationField(annotations.turbo),
+        `is "${own[annotations.turbo]}"; enabled or disabled is meant, and it counts as missing`,
+      ),
+    );
+  }
   const list = own[annotations.rerouteVirtualInterfaces] ?? own[annotations.kubevirtInterfaces] ?? '';
   const names = list
     .split(',')
@@ -51,6 +63,7 @@ export function podCaptureSettings(pod: PodObject): PodCaptureSettings {
     bypassInbound: flag(annotations.bypassInboundCapture) ?? false,
     captureDns: flag(annotations.dnsCapture),
     virtualInterfaces: Object.freeze([...new Set(names.filter((name) => interfaceName.test(name)))]),
+    turbo: turbo === 'enabled',
     warnings: Object.freeze(warnings),
   });
 }

@@ -29,6 +29,7 @@ export const annotations = Object.freeze({
   xfccIncludeClientIdentity: 'ambient.istio.io/xfcc-include-client-identity',
   rerouteVirtualInterfaces: 'istio.io/reroute-virtual-interfaces',
   kubevirtInterfaces: 'traffic.sidecar.istio.io/kubevirtInterfaces',
+  turbo: 'hadal.io/turbo',
   canaryWeight: 'istio.io/use-waypoint-canary-weight',
   trafficDistribution: 'networking.istio.io/traffic-distribution',
   exportTo: 'networking.istio.io/exportTo',

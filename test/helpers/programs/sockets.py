@@ -203,7 +203,10 @@ def splice(name, bytes):
         os.close(outward)
 
 
-def option(name, level, option, value):
+def option(name, level, option, value=None):
+    """Without a value: reads it, which clears SO_ERROR."""
+    if value is None:
+        return {"value": sockets[name].getsockopt(getattr(socket, level), getattr(socket, option))}
     sockets[name].setsockopt(
         getattr(socket, level) if isinstance(level, str) else level,
         getattr(socket, option) if isinstance(option, str) else option,

@@ -113,6 +113,11 @@ describe('what a pod wishes of its capture', () => {
     );
   });
 
+  it('is turbo, by yes or no', () => {
+    expect(parseAddRequest({ ...pod, Turbo: true }).turbo).toBe(true);
+    expect(() => parseAddRequest({ ...pod, Turbo: 'enabled' })).toThrow(/Turbo .*true or false/);
+  });
+
   it('is interfaces by their names, each once', () => {
     const names = (VirtualInterfaces: unknown) =>
       parseAddRequest({ ...pod, VirtualInterfaces }).virtualInterfaces;
@@ -130,6 +135,7 @@ describe('what a pod wishes of its capture', () => {
       { BypassInboundCapture: true },
       { DnsCapture: true },
       { VirtualInterfaces: ['tap0'] },
+      { Turbo: true },
     ]) {
       const next = parseAddRequest({ ...pod, ...other });
       expect(sameWishes(before, next)).toBe(false);

@@ -355,6 +355,16 @@ describe('annotations of capture', () => {
     ]);
   });
 
+  it('hadal.io/turbo: enabled asks to send past TCP, and nothing else does', () => {
+    const turbo = (value: string) => settings({ 'hadal.io/turbo': value });
+    expect([turbo('enabled').turbo, turbo('disabled').turbo, settings({}).turbo]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    expect([turbo('true').turbo, turbo('true').warnings.length]).toEqual([false, 1]);
+  });
+
   it('istio.io/reroute-virtual-interfaces lists interfaces whose traffic is outbound; kubevirtInterfaces is its old name', () => {
     const list = (annotations: Texts) => settings(annotations).virtualInterfaces;
     expect(list({ 'istio.io/reroute-virtual-interfaces': 'net1, docker0,net1,' })).toEqual([
