@@ -19,7 +19,7 @@ import type { Kubelet } from './kubelet.ts';
 import type { LabLayout } from './layout.ts';
 import type { LabNode } from './node.ts';
 import type { LabPod } from './pod.ts';
-import { turnHairpin } from './pod-network.ts';
+import { masquerade, turnHairpin } from './pod-network.ts';
 import type { Publisher } from './publisher.ts';
 import { meshInForce, stateInForce } from './state-in-force.ts';
 
@@ -244,6 +244,11 @@ export class Lab {
   /** In a lab whose pods reach one another by the fabric's router: by the node itself from now on, or by the router again. */
   async hairpin(node: string, on: boolean): Promise<void> {
     await turnHairpin(this.node(node).link, on);
+  }
+
+  /** Connections between pods of the node that begin from now on come from the node's address. */
+  async masquerade(node: string): Promise<void> {
+    await masquerade(this.node(node).link);
   }
 
   /** Sleeps all processes of the lab, or wakes them. */

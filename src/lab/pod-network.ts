@@ -59,7 +59,8 @@ async function addBridge({ netns, number }: NodeLink): Promise<void> {
   );
 }
 
-async function masquerade({ netns, address, podRange }: NodeLink): Promise<void> {
+/** From now on, for connections that begin later. */
+export async function masquerade({ netns, address, podRange }: NodeLink): Promise<void> {
   const rules = `table inet hadal-masquerade {
   chain between-pods {
     type nat hook postrouting priority srcnat;

@@ -279,3 +279,108 @@ describeInLab('somebody who is not who it seems', { manifests }, (world) => {
     });
   });
 });
+
+describeInLab(
+  'an address that another pod gets while the agent is dead',
+  {
+    manifests: [
+      namespace('shop', { mesh: true }),
+      namespace('plain'),
+      pod('shop/server', 'a', { serviceAccount: 'server' }),
+      pod('shop/friend', 'a', { serviceAccount: 'friend' }),
+      pod('shop/former', 'a', { serviceAccount: 'friend' }),
+      pod('shop/called', 'a', { serviceAccount: 'called' }),
+    ],
+    // Whatever becomes of the network is not noticed meanwhile.
+    agentEnv: { HADAL_SAME_NODE_PROBE_INTERVAL: '1h' },
+  },
+  (world) => {
+    const [{ text, kind, reason }] = regimes;
+    const servers: Server[] = [];
+    let server: Server;
+
+    async function serverOf(name: string): Promise<Server> {
+      const started = await Server.start(world.lab.pod(name));
+      servers.push(started);
+      return started;
+    }
+
+    /** A pod outside the mesh in the place of one inside. */
+    async function replace(name: string, by: string): Promise<void> {
+      const { lab } = world;
+      const { addresses } = lab.pod(name);
+      await lab.deletePod(`shop/${name}`);
+      await lab.apply(pod(`plain/${by}`, 'a'));
+      expect(lab.pod(by).addresses).toEqual(addresses);
+    }
+
+    beforeAll(async () => {
+      server = await serverOf('server');
+      await world.lab.apply(text);
+      await world.lab.meshInForce();
+    });
+    afterAll(async () => {
+      for (const each of servers) await each.stop();
+    });
+
+    it('lets its new pod neither in nor be taken for the old, then and later', async () => {
+      const { lab } = world;
+      const { agent } = lab.node('a');
+      const called = await serverOf('called');
+      const to = lab.pod('called').v4;
+      // More than once, so that all that is remembered of it is.
+      for (const from of ['former', 'friend', 'former', 'friend'])
+        expect((await dialFrom(lab.pod(from), lab.pod('server').v4)).received).not.toBe('');
+      await lab.delete('AuthorizationPolicy', 'shop/p');
+      await lab.meshInForce();
+      for (let n = 0; n < 2; n++)
+        expect((await dialFrom(lab.pod('friend'), to)).received).toBe('secret from friend');
+      await lab.apply(text);
+      await lab.meshInForce();
+      await server.said();
+      const dropped = await decidedBy(lab, 'no_listener');
+
+      await agent?.kill('SIGKILL');
+      await called.stop();
+      await replace('former', 'heir');
+      await replace('called', 'impostor');
+      const impostor = await serverOf('impostor');
+      for (const address of lab.pod('server').addresses)
+        expect(await dialFrom(lab.pod('heir'), address, { timeout: 0.5 })).toMatchObject({ received: '' });
+      for (const address of lab.pod('impostor').addresses)
+        expect(await dialFrom(lab.pod('friend'), address, { timeout: 0.5 })).toMatchObject({ received: '' });
+      expect(await impostor.said()).toMatchObject({ read: [] });
+      expect(await server.said()).toEqual({ accepted: 0, read: [] });
+
+      agent?.start();
+      await agent?.waitReady();
+      await lab.meshInForce();
+      expect(await decidedBy(lab, 'no_listener')).toBeGreaterThan(dropped);
+      const before = await refusedBy(lab, reason);
+      expect(await dialFrom(lab.pod('heir'), lab.pod('server').v4)).toMatchObject({ received: '' });
+      await expect.poll(() => refusedBy(lab, reason), { timeout: 5_000 }).toBe(before + 1);
+      expect(await server.said()).toEqual({ accepted: 0, read: [] });
+      await lab.delete(kind, 'shop/p');
+      await lab.meshInForce();
+      expect((await dialFrom(lab.pod('heir'), lab.pod('server').v4)).received).toBe('secret from heir');
+      expect((await dialFrom(lab.pod('friend'), to)).received).toBe('secret from friend');
+      await server.said();
+    });
+
+    it('that the network puts in the place of a pod’s gets nobody in', async () => {
+      const { lab } = world;
+      await lab.apply(text);
+      await lab.meshInForce();
+      await lab.masquerade('a');
+      const before = await refusedBy(lab, reason);
+      expect(await dialFrom(lab.pod('heir'), lab.pod('server').v4)).toMatchObject({ received: '' });
+      expect(await rawFrom(lab.pod('friend'), lab.pod('server').v4)).toMatchObject({ received: '' });
+      await expect.poll(() => refusedBy(lab, reason), { timeout: 5_000 }).toBe(before + 2);
+      expect(await server.said()).toEqual({ accepted: 0, read: [] });
+      await lab.delete(kind, 'shop/p');
+      await lab.meshInForce();
+      expect((await dialFrom(lab.pod('heir'), lab.pod('server').v4)).received).toBe('secret from heir');
+      expect((await rawFrom(lab.pod('friend'), lab.pod('server').v4)).received).toMatch(/^secret /);
+    });
+  },
+);
