@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Ends connections by their socket cookie (6.5). An object of its own: older kernels refuse the kfunc, and
  * with it the object. */
-#include "lib/kernel.h"
-#include "shared/capture.h"
+#include "lib/sockets.h"
 
+/* By cookie; the value is the reason that the connection's flow record tells. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, 65536);
@@ -18,13 +18,21 @@ extern int bpf_sock_destroy(struct sock_common* sk) __ksym;
 SEC("iter/tcp")
 int hadal_destroy(struct bpf_iter__tcp* ctx) {
   struct sock_common* skc = ctx->sk_common;
+  const __u32* reason;
+  struct tcp_sock* tcp;
   __u64 cookie;
 
   /* Reading a field also keeps the whole struct in BTF, without which libbpf finds the kfunc's prototype
    * incompatible. */
   if (!skc || skc->skc_state == BPF_TCP_LISTEN) return 0;
   cookie = bpf_get_socket_cookie(skc);
-  if (!bpf_map_lookup_elem(&doomed, &cookie)) return 0;
+  reason = bpf_map_lookup_elem(&doomed, &cookie);
+  if (!reason) return 0;
+  tcp = bpf_skc_to_tcp_sock(skc);
+  if (tcp) {
+    struct socket_state* state = bpf_sk_storage_get(&socket_states, tcp, NULL, 0);
+    if (state) state->end_reason = *reason;
+  }
   if (bpf_sock_destroy(skc) == 0) bpf_seq_write(ctx->meta->seq, &cookie, sizeof(cookie));
   return 0;
 }

@@ -40,8 +40,9 @@ int hadal_live_flows(struct bpf_iter__tcp* ctx) {
   tcp = bpf_skc_to_tcp_sock(skc);
   if (!tcp) return 0;
   state = bpf_sk_storage_get(&socket_states, tcp, NULL, 0);
-  if (!state || !state->established || (state->role != ROLE_UNTOUCHED && state->role != ROLE_DIRECT))
-    return 0;
+  if (!state || (state->role != ROLE_UNTOUCHED && state->role != ROLE_DIRECT)) return 0;
+  /* A direct one is told from its SYN on: it has its way already, and may lose it. */
+  if (!state->established && state->role != ROLE_DIRECT) return 0;
 
   if (state->has_turbo) {
     const struct turbo_seat* seat = bpf_sk_storage_get(&turbo_seats, tcp, NULL, 0);

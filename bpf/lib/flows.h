@@ -56,7 +56,8 @@ static __always_inline void describe_flow(struct hadal_flow* flow, const struct 
   flow->edge = state->edge;
   flow->rtt_us = tcp->srtt_us >> 3;
   flow->retransmits = tcp->total_retrans;
-  flow->reason = state->reason;
+  /* Counters go by `reason` from first to last; a record says why the connection ended. */
+  flow->reason = state->end_reason ? state->end_reason : state->reason;
   flow->direction = state->direction;
   flow->established = state->established;
   if (state->role != ROLE_DIRECT) return;

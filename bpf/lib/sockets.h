@@ -30,7 +30,8 @@ struct socket_state {
   __u32 peer_pod_index;
   __u32 inbound_edge;
   __u32 flow_limit; /* of its pod */
-  __u32 reserved2;
+  __u16 end_reason; /* for which the agent ends it */
+  __u16 reserved2;
   /* As of the last look at turbo's table. */
   __u64 sent_past_tcp;
   __u64 received_past_tcp;

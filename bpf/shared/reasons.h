@@ -114,7 +114,9 @@
   X(177, POLICY_CHANGED, "policy_changed", "closed because the policy changed")                           \
   X(178, INTERNAL, "internal", "an internal error of the agent; please report it")                        \
   X(179, OUT_OF_RESOURCES, "out_of_resources", "file descriptors, ports or memory ran out")               \
-  X(180, CERT_REVOKED, "cert_revoked", "a certificate of the peer was revoked")
+  X(180, CERT_REVOKED, "cert_revoked", "a certificate of the peer was revoked")                           \
+  X(181, TUNNEL_REQUIRED, "tunnel_required",                                                              \
+    "it went directly between two pods of the node, which must use the tunnel now")
 
 #define HADAL_REASON_ENUM(number, name, metric, text) HADAL_REASON_##name = number,
 enum hadal_reason { HADAL_REASONS(HADAL_REASON_ENUM) HADAL_REASON_MAX = 256 };

@@ -54,6 +54,14 @@ export class AgentFlows implements Closeable {
     });
   }
 
+  get reader(): FlowReader {
+    return this.#reader;
+  }
+
+  countDestroyed(reason: number, count: number): void {
+    this.#destroyed.set(reason, (this.#destroyed.get(reason) ?? 0) + count);
+  }
+
   /** Reason to count. */
   get destroyed(): ReadonlyMap<number, number> {
     return this.#destroyed;
@@ -111,10 +119,7 @@ export class AgentFlows implements Closeable {
       );
       return;
     }
-    this.#destroyed.set(
-      reasons.SLIPPED_THROUGH,
-      (this.#destroyed.get(reasons.SLIPPED_THROUGH) ?? 0) + destroyed,
-    );
+    this.countDestroyed(reasons.SLIPPED_THROUGH, destroyed);
     logger.warn(
       { pod: pod.enrolled.uid, address, port, destroyed },
       'a connection was on its way out of the pod uncaptured; its packets were stopped, and it was ended',

@@ -1,8 +1,10 @@
 import type { AgentConfig } from '../config/agent-options.ts';
 import { HBONE_PORT, MARK } from '../kernel/constants.gen.ts';
+import type { MeshSnapshot } from '../model/snapshot.ts';
 import type { NativeAddon } from '../native/types.ts';
 import { judgeInbound } from '../routing/inbound.ts';
-import type { JudgementSettings } from '../routing/judgement.ts';
+import type { JudgementSettings, LocalNode } from '../routing/judgement.ts';
+import { judgeOpenDirect, type OpenDirectQuestion } from '../routing/open-direct.ts';
 import { judgeOutbound } from '../routing/outbound.ts';
 import { EdgeRegistry } from '../telemetry/edge-registry.ts';
 import type { Judge } from '../tunnel/decision-options.ts';
@@ -10,6 +12,7 @@ import { type DrainOutcome, Tunnel } from '../tunnel/tunnel.ts';
 import { tunnelSettings } from '../tunnel/tunnel-settings.ts';
 import { AgentFlows } from './agent-flows.ts';
 import { startCertificates, startRevocations, trustDomains } from './agent-identity.ts';
+import { DirectConnections } from './direct-connections.ts';
 import { startCapture } from './kernel-capture.ts';
 import { CaptureRows } from './kernel-rows.ts';
 import type { AgentScope, DataPath } from './parts.ts';
@@ -37,6 +40,16 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   const certificates = await startCertificates(scope, () => tunnel);
 
   const judge = createJudge(config);
+  const direct = new DirectConnections({
+    reader: flows.reader,
+    sockets: kernel.capture.sockets,
+    pods,
+    snapshot: () => tunnel.snapshot,
+    judge: (question) => judge.openDirect(tunnel.snapshot, question, tunnel.local),
+    onDestroyed: (reason, count) => flows.countDestroyed(reason, count),
+    logger: logs.scope('same-node'),
+  });
+  lifecycle.own('direct connections', direct);
   const kernelRows = new CaptureRows(kernel.capture, logs.scope('capture'));
   const tunnel: Tunnel = new Tunnel({
     native,
@@ -51,6 +64,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
     kernelRows,
     rowsPerPod: config.rowsPerPod,
     onDemand: config.xdsOnDemand,
+    onFollowed: (changed) => direct.review(changed),
     onFlows: (records, lost) => flows.onTunnelFlows(records, lost),
     onDrained: (podIndex) => pods.enrolment?.onDrained(podIndex),
     logger: logs.scope('tunnel'),
@@ -91,7 +105,11 @@ function startSameNodePathWatch(
   return lifecycle.own('probes between pods of the node', watch);
 }
 
-function createJudge(config: AgentConfig): Judge {
+interface AgentJudge extends Judge {
+  openDirect(snapshot: MeshSnapshot, question: OpenDirectQuestion, local: LocalNode): number;
+}
+
+function createJudge(config: AgentConfig): AgentJudge {
   const settings: JudgementSettings = {
     node: config.nodeName,
     network: config.network,
@@ -106,6 +124,7 @@ function createJudge(config: AgentConfig): Judge {
   return {
     outbound: (snapshot, question) => judgeOutbound(snapshot, question, settings),
     inbound: (snapshot, question) => judgeInbound(snapshot, question, settings),
+    openDirect: (snapshot, question, local) => judgeOpenDirect(snapshot, question, settings, local),
   };
 }
 

@@ -1,4 +1,5 @@
 /** The TCP sockets of one pod's network namespace, and how to end some of them. */
+import { reasons } from '../model/reasons.gen.ts';
 import type { BpfLink, BpfMap, BpfObject, NativeNet } from '../native/types.ts';
 import { integerBytes, type StructCodec, structCodec } from './codec.ts';
 import { SOCKET_CAPTURED, SOCKET_EXEMPT, SOCKET_TRACKED } from './constants.gen.ts';
@@ -81,12 +82,15 @@ export class PodSockets {
     };
   }
 
-  /** Ends the connections with these cookies; their owners see ECONNABORTED, their peers RST. Returns how many there were. */
-  destroy(netnsFd: number, cookies: readonly bigint[]): number {
+  /**
+   * Ends the connections with these cookies; their owners see ECONNABORTED, their peers RST. Returns how many there were. Flow
+   * records tell the reason, where the kernel has bpf_sock_destroy.
+   */
+  destroy(netnsFd: number, cookies: readonly bigint[], reason: number = reasons.NONE): number {
     if (cookies.length === 0) return 0;
     return this.#destroy === undefined || this.#doomed === undefined
       ? this.#destroyByDiag(netnsFd, new Set(cookies))
-      : this.#destroyByIterator(netnsFd, cookies, this.#destroy, this.#doomed);
+      : this.#destroyByIterator(netnsFd, cookies, reason, { link: this.#destroy, doomed: this.#doomed });
   }
 
   close(): void {
@@ -94,9 +98,14 @@ export class PodSockets {
     this.#destroy?.close();
   }
 
-  #destroyByIterator(netnsFd: number, cookies: readonly bigint[], link: BpfLink, doomed: BpfMap): number {
+  #destroyByIterator(
+    netnsFd: number,
+    cookies: readonly bigint[],
+    reason: number,
+    { link, doomed }: { readonly link: BpfLink; readonly doomed: BpfMap },
+  ): number {
     const keys = cookies.map((cookie) => integerBytes(cookie, 8));
-    for (const key of keys) doomed.set(key, integerBytes(1, 4));
+    for (const key of keys) doomed.set(key, integerBytes(reason, 4));
     try {
       return link.readIterator({ netnsFd }).byteLength / 8;
     } finally {

@@ -81,6 +81,7 @@ export const reasons = Object.freeze({
   INTERNAL: 178,
   OUT_OF_RESOURCES: 179,
   CERT_REVOKED: 180,
+  TUNNEL_REQUIRED: 181,
 } as const);
 
 export type ReasonName = keyof typeof reasons;
@@ -173,4 +174,5 @@ export const reasonDetails: ReadonlyMap<number, ReasonDetails> = new Map<number,
   [178, { name: 'INTERNAL', metric: 'internal', text: 'an internal error of the agent; please report it' }],
   [179, { name: 'OUT_OF_RESOURCES', metric: 'out_of_resources', text: 'file descriptors, ports or memory ran out' }],
   [180, { name: 'CERT_REVOKED', metric: 'cert_revoked', text: 'a certificate of the peer was revoked' }],
+  [181, { name: 'TUNNEL_REQUIRED', metric: 'tunnel_required', text: 'it went directly between two pods of the node, which must use the tunnel now' }],
 ]);

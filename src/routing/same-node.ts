@@ -61,7 +61,7 @@ function obstacleBetween(
 }
 
 /** The first that says something counts: the workload, its namespace, the mesh, the agent; `tunnel` of the source always. */
-function modeObstacle(
+export function modeObstacle(
   context: OutboundContext,
   pod: EnrolledPod | undefined,
   target: SameNodeTarget,

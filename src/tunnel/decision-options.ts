@@ -44,6 +44,8 @@ export interface DecisionTablesOptions {
   readonly askMesh?: MeshAsked;
   /** What policies say of the connections of a new row, or of one that changed, and nobody enforces. */
   readonly onNotice?: (notice: PolicyNotice, about: NoticedConnections) => void;
+  /** All rows follow the changes of what has these names: new connections go by them. */
+  readonly onFollowed?: (changed: ReadonlySet<string>) => void;
   /** A question that could not be decided; its connection is refused when it has waited long enough. */
   readonly onFailure: (error: HadalError) => void;
 }

@@ -55,7 +55,10 @@ export class DecisionTables {
     this.#notices = new NoticeBoard((notice, about) => options.onNotice?.(notice, about));
     this.#rederivation = new Rederivation({
       judge: (doubtful) => this.#judgeAgain(doubtful),
-      onSettled: () => options.tables.askAboutForgotten(),
+      onSettled: (changed) => {
+        options.tables.askAboutForgotten();
+        options.onFollowed?.(changed);
+      },
     });
   }
 
@@ -66,7 +69,7 @@ export class DecisionTables {
 
   /** Rows that may be direct, or no longer, follow at once. */
   setSameNodePath(path: PathState): void {
-    if (path !== this.#pods.path) this.#rederiveAny(this.#outbound.affectedBy([this.#pods.setPath(path)]));
+    if (path !== this.#pods.path) this.#rederive([this.#pods.setPath(path)], []);
   }
 
   get snapshot(): MeshSnapshot {
@@ -91,7 +94,7 @@ export class DecisionTables {
     if (isDeepStrictEqual(known, pod)) return;
     const own =
       known === undefined ? [] : [...this.#outbound.ofPod(podIndex), ...this.#inbound.ofPod(podIndex)];
-    this.#rederiveAny([...own, ...this.#outbound.affectedBy([changed])]);
+    this.#rederive([changed], own);
   }
 
   /** What led to it directly no longer does when this returns. */
@@ -103,7 +106,7 @@ export class DecisionTables {
     for (const { key } of this.#outbound.ofPod(podIndex)) this.#drop(this.#outbound, key, batch);
     for (const { key } of this.#inbound.ofPod(podIndex)) this.#drop(this.#inbound, key, batch);
     this.#write(batch);
-    this.#rederiveAny(this.#outbound.affectedBy(changed));
+    this.#rederive(changed, []);
   }
 
   /**
@@ -113,7 +116,7 @@ export class DecisionTables {
   setSnapshot(next: MeshSnapshot, diff: SnapshotDiff = diffSnapshots(this.#snapshot, next)): void {
     this.#snapshot = next;
     if (diff.keys.size === 0) return;
-    this.#rederive([...this.#outbound.affectedBy(diff.keys), ...this.#inbound.affectedBy(diff.keys)]);
+    this.#rederive(diff.keys, []);
     const batch = new RowBatch();
     for (const { question, dependencies } of this.#waiting.values()) {
       if (isAffected(dependencies, diff)) this.#attempt(question, () => this.#answer(question, batch));
@@ -257,14 +260,14 @@ export class DecisionTables {
     }
   }
 
-  /** Of a change that means nothing to any other row, nor to connections without one. */
-  #rederiveAny(entries: Iterable<LedgerEntry<Decision>>): void {
-    const all = [...entries];
-    if (all.length > 0) this.#rederive(all);
-  }
-
-  #rederive(entries: Iterable<LedgerEntry<Decision>>): void {
-    this.#rederivation.addRows([...entries].map(({ key }) => key));
+  /** Rows that depend on these names, and others. */
+  #rederive(changed: Iterable<string>, others: readonly LedgerEntry<Decision>[]): void {
+    const names = [...changed];
+    const entries = [...others, ...this.#outbound.affectedBy(names), ...this.#inbound.affectedBy(names)];
+    this.#rederivation.addRows(
+      entries.map(({ key }) => key),
+      names,
+    );
   }
 
   #judgeAgain(doubtful: Iterable<Doubtful>): void {

@@ -11,8 +11,8 @@ export type Doubtful =
 export interface RederivationParts {
   /** Judges what it takes, and takes as long as there is any. */
   readonly judge: (doubtful: Iterable<Doubtful>) => void;
-  /** All is judged that a change made doubtful. */
-  readonly onSettled: () => void;
+  /** All is judged that changes of these made doubtful. */
+  readonly onSettled: (changed: ReadonlySet<string>) => void;
 }
 
 /**
@@ -24,16 +24,18 @@ export class Rederivation {
   readonly #rows = new Set<string>();
   readonly #unheld: TunnelQuestion[] = [];
   #next: NodeJS.Immediate | undefined;
-  /** Something changed since all was settled. */
+  /** Dependency keys of what changed since all was settled. */
+  #changed = new Set<string>();
   #hasNews = false;
 
   constructor(parts: RederivationParts) {
     this.#parts = parts;
   }
 
-  /** Of a change. The first slice is done when this returns. */
-  addRows(keys: Iterable<string>): void {
+  /** Of a change of what has these names. The first slice is done when this returns. */
+  addRows(keys: Iterable<string>, changed: Iterable<string>): void {
     this.#hasNews = true;
+    for (const name of changed) this.#changed.add(name);
     for (const key of keys) this.#rows.add(key);
     if (this.#next === undefined) this.#slice();
   }
@@ -59,7 +61,9 @@ export class Rederivation {
       this.#next = setImmediate(() => this.#slice());
     } else if (this.#hasNews) {
       this.#hasNews = false;
-      this.#parts.onSettled();
+      const changed = this.#changed;
+      this.#changed = new Set();
+      this.#parts.onSettled(changed);
     }
   }
 

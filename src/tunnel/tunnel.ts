@@ -24,7 +24,7 @@ import { absentMs } from './missing-names.ts';
 import { unknownWaitMs } from './tunnel-settings.ts';
 
 export interface TunnelParts
-  extends Pick<DecisionTablesOptions, 'judge' | 'edges' | 'kernelRows' | 'rowsPerPod'> {
+  extends Pick<DecisionTablesOptions, 'judge' | 'edges' | 'kernelRows' | 'rowsPerPod' | 'onFollowed'> {
   readonly native: NativeTunnel;
   readonly settings: TunnelSettings;
   readonly logger: Logger;
