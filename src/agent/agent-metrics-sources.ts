@@ -3,14 +3,16 @@ import { reasons } from '../model/reasons.gen.ts';
 import type { EdgeCounters } from '../native/types.ts';
 import { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { AgentParts } from './parts.ts';
-import { untouchedTraffic } from './untouched-flows.ts';
+import { refusedTraffic, untouchedTraffic } from './untouched-flows.ts';
 
 /** What connect() refused by a row, in the form of the tunnel's counters: both count under the row's edge. */
 export function refusedAtConnect(refused: CaptureCounters['refused']): EdgeCounters {
   return {
     edges: new Uint32Array(),
     values: new Float64Array(),
-    failures: Float64Array.from(refused.flatMap(({ edge, reason, count }) => [edge, reason, count])),
+    failures: Float64Array.from(
+      refused.flatMap(({ edge, reason, count }) => (edge === 0 ? [] : [edge, reason, count])),
+    ),
   };
 }
 
@@ -46,15 +48,18 @@ export function agentMetrics(parts: AgentParts): AgentMetrics {
     flows.readKernelLive();
     return kernel.capture.readCounters();
   });
+  const workloadOf = (podIndex: number) => {
+    const uid = enrolment.podAt(podIndex)?.enrolled.uid;
+    return uid === undefined ? undefined : tunnel.snapshot.workloads.get(uid);
+  };
   return new AgentMetrics({
     edges,
     build: { version: parts.version, openssl: native.opensslVersion, nghttp2: native.nghttp2Version },
     edgeCounters: () => [tunnel.readCounters(), refusedAtConnect(counters().refused)],
-    labelledTraffic: () =>
-      untouchedTraffic(counters().untouched, (podIndex) => {
-        const uid = enrolment.podAt(podIndex)?.enrolled.uid;
-        return uid === undefined ? undefined : tunnel.snapshot.workloads.get(uid);
-      }),
+    labelledTraffic: () => {
+      const { untouched, refused } = counters();
+      return [...untouchedTraffic(untouched, workloadOf), ...refusedTraffic(refused, workloadOf)];
+    },
     tunnelTotals: () => tunnel.readTotals(),
     flows: flows.log,
     kernelDecisions: () => counters().reasons,

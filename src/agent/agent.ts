@@ -102,6 +102,7 @@ async function startServers(parts: AgentParts, quit: () => void): Promise<void> 
           network: config.network,
           bypassesInbound: (uid) =>
             parts.enrolment.pods().some((pod) => pod.enrolled.uid === uid && pod.bypassesInbound),
+          exclusions: (uid) => parts.enrolment.pods().find((pod) => pod.enrolled.uid === uid)?.exclusions,
         },
         source,
         destination,

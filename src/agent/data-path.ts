@@ -120,6 +120,7 @@ function createJudge(config: AgentConfig): AgentJudge {
     clusterRanges: [...config.podRanges, ...config.serviceRanges],
     trustDomains: trustDomains(config),
     sameNode: config.sameNode === 'auto' ? undefined : config.sameNode,
+    outboundTrafficPolicy: config.outboundTrafficPolicy,
   };
   return {
     outbound: (snapshot, question) => judgeOutbound(snapshot, question, settings),

@@ -10,7 +10,7 @@ import type { KeptState } from './kept-state.ts';
 import type { DataPath, PodParts } from './parts.ts';
 
 export type Followers = Pick<DataPath, 'kernel' | 'tunnel'> &
-  Pick<PodParts, 'enrolment' | 'annotations' | 'resolvers'>;
+  Pick<PodParts, 'enrolment' | 'annotations' | 'resolvers' | 'outboundPolicies'>;
 
 /** What a file tells has no versions. */
 const unversioned: KeptVersions = { versions: noVersions, generation: '' };
@@ -72,7 +72,7 @@ export class MeshFollower {
   }
 
   async #apply(change: MeshChange, kept?: VersionedChange): Promise<void> {
-    const { kernel, tunnel, enrolment, annotations, resolvers } = this.#followers;
+    const { kernel, tunnel, enrolment, annotations, resolvers, outboundPolicies } = this.#followers;
     const old = tunnel.snapshot;
     const { snapshot, diff } = updateSnapshot(old, change);
     // Of a large mesh each step takes tens of milliseconds; in between others have their turn.
@@ -86,6 +86,8 @@ export class MeshFollower {
     if (!wereWritten) kernel.capture.setRanges(this.#ranges.all());
     else if (ranges.added.length + ranges.removed.length > 0) kernel.capture.changeMeshRanges(ranges);
     this.#areRangesWritten = true;
+    // With the ranges there: what the registry allows is not refused meanwhile.
+    outboundPolicies.onSnapshot();
     enrolment.onSnapshot(diff);
     annotations?.onSnapshot(old, snapshot, diff.workloads);
   }

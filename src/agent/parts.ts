@@ -13,6 +13,7 @@ import type { AgentFlows } from './agent-flows.ts';
 import type { KernelCapture } from './kernel-capture.ts';
 import type { CaptureRows } from './kernel-rows.ts';
 import type { MeshSource } from './mesh-source.ts';
+import type { OutboundPolicies } from './outbound-policies.ts';
 import type { PodAnnotations } from './pod-annotations.ts';
 import type { PodHolder } from './pod-holder.ts';
 import type { SameNodePathWatch } from './same-node-path-watch.ts';
@@ -41,6 +42,7 @@ export interface PodParts {
   readonly enrolment: Enrolment;
   readonly resolvers: Resolvers;
   readonly turbo: TurboPods;
+  readonly outboundPolicies: OutboundPolicies;
   /** Undefined when nobody wants them. */
   readonly annotations: PodAnnotations | undefined;
   /** Undefined when connections older than the enrolment are kept. */

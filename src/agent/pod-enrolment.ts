@@ -6,6 +6,7 @@ import { OlderConnections } from '../enrolment/older-connections.ts';
 import { PodStore } from '../enrolment/pod-store.ts';
 import { serveEnrolment } from '../enrolment/server.ts';
 import { MARK, MARK_MASK, ROUTE_TABLE, RULE_PRIORITY } from '../kernel/constants.gen.ts';
+import { OutboundPolicies } from './outbound-policies.ts';
 import type { AgentScope, DataPath, PodParts } from './parts.ts';
 import { startPodAnnotations } from './pod-annotations.ts';
 import { type TurboPod, TurboPods } from './turbo-pods.ts';
@@ -49,6 +50,13 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
   const turbo = new TurboPods({ turbo: capture.turbo, allowed: config.turbo, logger: logs.scope('turbo') });
   lifecycle.own('pods of turbo', turbo);
   const annotations = await startPodAnnotations(scope, store.pods());
+  const outboundPolicies = new OutboundPolicies({
+    snapshot: () => tunnel.snapshot,
+    pods: () => pods.all(),
+    own: config.outboundTrafficPolicy,
+    onDemand: config.xdsOnDemand,
+    logger: logs.scope('capture'),
+  });
   const enrolment = new Enrolment({
     native,
     capture,
@@ -61,7 +69,10 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
     trustDomain: config.trustDomain,
     certificateWaitMs: config.enrolTimeoutMs,
     onRestored: () => flows.flush(),
+    unknownDestinations: (pod) => outboundPolicies.of(pod),
     onCarried: (pod) => {
+      // The mesh may have changed while it was enrolled.
+      pod.followOutboundPolicy();
       flows.onCarried(pod);
       resolvers.add(pod);
       turbo.set(turboPod(pod));
@@ -83,7 +94,7 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
     logger,
   });
   pods.enrolment = enrolment;
-  return { enrolment, olderConnections, resolvers, annotations, turbo };
+  return { enrolment, olderConnections, resolvers, annotations, turbo, outboundPolicies };
 }
 
 function turboPod({ podIndex, wantsTurbo, enrolled, stored: { cgroup } }: CarriedPod): TurboPod {

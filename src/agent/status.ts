@@ -2,6 +2,7 @@ import type { CarriedPod } from '../enrolment/carried-pod.ts';
 import type { WaitingPod } from '../enrolment/restoration.ts';
 import { virtualInterfaceProblem } from '../enrolment/virtual-interfaces.ts';
 import { spiffeText } from '../model/spiffe-id.ts';
+import { describeExclusions } from '../model/traffic-exclusions.ts';
 import type { AgentStatus, ControlPlaneStatus, PodStatus } from '../runtime/agent-status.ts';
 import { annotations } from '../source/translate/label-names.ts';
 import type { XdsStatus } from '../xds/client-state.ts';
@@ -71,14 +72,19 @@ function podStatus(pod: CarriedPod, notes: readonly string[]): PodStatus {
 }
 
 function podNotes(
-  { podIndex, bypassesInbound, virtualInterfaces }: CarriedPod,
-  { resolvers, turbo }: AgentParts,
+  { podIndex, enrolled, bypassesInbound, virtualInterfaces, exclusions }: CarriedPod,
+  { resolvers, turbo, outboundPolicies }: AgentParts,
 ): string[] {
+  const refusedBy = outboundPolicies.refusedBy(enrolled);
   const namesProblem = resolvers.problemOf(podIndex);
   const turboProblem = turbo.problemOf(podIndex);
   const bypass = `connections in clear reach it past every policy (annotation ${annotations.bypassInboundCapture})`;
   return [
     ...(bypassesInbound ? [bypass] : []),
+    ...describeExclusions(exclusions).map((each) => `${each} (annotations traffic.sidecar.istio.io/...)`),
+    ...(refusedBy === undefined
+      ? []
+      : [`its connections out of the mesh are refused: ${refusedBy} says REGISTRY_ONLY`]),
     ...virtualInterfaces.flatMap((each) => virtualInterfaceProblem(each) ?? []),
     ...(namesProblem === undefined ? [] : [`its resolv.conf is not read, ${namesProblem}`]),
     ...(turboProblem === undefined ? [] : [`it takes no part in turbo: ${turboProblem}`]),

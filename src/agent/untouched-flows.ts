@@ -1,5 +1,5 @@
 import { FLOW_OUTBOUND } from '../kernel/constants.gen.ts';
-import type { UntouchedCount } from '../kernel/counters.ts';
+import type { CaptureCounters, UntouchedCount } from '../kernel/counters.ts';
 import type { FlowReader } from '../kernel/flows.ts';
 import type { UntouchedFlow } from '../model/flow.ts';
 import type { Workload } from '../model/workload.ts';
@@ -40,6 +40,19 @@ export function untouchedTraffic(
     labels.set(key, known);
     return { labels: known, opened, closed, failed, bytesSent, bytesReceived };
   });
+}
+
+/** What connect() refused without a row, under the labels of the pod that asked. */
+export function refusedTraffic(
+  refused: CaptureCounters['refused'],
+  workloadOf: (podIndex: number) => Workload | undefined,
+): LabelledTraffic[] {
+  return refused
+    .filter(({ edge }) => edge === 0)
+    .map(({ podIndex, reason, count: failed }) => {
+      const labels = podLabels(workloadOf(podIndex), true);
+      return { labels, reason, opened: 0, closed: 0, failed, bytesSent: 0, bytesReceived: 0 };
+    });
 }
 
 function podLabels(workload: Workload | undefined, isSource: boolean): TrafficLabels {

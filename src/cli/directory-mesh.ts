@@ -8,6 +8,8 @@ import { withPlaceholders } from '../source/placeholder.ts';
 import { podCaptureSettings } from '../source/translate/capture-settings.ts';
 import { defaultMeshNames } from '../source/translate/context.ts';
 import { translateObjects } from '../source/translate/mesh.ts';
+import { translateMeshSettings } from '../source/translate/mesh-settings.ts';
+import { viewOf } from '../source/translate/object-view.ts';
 import { podWorkloadUid } from '../source/translate/pod.ts';
 import type { MeshReader } from './mesh-choice.ts';
 
@@ -21,12 +23,13 @@ export interface DirectoryMesh {
 export function openDirectoryMesh(directory: string): DirectoryMesh {
   const { objects, rejections, placeholders } = readManifestSet(directory);
   const running = asRunning(objects.map(({ object }) => object));
-  const { workloads, services, policies } = translateObjects(running);
-  const bypassed = new Set(
+  const { workloads, services: ofObjects, policies } = translateObjects(running);
+  const settings = translateMeshSettings(viewOf(running));
+  const services = [...ofObjects, ...(settings.services ?? [])];
+  const captures = new Map(
     running
       .filter((object) => object.kind === 'Pod')
-      .filter((pod) => podCaptureSettings(pod).bypassInbound)
-      .map(({ metadata }) => podWorkloadUid(defaultMeshNames, metadata)),
+      .map((pod) => [podWorkloadUid(defaultMeshNames, pod.metadata), podCaptureSettings(pod)]),
   );
   const snapshot = createSnapshot({ workloads, services, policies });
   const dumps = {
@@ -39,7 +42,10 @@ export function openDirectoryMesh(directory: string): DirectoryMesh {
       read: async <T>(sections: readonly (keyof typeof dumps)[]) =>
         Object.fromEntries(sections.map((name) => [name, dumps[name](snapshot)])) as T,
       explain: async (source, destination) =>
-        explainInMesh(snapshot, defaultMeshNames, source, destination, (uid) => bypassed.has(uid)),
+        explainInMesh(snapshot, defaultMeshNames, source, destination, {
+          bypassesInbound: (uid) => captures.get(uid)?.bypassInbound ?? false,
+          exclusions: (uid) => captures.get(uid)?.exclusions,
+        }),
     },
     notes: rejections.map((rejection) => `rejected: ${describeRejection(rejection)}`),
   };

@@ -95,6 +95,11 @@ export const controlPlaneOptions = {
     ...meshOptions.serviceRanges,
     doc: 'Ranges of service addresses beside those that ServiceCIDRs name.',
   }),
+  outboundTrafficPolicy: option({
+    ...meshOptions.outboundTrafficPolicy,
+    defaultDoc: '`ALLOW_ANY`',
+    doc: 'Connections of pods to where neither the mesh nor the cluster is: left alone, or refused at connect(). A Sidecar says otherwise for the mesh, a namespace or pods.',
+  }),
   trustDomainAliases: option({
     ...meshOptions.trustDomainAliases,
     doc: 'Further trust domains that certificates are signed for, for instance during a change of name.',

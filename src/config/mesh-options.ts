@@ -1,3 +1,4 @@
+import { outboundTrafficPolicies } from '../model/outbound-policy.ts';
 import { option } from './option.ts';
 import * as parse from './parsers.ts';
 
@@ -50,6 +51,15 @@ export const meshOptions = {
     default: '',
     unit: 'list of CIDR',
     doc: 'Ranges of service addresses; as the ranges of pods.',
+  }),
+  outboundTrafficPolicy: option({
+    env: 'HADAL_OUTBOUND_TRAFFIC_POLICY',
+    group: 'Mesh',
+    parse: parse.optional(parse.oneOf(...outboundTrafficPolicies)),
+    default: '',
+    defaultDoc: 'what the control plane says, else `ALLOW_ANY`',
+    unit: outboundTrafficPolicies.join(', '),
+    doc: 'Connections of pods to where neither the mesh nor the cluster is: left alone, or refused at connect(). Of an agent and its control plane the stricter counts; a Sidecar says otherwise for a namespace or for pods.',
   }),
   rootNamespace: option({
     env: 'HADAL_ROOT_NAMESPACE',

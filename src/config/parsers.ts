@@ -126,6 +126,11 @@ export function oneOf<const T extends string>(...choices: readonly T[]): Parser<
   };
 }
 
+/** Undefined for an empty text. */
+export function optional<T>(parser: Parser<T>): Parser<T | undefined> {
+  return (given) => (given === '' ? undefined : parser(given));
+}
+
 /** Comma separated; spaces around items and an empty list are fine. */
 export function list<T>(item: Parser<T>): Parser<readonly T[]> {
   return (given) =>

@@ -19,7 +19,7 @@ import { createApiServerSource } from '../source/api-server/api-server-source.ts
 import { LastGoodConfigMap } from '../source/api-server/last-good-config-map.ts';
 import { DirectorySource } from '../source/directory/directory-source.ts';
 import { LastGoodFile } from '../source/directory/last-good-file.ts';
-import { podCaptureSettings } from '../source/translate/capture-settings.ts';
+import { type PodCaptureSettings, podCaptureSettings } from '../source/translate/capture-settings.ts';
 import type { MeshNames } from '../source/translate/context.ts';
 import { defaultEnrolmentRules } from '../source/translate/enrolment.ts';
 import { translateMeshSettings } from '../source/translate/mesh-settings.ts';
@@ -147,9 +147,9 @@ function openSource({ config, logs }: PlaneScope): Pick<MeshParts, 'source' | 'a
   return { source: createApiServerSource(api, { logger, lineage, lastGood }), api, lastGood };
 }
 
-function rangeOptions({ podRanges, serviceRanges }: ControlPlaneConfig) {
+function rangeOptions({ podRanges, serviceRanges, outboundTrafficPolicy }: ControlPlaneConfig) {
   const texts = (ranges: readonly Cidr[]) => ranges.map(({ text }) => text);
-  return { podRanges: texts(podRanges), serviceRanges: texts(serviceRanges) };
+  return { podRanges: texts(podRanges), serviceRanges: texts(serviceRanges), outboundTrafficPolicy };
 }
 
 function meshNames(config: ControlPlaneConfig): MeshNames {
@@ -167,10 +167,10 @@ function meshNames(config: ControlPlaneConfig): MeshNames {
 }
 
 /** The control plane tells no agent of it; whoever asks is told. */
-function bypassesInbound({ translation, publisher }: PlaneParts, uid: string): boolean {
+function captureOf({ translation, publisher }: PlaneParts, uid: string): PodCaptureSettings | undefined {
   const { namespace = '', name = '' } = publisher.snapshot.workloads.get(uid) ?? {};
   const object = translation.objects.find('Pod', namespace, name)?.object;
-  return object?.kind === 'Pod' && podCaptureSettings(object).bypassInbound;
+  return object?.kind === 'Pod' ? podCaptureSettings(object) : undefined;
 }
 
 async function startServers(parts: PlaneParts, quit: () => void): Promise<void> {
@@ -183,7 +183,10 @@ async function startServers(parts: PlaneParts, quit: () => void): Promise<void> 
     configDump: planeDump(parts),
     logs,
     explain: (source, destination) =>
-      explainInMesh(publisher.snapshot, config, source, destination, (uid) => bypassesInbound(parts, uid)),
+      explainInMesh(publisher.snapshot, config, source, destination, {
+        bypassesInbound: (uid) => captureOf(parts, uid)?.bypassInbound ?? false,
+        exclusions: (uid) => captureOf(parts, uid)?.exclusions,
+      }),
     status: () => planeStatus(parts),
     initialLevels: config.logLevel,
     quit,

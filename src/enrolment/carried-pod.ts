@@ -1,7 +1,8 @@
 import type { Logger } from '../base/logger.ts';
 import type { CertificateUse, WorkloadCertificates } from '../identity/workload-certificates.ts';
 import type { BpfCapture } from '../kernel/capture.ts';
-import type { PodCapture } from '../kernel/pod-capture.ts';
+import type { PodCapture, UnknownDestinations } from '../kernel/pod-capture.ts';
+import { createTrafficExclusions, type TrafficExclusions } from '../model/traffic-exclusions.ts';
 import type {
   CaptureRouting,
   NativeNet,
@@ -26,6 +27,8 @@ export interface CarryingParts {
   readonly trustDomain: string;
   /** How long the answer waits for the pod's certificate. */
   readonly certificateWaitMs: number;
+  /** What becomes of a pod's connections out of the mesh; undefined: as an earlier agent left it. */
+  readonly unknownDestinations: (pod: EnrolledPod) => UnknownDestinations | undefined;
   readonly logger: Logger;
   /** A rule or route of the capture was missing and was put back. */
   readonly onRestored: (pod: CarriedPod, change: Extract<NetnsChange, { kind: 'restored' }>) => void;
@@ -162,6 +165,18 @@ export class CarriedPod {
     return this.stored.turbo ?? false;
   }
 
+  /** What its annotations take out of the capture. */
+  get exclusions(): TrafficExclusions {
+    return createTrafficExclusions(this.stored.exclusions ?? {});
+  }
+
+  /** Follows what the mesh says of connections out of it. */
+  followOutboundPolicy(): void {
+    if (this.#state !== 'carried') return;
+    const unknown = this.#parts.unknownDestinations(this.enrolled);
+    if (unknown !== undefined) this.#capture.setUnknown(unknown);
+  }
+
   /** Interfaces in it behind which a machine runs whose connections are the pod's. */
   get virtualInterfaces(): readonly VirtualInterfaceState[] {
     return this.#interfaces.states;
@@ -172,6 +187,7 @@ export class CarriedPod {
     this.#stored = stored;
     if (this.#state !== 'carried') return;
     this.#capture.bypassInbound(this.bypassesInbound);
+    this.#capture.setExclusions(this.exclusions);
     this.captureInterfaces();
   }
 

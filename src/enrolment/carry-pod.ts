@@ -4,6 +4,7 @@ import { HadalError } from '../base/errors.ts';
 import type { CertificateUse } from '../identity/workload-certificates.ts';
 import { podSysctls } from '../kernel/pod-sysctls.ts';
 import { spiffeText } from '../model/spiffe-id.ts';
+import { createTrafficExclusions } from '../model/traffic-exclusions.ts';
 import type { NetnsChange, VirtualInterfaceState } from '../native/types.ts';
 import { CarriedPod, type CarryingParts, enrolledPod } from './carried-pod.ts';
 import { ownAddresses } from './own-addresses.ts';
@@ -89,7 +90,13 @@ async function inSteps(
   );
   steps.do('rows', () => parts.capture.forgetRows(podIndex));
   await steps.wait('store', keep);
-  steps.do('capture', () => capture.captureOutbound({ bypassInbound: stored.bypassInbound ?? false }));
+  steps.do('capture', () =>
+    capture.captureOutbound({
+      bypassInbound: stored.bypassInbound ?? false,
+      exclusions: createTrafficExclusions(stored.exclusions ?? {}),
+      unknown: parts.unknownDestinations(enrolled),
+    }),
+  );
   pod = new CarriedPod({
     parts,
     stored,

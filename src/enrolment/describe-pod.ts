@@ -20,5 +20,6 @@ export function describePod(pod: CarriedPod): Readonly<Record<string, unknown>> 
     routesRestored: pod.restoredRoutes,
     bypassInboundCapture: pod.bypassesInbound,
     virtualInterfaces: pod.virtualInterfaces,
+    exclusions: pod.exclusions,
   };
 }

@@ -194,18 +194,19 @@ export class Enrolment implements EnrolmentService {
   /** What the pod wishes is written down first: an agent that starts again must not fall back to the old. */
   async #change(pod: CarriedPod, request: AddRequest): Promise<void> {
     if (sameWishes(pod.stored, request)) return;
-    const wasBypassed = pod.bypassesInbound;
+    const before = pod.stored;
     const changed = withWishes(pod.stored, request);
     await this.#parts.store.put(changed);
     pod.change(changed);
     this.#parts.onChanged(pod);
-    const { dnsCapture, bypassesInbound, virtualInterfaces } = pod;
+    const { dnsCapture, bypassesInbound, virtualInterfaces, exclusions } = pod;
     this.#parts.logger.info(
-      { pod: pod.enrolled.uid, dnsCapture, bypassesInbound, virtualInterfaces },
+      { pod: pod.enrolled.uid, dnsCapture, bypassesInbound, virtualInterfaces, exclusions },
       'the annotations of the pod changed',
     );
     // Those that came in past every policy are judged now.
-    if (wasBypassed && !bypassesInbound) this.#reviews.begin(pod, { untouched: true });
+    const isNarrower = before.bypassInbound === true || before.exclusions !== undefined;
+    if (isNarrower && !bypassesInbound) this.#reviews.begin(pod, { untouched: true });
   }
 
   async #carryNew(namespace: PodNamespace, stored: StoredPod, adopted: boolean): Promise<Answer> {

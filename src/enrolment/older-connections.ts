@@ -24,8 +24,8 @@ export interface OlderConnectionsParts {
 export interface ReviewedPod extends EnrolledPod {
   readonly podIndex: number;
   readonly netnsFd: number;
-  /** No policy holds for plain connections into it. */
-  readonly bypassesInbound: boolean;
+  /** Whether no policy holds for plain connections to this port of it. */
+  isPastPolicy(port: number): boolean;
 }
 
 /** What is known of a pod that still has older connections. */
@@ -119,7 +119,7 @@ export class OlderConnections {
   }
 
   #judgeInbound(destination: ReviewedPod, socket: PodSocket): Verdict {
-    if (destination.bypassesInbound) return nobodyRefuses;
+    if (destination.isPastPolicy(socket.localPort)) return nobodyRefuses;
     return this.#judgePlain(destination, socket.remoteAddress, socket.localAddress, socket.localPort);
   }
 

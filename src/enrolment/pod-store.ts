@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HadalError } from '../base/errors.ts';
 import { type AddRequest, isInterfaceName } from './request.ts';
+import { isStoredExclusions } from './request-exclusions.ts';
 
 /** A pod as it is kept on disk: what a restarted agent needs to carry it again. */
 export interface StoredPod extends AddRequest {
@@ -207,7 +208,8 @@ function isStoredPod(value: unknown): value is StoredPod {
     (pod.bypassInbound === undefined || typeof pod.bypassInbound === 'boolean') &&
     (pod.turbo === undefined || typeof pod.turbo === 'boolean') &&
     (pod.virtualInterfaces === undefined ||
-      (Array.isArray(pod.virtualInterfaces) && pod.virtualInterfaces.every(isInterfaceName)))
+      (Array.isArray(pod.virtualInterfaces) && pod.virtualInterfaces.every(isInterfaceName))) &&
+    (pod.exclusions === undefined || isStoredExclusions(pod.exclusions))
   );
 }
 

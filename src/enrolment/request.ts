@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { HadalError } from '../base/errors.ts';
 import { canonicalAddress } from '../model/address.ts';
+import type { TrafficExclusions } from '../model/traffic-exclusions.ts';
+import { exclusionFields, parseExclusions, sameExclusions } from './request-exclusions.ts';
 
 /** What a pod's annotations say of its capture. They may change while the pod runs: the same pod is then asked for again. */
 export interface CaptureWishes {
@@ -12,6 +14,8 @@ export interface CaptureWishes {
   readonly virtualInterfaces?: readonly string[];
   /** `hadal.io/turbo`: connections with pods of the node that wish it too may go past TCP. */
   readonly turbo?: boolean;
+  /** `traffic.sidecar.istio.io/...`: ports and ranges that are left alone. */
+  readonly exclusions?: TrafficExclusions;
 }
 
 /** What a CNI plugin says of a pod that starts: the JSON of Istio's `/cmdadd` with uid, service account and cgroup added. */
@@ -32,13 +36,14 @@ export interface AddRequest extends CaptureWishes {
 /** A pod with other wishes, and all else as it was. */
 export function withWishes<T extends CaptureWishes>(
   pod: T,
-  { dnsCapture, bypassInbound, virtualInterfaces, turbo }: CaptureWishes,
+  { dnsCapture, bypassInbound, virtualInterfaces, turbo, exclusions }: CaptureWishes,
 ): Omit<T, keyof CaptureWishes> & CaptureWishes {
   const {
     dnsCapture: _dns,
     bypassInbound: _bypass,
     virtualInterfaces: _interfaces,
     turbo: _turbo,
+    exclusions: _exclusions,
     ...rest
   } = pod;
   return {
@@ -47,6 +52,7 @@ export function withWishes<T extends CaptureWishes>(
     ...(bypassInbound === undefined ? {} : { bypassInbound }),
     ...(virtualInterfaces === undefined ? {} : { virtualInterfaces }),
     ...(turbo === undefined ? {} : { turbo }),
+    ...(exclusions === undefined ? {} : { exclusions }),
   };
 }
 
@@ -59,7 +65,8 @@ export function sameWishes(left: CaptureWishes, right: CaptureWishes): boolean {
     left.dnsCapture === right.dnsCapture &&
     (left.bypassInbound ?? false) === (right.bypassInbound ?? false) &&
     (left.turbo ?? false) === (right.turbo ?? false) &&
-    sameInterfaces(left, right)
+    sameInterfaces(left, right) &&
+    sameExclusions(left.exclusions, right.exclusions)
   );
 }
 
@@ -88,6 +95,7 @@ const addFields = [
   'BypassInboundCapture',
   'VirtualInterfaces',
   'Turbo',
+  ...exclusionFields,
 ] as const;
 const removeFields = [
   'PodName',
@@ -109,6 +117,7 @@ const mostInterfaces = 16;
 
 export function parseAddRequest(body: unknown): AddRequest {
   const fields = objectOf(body, '/cmdadd', addFields);
+  const exclusions = parseExclusions(fields);
   return {
     uid: uid(fields, true),
     name: subdomain(fields, 'PodName'),
@@ -125,6 +134,7 @@ export function parseAddRequest(body: unknown): AddRequest {
       ? {}
       : { virtualInterfaces: interfaceNames(fields.VirtualInterfaces) }),
     ...(fields.Turbo === undefined ? {} : { turbo: flag(fields, 'Turbo') }),
+    ...(exclusions === undefined ? {} : { exclusions }),
   };
 }
 

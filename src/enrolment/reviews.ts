@@ -1,5 +1,6 @@
 import type { Logger } from '../base/logger.ts';
 import type { SnapshotDiff } from '../model/diff.ts';
+import { excludesInbound } from '../model/traffic-exclusions.ts';
 import type { CarriedPod } from './carried-pod.ts';
 import type { OlderConnections } from './older-connections.ts';
 
@@ -54,9 +55,10 @@ export class Reviews {
       const [pod, options] = next;
       if (pod.state !== 'carried') continue;
       this.#current = pod;
-      const { enrolled, podIndex, netnsFd, bypassesInbound } = pod;
+      const { enrolled, podIndex, netnsFd } = pod;
+      const isPastPolicy = (port: number) => pod.bypassesInbound || excludesInbound(pod.exclusions, port);
       try {
-        await olderConnections.review({ ...enrolled, podIndex, netnsFd, bypassesInbound }, options);
+        await olderConnections.review({ ...enrolled, podIndex, netnsFd, isPastPolicy }, options);
       } catch (err) {
         // Its descriptor may have been closed meanwhile.
         if (pod.state === 'carried')

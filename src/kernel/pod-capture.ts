@@ -43,7 +43,7 @@ export interface OutboundOptions {
   /** What the pod's annotations take out of the capture. Default nothing. */
   readonly exclusions?: TrafficExclusions;
   /** Missing: as an earlier agent left it. */
-  readonly unknown?: UnknownDestinations;
+  readonly unknown?: UnknownDestinations | undefined;
 }
 
 /** What becomes of connections to where neither the mesh nor the cluster is. `ask`: captured, the tunnel's rows say it. */

@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
+import { exclusionRequest } from '../enrolment/request-exclusions.ts';
 import type { NodeConnections } from '../runtime/admin-server.ts';
 import type { PodObject } from '../source/kubernetes/pod.ts';
 import { podCaptureSettings } from '../source/translate/capture-settings.ts';
@@ -104,11 +105,12 @@ export class AgentProcess extends LabProcess {
 
 /** As a CNI plugin tells it from the pod's annotations. */
 export function captureWishes(object: PodObject): Readonly<Record<string, unknown>> {
-  const { bypassInbound, captureDns, turbo, virtualInterfaces } = podCaptureSettings(object);
+  const { bypassInbound, captureDns, turbo, virtualInterfaces, exclusions } = podCaptureSettings(object);
   return {
     ...(captureDns === undefined ? {} : { DnsCapture: captureDns }),
     ...(bypassInbound ? { BypassInboundCapture: true } : {}),
     ...(turbo ? { Turbo: true } : {}),
     ...(virtualInterfaces.length > 0 ? { VirtualInterfaces: virtualInterfaces } : {}),
+    ...(exclusions === undefined ? {} : exclusionRequest(exclusions)),
   };
 }

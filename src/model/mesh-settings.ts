@@ -2,6 +2,7 @@ import type { Cidr } from './cidr.ts';
 import { parseCidr } from './cidr.ts';
 import { aliasKey, type DnsAlias } from './dns-alias.ts';
 import type { NetworkAddress } from './gateway-address.ts';
+import { type NamespaceOutboundPolicy, parseOutboundPolicy } from './outbound-policy.ts';
 import { meshSameNodeExtension, meshSameNodeMode, type SameNodeMode } from './same-node.ts';
 import { createService, type Service, serviceKey } from './service.ts';
 
@@ -19,6 +20,10 @@ export interface MeshSettings {
   readonly dnsAliases: readonly DnsAlias[];
   /** Of all whose labels, and whose namespace's, say nothing; undefined: the agents' options say it. */
   readonly sameNode: SameNodeMode | undefined;
+  /** At most one for a namespace and one for the mesh. */
+  readonly outboundPolicies: readonly NamespaceOutboundPolicy[];
+  /** Namespaces in which workloads may say their own outbound policy. */
+  readonly selectedNamespaces: readonly string[];
 }
 
 const place = Object.freeze({ namespace: 'hadal-system', hostname: 'mesh-settings.hadal.internal' });
@@ -29,17 +34,20 @@ export const meshSettingsKey = serviceKey(place);
 const podNetwork = '~pods';
 const serviceNetwork = '~services';
 const aliasExtension = 'hadal.mesh.v1.DnsAlias';
+const policyExtension = 'hadal.mesh.v1.OutboundTrafficPolicy';
+const selectedExtension = 'hadal.mesh.v1.OutboundTrafficPolicyByWorkload';
 
 /** Frozen, canonical and in order: what means the same is equal. Ranges that are none are left out. */
 export function createMeshSettings(fields: Partial<MeshSettings>): MeshSettings {
-  const aliases = [...(fields.dnsAliases ?? [])].sort((left, right) =>
-    aliasKey(left) < aliasKey(right) ? -1 : 1,
-  );
+  const aliases = [...(fields.dnsAliases ?? [])].sort(inOrder(aliasKey));
+  const byNamespace = new Map((fields.outboundPolicies ?? []).map((each) => [each.namespace, each]));
   return Object.freeze({
     podRanges: joinRanges(fields.podRanges ?? []),
     serviceRanges: joinRanges(fields.serviceRanges ?? []),
     dnsAliases: Object.freeze(aliases),
     sameNode: fields.sameNode,
+    outboundPolicies: Object.freeze([...byNamespace.values()].sort(inOrder(({ namespace }) => namespace))),
+    selectedNamespaces: Object.freeze([...new Set(fields.selectedNamespaces ?? [])].sort()),
   });
 }
 
@@ -49,11 +57,15 @@ export function meshSettingsService(settings: MeshSettings): Service | undefined
     ...settings.podRanges.map((range) => networkRange(podNetwork, range)),
     ...settings.serviceRanges.map((range) => networkRange(serviceNetwork, range)),
   ];
-  const aliases = settings.dnsAliases.map(
-    ({ namespace, hostname, target }) => `${aliasExtension}/${namespace}/${hostname}/${target}`,
-  );
   const { sameNode } = settings;
-  const extensions = [...aliases, ...(sameNode === undefined ? [] : [meshSameNodeExtension(sameNode)])];
+  const extensions = [
+    ...settings.dnsAliases.map(
+      ({ namespace, hostname, target }) => `${aliasExtension}/${namespace}/${hostname}/${target}`,
+    ),
+    ...settings.outboundPolicies.map(({ namespace, policy }) => `${policyExtension}/${namespace}/${policy}`),
+    ...settings.selectedNamespaces.map((namespace) => `${selectedExtension}/${namespace}`),
+    ...(sameNode === undefined ? [] : [meshSameNodeExtension(sameNode)]),
+  ];
   if (addresses.length + extensions.length === 0) return undefined;
   return createService({ ...place, name: 'mesh-settings', visibility: 'NAMESPACE', addresses, extensions });
 }
@@ -72,6 +84,8 @@ export function meshSettingsOf(service: Service | undefined): MeshSettings {
     serviceRanges: ranges(serviceNetwork),
     dnsAliases: service.extensions.flatMap(parseAlias),
     sameNode: meshSameNodeMode(service.extensions),
+    outboundPolicies: service.extensions.flatMap(parsePolicy),
+    selectedNamespaces: service.extensions.flatMap(parseSelected),
   });
   parsed.set(service, settings);
   return settings;
@@ -113,6 +127,23 @@ function parseAlias(extension: string): DnsAlias[] {
   const [kind, namespace, hostname, target, ...more] = extension.split('/');
   if (kind !== aliasExtension || more.length > 0 || !namespace || !hostname || !target) return [];
   return [Object.freeze({ namespace, hostname, target })];
+}
+
+function parsePolicy(extension: string): NamespaceOutboundPolicy[] {
+  const [kind, namespace, text, ...more] = extension.split('/');
+  const policy = parseOutboundPolicy(text);
+  if (kind !== policyExtension || more.length > 0 || namespace === undefined || policy === undefined)
+    return [];
+  return [Object.freeze({ namespace, policy })];
+}
+
+function parseSelected(extension: string): string[] {
+  const [kind, namespace, ...more] = extension.split('/');
+  return kind === selectedExtension && namespace && more.length === 0 ? [namespace] : [];
+}
+
+function inOrder<T>(keyOf: (value: T) => string): (left: T, right: T) => number {
+  return (left, right) => (keyOf(left) < keyOf(right) ? -1 : 1);
 }
 
 /** Ranges inside others are left out, and halves that make a whole are joined: a cluster of a thousand nodes has a few ranges. */

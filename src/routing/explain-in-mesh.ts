@@ -1,5 +1,5 @@
 import type { MeshSnapshot } from '../model/snapshot.ts';
-import { type Explanation, explainConnection } from './explain.ts';
+import { type Explanation, explainConnection, type PodCaptureWords } from './explain.ts';
 import { judgeInbound } from './inbound.ts';
 import type { JudgementSettings } from './judgement.ts';
 import { judgeOutbound } from './outbound.ts';
@@ -15,7 +15,7 @@ export function explainInMesh(
   { network, clusterId }: MeshNetwork,
   source: string,
   destination: string,
-  bypassesInbound: (uid: string) => boolean = () => false,
+  capture: PodCaptureWords = {},
 ): Explanation {
   const settings: JudgementSettings = {
     node: '',
@@ -30,7 +30,7 @@ export function explainInMesh(
   const context = {
     snapshot,
     network,
-    bypassesInbound,
+    ...capture,
     outbound: (mesh: MeshSnapshot, question: Parameters<typeof judgeOutbound>[1]) =>
       judgeOutbound(mesh, question, settings),
     inbound: (mesh: MeshSnapshot, question: Parameters<typeof judgeInbound>[1]) =>

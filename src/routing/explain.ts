@@ -6,6 +6,7 @@ import { formatAuthority } from '../model/authority.ts';
 import { reasonDetails, reasons } from '../model/reasons.gen.ts';
 import { serviceKey } from '../model/service.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
+import { excludesInbound, excludesOutbound, type TrafficExclusions } from '../model/traffic-exclusions.ts';
 import { type Workload, workloadIdentity } from '../model/workload.ts';
 import {
   type ExplainDestination,
@@ -25,12 +26,18 @@ import type {
 } from './judgement.ts';
 import { Trace } from './trace.ts';
 
+/** What pods' annotations say of their capture, where that is known. */
+export interface PodCaptureWords {
+  /** Whether connections in clear reach the workload past every policy. */
+  readonly bypassesInbound?: (uid: string) => boolean;
+  /** What it takes out of the capture. */
+  readonly exclusions?: (uid: string) => TrafficExclusions | undefined;
+}
+
 /** Whose judgements these are: with the settings of an agent, or the usual ones. */
-export interface ExplainContext {
+export interface ExplainContext extends PodCaptureWords {
   readonly snapshot: MeshSnapshot;
   readonly network: string;
-  /** Whether connections in clear reach the workload past every policy, where that is known. */
-  readonly bypassesInbound?: (uid: string) => boolean;
   outbound(snapshot: MeshSnapshot, question: OutboundQuestion): OutboundJudgement;
   inbound(snapshot: MeshSnapshot, question: InboundQuestion): InboundJudgement;
 }
@@ -88,13 +95,17 @@ export function explainConnection(context: ExplainContext, from: string, to: str
   const source = findSource(snapshot, network, from);
   const destination = findDestination(snapshot, source, to);
   const isCaptured = source.kind === 'workload' && isInMesh(source.workload);
-  const way = isCaptured
-    ? capturedWay(context, source.workload, destination)
-    : plainWay(context, source, destination);
+  const exclusions = source.kind === 'workload' ? context.exclusions?.(source.workload.uid) : undefined;
+  const isExcluded =
+    exclusions !== undefined && excludesOutbound(exclusions, destination.address, destination.port);
+  const way =
+    isCaptured && !isExcluded
+      ? capturedWay(context, source.workload, destination)
+      : plainWay(context, source, destination, isCaptured);
   const { service, outbound, endpoints } = way;
   return Object.freeze({
     source: source.kind === 'workload' ? source.workload.uid : source.address.text,
-    identity: isCaptured ? workloadIdentity(source.workload) : '',
+    identity: isCaptured && !isExcluded ? workloadIdentity(source.workload) : '',
     destination: formatAuthority(destination.address.text, destination.port),
     service,
     ...verdictOf(way),
@@ -159,12 +170,21 @@ function explainEndpoint(
 }
 
 /** From somebody without an agent: the cluster's own network brings the connection to an endpoint, in the clear. */
-function plainWay(context: ExplainContext, source: ExplainSource, to: ExplainDestination): Way {
+function plainWay(
+  context: ExplainContext,
+  source: ExplainSource,
+  to: ExplainDestination,
+  isExcluded: boolean,
+): Way {
   const { snapshot, network } = context;
   const trace = new Trace();
   const namespace = source.kind === 'workload' ? source.workload.namespace : '';
   const who = source.kind === 'workload' ? source.workload.uid : source.address.text;
-  trace.step(`${who} is not in the mesh: it connects in the clear, without identity`);
+  trace.step(
+    isExcluded
+      ? `annotations traffic.sidecar.istio.io/... of ${who} leave this destination alone: it connects in the clear, without identity`
+      : `${who} is not in the mesh: it connects in the clear, without identity`,
+  );
   const service = serviceAt(snapshot, trace, { network, address: to.address.text, namespace });
   const targets =
     service === undefined
@@ -190,6 +210,9 @@ function plainWay(context: ExplainContext, source: ExplainSource, to: ExplainDes
       };
       if (!isInMesh(workload)) return undecided(facts, 'nobody', `${workload.uid} is not in the mesh either`);
       if (context.bypassesInbound?.(workload.uid) === true) return undecided(facts, 'nobody', bypassed);
+      const exclusions = context.exclusions?.(workload.uid);
+      if (exclusions !== undefined && excludesInbound(exclusions, port))
+        return undecided(facts, 'nobody', excluded);
       const judgement = context.inbound(snapshot, {
         destination: enrolledAs(workload),
         channel: 'plaintext',
@@ -207,6 +230,9 @@ function plainWay(context: ExplainContext, source: ExplainSource, to: ExplainDes
 
 const bypassed =
   'its annotation ambient.istio.io/bypass-inbound-capture lets connections in clear in, past every policy';
+
+const excluded =
+  'its annotations traffic.sidecar.istio.io/... let connections in clear in at this port, past every policy';
 
 type EndpointFacts = Pick<ExplainedEndpoint, 'workload' | 'path' | 'address'>;
 

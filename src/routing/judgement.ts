@@ -1,5 +1,6 @@
 import type { AuthorizationAction } from '../model/authorization.ts';
 import type { Cidr } from '../model/cidr.ts';
+import type { OutboundTrafficPolicy } from '../model/outbound-policy.ts';
 import type { SameNodeMode } from '../model/same-node.ts';
 import type { TrafficLabels } from './labels.ts';
 import type { PathState } from './same-node-path.ts';
@@ -21,6 +22,8 @@ export interface JudgementSettings {
   readonly trustDomains: readonly string[];
   /** Of all pods for which nobody in the mesh says it; undefined: direct, but for workloads that require mutual TLS. */
   readonly sameNode?: SameNodeMode | undefined;
+  /** What the agent was told of connections out of the mesh, beside what the mesh says. */
+  readonly outboundTrafficPolicy?: OutboundTrafficPolicy | undefined;
 }
 
 /** A pod as it was enrolled: never found by address alone. */

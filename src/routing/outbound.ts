@@ -19,6 +19,7 @@ import type {
 } from './judgement.ts';
 import { createLabels, type Party, partyOfWorkload } from './labels.ts';
 import type { OutboundContext } from './outbound-context.ts';
+import { outboundPolicyOf } from './outbound-policy.ts';
 import { plaintextEndpoint } from './place-endpoint.ts';
 import { refusingEndpoints } from './refusals.ts';
 import {
@@ -163,6 +164,13 @@ function unknownDestination(context: OutboundContext): Selection {
       `nobody in the mesh knows ${address.text}: refused, it may be a meshed pod that is not known yet`,
     );
     return { endpoints: [], reason: reasons.UNKNOWN_DESTINATION };
+  }
+  const said = outboundPolicyOf(snapshot, context.source, settings.outboundTrafficPolicy);
+  if (said?.policy === 'REGISTRY_ONLY') {
+    trace.step(
+      `nobody in the mesh knows ${address.text}, and by ${said.saidBy} it is REGISTRY_ONLY: refused`,
+    );
+    return { endpoints: [], reason: reasons.EGRESS_REFUSED };
   }
   const why = isOutside ? "outside the cluster's ranges" : 'unknown destinations are allowed';
   trace.step(`nobody in the mesh knows ${address.text}; ${why}: passed on as it is`);

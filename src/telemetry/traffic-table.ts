@@ -12,6 +12,8 @@ export interface LabelledTraffic {
   readonly opened: number;
   readonly closed: number;
   readonly failed: number;
+  /** Why they failed; missing where nobody knows. */
+  readonly reason?: number;
   readonly bytesSent: number;
   readonly bytesReceived: number;
 }
@@ -84,7 +86,7 @@ export class TrafficTable {
       row.closed += traffic.closed;
       row.bytesSent += traffic.bytesSent;
       row.bytesReceived += traffic.bytesReceived;
-      if (traffic.failed > 0) this.#addFailure(row, 0, traffic.failed);
+      if (traffic.failed > 0) this.#addFailure(row, traffic.reason ?? 0, traffic.failed);
     }
     return [...byEdge.values(), ...extra];
   }

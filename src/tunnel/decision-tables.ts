@@ -8,7 +8,7 @@ import type { InboundJudgement, LocalNode, OutboundJudgement } from '../routing/
 import { endsOpenConnections } from '../routing/open-connections.ts';
 import type { PathState } from '../routing/same-node-path.ts';
 import { type Decision, keyText, questionOf, RowBatch, refusalOf, toDecision } from './decision.ts';
-import type { DecisionCounts, DecisionTablesOptions } from './decision-options.ts';
+import type { DecisionCounts, DecisionTablesOptions, MeshAsked } from './decision-options.ts';
 import { type LocalPod, LocalPods } from './local-pods.ts';
 import { askedNames, missingNames, namesOfPod } from './missing-names.ts';
 import { NoticeBoard } from './policy-notices.ts';
@@ -23,6 +23,11 @@ type AnyJudgement = OutboundJudgement | InboundJudgement;
 
 /** Reasons that more knowledge may turn into an answer within seconds. */
 const unknownReasons: ReadonlySet<number> = new Set([reasons.UNKNOWN_DESTINATION, reasons.UNKNOWN_WORKLOAD]);
+
+/** On demand, an address that only the registry would allow may be in it without anybody here knowing. */
+function isUnknownTo(askMesh: MeshAsked | undefined, reason: number): boolean {
+  return unknownReasons.has(reason) || (askMesh !== undefined && reason === reasons.EGRESS_REFUSED);
+}
 
 /**
  * Writes judgements down as rows of the native tables, and derives them again when what they depend on has changed.
@@ -211,14 +216,14 @@ export class DecisionTables {
 
   /** Whether it is worth to wait for more knowledge; asks for it where it does not come by itself. */
   #mayBeLearnt(question: TunnelQuestion, { reason, dependencies }: AnyJudgement): boolean {
-    const isUnknown = unknownReasons.has(reason);
     const { askMesh } = this.#options;
+    const isUnknown = isUnknownTo(askMesh, reason);
     if (askMesh === undefined || !(isUnknown || reason === reasons.WAYPOINT_NOT_READY)) return isUnknown;
     const missing = missingNames(this.#snapshot, dependencies);
     if (askMesh.lookUp(missing)) return true;
     if (!isUnknown) return this.#waiting.has(question);
     // Of the pod's own workload a control plane hears a moment later than the agent.
-    if (reason !== reasons.UNKNOWN_DESTINATION || missing.length === 0) return true;
+    if (reason === reasons.UNKNOWN_WORKLOAD || missing.length === 0) return true;
     return !missing.every((name) => askMesh.isAbsent(name));
   }
 
@@ -248,7 +253,7 @@ export class DecisionTables {
       refused: isRefusal(row),
       value: decision,
     });
-    if (unknownReasons.has(row.reason)) this.#expiring.enter(key, key);
+    if (isUnknownTo(this.#options.askMesh, row.reason)) this.#expiring.enter(key, key);
     else this.#expiring.leave(key);
     this.#notices.switch(replaced?.value.notices ?? [], decision.notices);
     this.#switchKernel(replaced?.value, decision);

@@ -59,6 +59,7 @@ const stable: ReadonlyMap<number, RefusingRow['error']> = new Map([
   [reasons.WAYPOINT_NOT_READY, 'ECONNREFUSED'],
   [reasons.UNSUPPORTED_PROTOCOL, 'ECONNREFUSED'],
   [reasons.SELF_CALL, 'ECONNREFUSED'],
+  [reasons.EGRESS_REFUSED, 'EACCES'],
   [reasons.POLICY_DENIED, 'EACCES'],
   [reasons.POLICY_NOT_ALLOWED, 'EACCES'],
 ]);

@@ -1,6 +1,12 @@
 /** Labels and annotations that look like the mesh's and are not, and values that mean nothing. */
 import { editDistance } from '../../config/suggest-option.ts';
-import { annotationField, annotations, labelField, labels } from '../translate/label-names.ts';
+import {
+  annotationField,
+  annotations,
+  exclusionAnnotations,
+  labelField,
+  labels,
+} from '../translate/label-names.ts';
 import { type Analysed, type Finding, finding } from './finding.ts';
 
 /** Domains whose names are the mesh's. */
@@ -34,7 +40,12 @@ const known = {
     'istio.io/tag',
     'sidecar.istio.io/inject',
   ],
-  annotation: [...Object.values(annotations), 'istio.io/dry-run', 'sidecar.istio.io/inject'],
+  annotation: [
+    ...Object.values(annotations),
+    ...Object.values(exclusionAnnotations),
+    'istio.io/dry-run',
+    'sidecar.istio.io/inject',
+  ],
 } as const;
 
 export function checkLabels({ set }: Analysed): Finding[] {

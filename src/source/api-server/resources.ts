@@ -34,6 +34,7 @@ export const apiResources: Readonly<Record<ObjectKind, ApiResource> & Record<str
   // Servers before 1.31 have none unless they are told to.
   ServiceCIDR: custom('networking.k8s.io', ['v1', 'v1beta1'], 'servicecidrs'),
   ServiceEntry: custom('networking.istio.io', istioConfig, 'serviceentries'),
+  Sidecar: custom('networking.istio.io', istioConfig, 'sidecars'),
   WorkloadEntry: custom('networking.istio.io', istioConfig, 'workloadentries'),
   AuthorizationPolicy: custom('security.istio.io', istioSecurity, 'authorizationpolicies'),
   PeerAuthentication: custom('security.istio.io', istioSecurity, 'peerauthentications'),

@@ -12,6 +12,7 @@ import { type ServiceObject, serviceObject } from './service.ts';
 import { type ServiceAccountObject, serviceAccountObject } from './service-account.ts';
 import { type ServiceCidrObject, serviceCidrObject } from './service-cidr.ts';
 import { type ServiceEntryObject, serviceEntryObject } from './service-entry.ts';
+import { type SidecarObject, sidecarObject } from './sidecar.ts';
 import { type WorkloadEntryObject, workloadEntryObject } from './workload-entry.ts';
 
 /** Where an object was written. */
@@ -50,6 +51,7 @@ export interface ObjectKinds {
   ServiceCIDR: ServiceCidrObject;
   WorkloadEntry: WorkloadEntryObject;
   ServiceEntry: ServiceEntryObject;
+  Sidecar: SidecarObject;
   Gateway: GatewayObject;
   GatewayClass: GatewayClassObject;
   HTTPRoute: RouteObject;
@@ -71,6 +73,7 @@ const schemas: Readonly<Record<string, z.ZodType<KnownObject>>> = {
   'networking.k8s.io/v1/ServiceCIDR': serviceCidrObject,
   'networking.istio.io/v1/WorkloadEntry': workloadEntryObject,
   'networking.istio.io/v1/ServiceEntry': serviceEntryObject,
+  'networking.istio.io/v1/Sidecar': sidecarObject,
   'gateway.networking.k8s.io/v1/Gateway': gatewayObject,
   'gateway.networking.k8s.io/v1/GatewayClass': gatewayClassObject,
   'gateway.networking.k8s.io/v1/HTTPRoute': routeObject,

@@ -1,6 +1,8 @@
+import type { TrafficExclusions } from '../../model/traffic-exclusions.ts';
 import type { PodObject } from '../kubernetes/pod.ts';
 import { annotationField, annotations } from './label-names.ts';
 import { type TranslationWarning, warning } from './resources.ts';
+import { podExclusions } from './traffic-exclusions.ts';
 
 /** What a pod's annotations say of the way its traffic is captured; its agent's to honour. */
 export interface PodCaptureSettings {
@@ -12,6 +14,8 @@ export interface PodCaptureSettings {
   readonly virtualInterfaces: readonly string[];
   /** Its connections to pods of the node that ask too may go past TCP, where its agent allows that. */
   readonly turbo: boolean;
+  /** Undefined: nothing. */
+  readonly exclusions: TrafficExclusions | undefined;
   readonly warnings: readonly TranslationWarning[];
 }
 
@@ -59,11 +63,13 @@ export function podCaptureSettings(pod: PodObject): PodCaptureSettings {
       ),
     );
   }
+  const taken = podExclusions(pod);
   return Object.freeze({
     bypassInbound: flag(annotations.bypassInboundCapture) ?? false,
     captureDns: flag(annotations.dnsCapture),
     virtualInterfaces: Object.freeze([...new Set(names.filter((name) => interfaceName.test(name)))]),
     turbo: turbo === 'enabled',
-    warnings: Object.freeze(warnings),
+    exclusions: taken.exclusions,
+    warnings: Object.freeze([...warnings, ...taken.warnings]),
   });
 }

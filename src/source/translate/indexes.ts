@@ -46,6 +46,13 @@ export const peerAuthentications: ClusterIndex<'PeerAuthentication'> = {
   keysOf: () => ['mesh'],
 };
 
+/** All of them, under one key: there are few, and the settings of the mesh follow from all. */
+export const sidecars: ClusterIndex<'Sidecar'> = {
+  name: 'sidecars',
+  kind: 'Sidecar',
+  keysOf: () => ['mesh'],
+};
+
 /** ServiceEntries that choose their endpoints by labels. */
 export const serviceEntriesBySelector: ClusterIndex<'ServiceEntry'> = {
   name: 'service entries by selector',

@@ -36,6 +36,16 @@ export const annotations = Object.freeze({
   sidecarStatus: 'sidecar.istio.io/status',
 });
 
+/** Of Istio's sidecars; ambient mode of Istio does not read them. */
+export const exclusionAnnotations = Object.freeze({
+  excludeOutboundPorts: 'traffic.sidecar.istio.io/excludeOutboundPorts',
+  includeOutboundPorts: 'traffic.sidecar.istio.io/includeOutboundPorts',
+  excludeOutboundRanges: 'traffic.sidecar.istio.io/excludeOutboundIPRanges',
+  includeOutboundRanges: 'traffic.sidecar.istio.io/includeOutboundIPRanges',
+  excludeInboundPorts: 'traffic.sidecar.istio.io/excludeInboundPorts',
+  includeInboundPorts: 'traffic.sidecar.istio.io/includeInboundPorts',
+});
+
 export type Texts = Readonly<Record<string, string>>;
 
 /** Where it stands, as a field of a warning. */

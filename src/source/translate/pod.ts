@@ -1,3 +1,4 @@
+import { outboundPolicyExtension } from '../../model/outbound-policy.ts';
 import { createWorkload, type TunnelProtocol } from '../../model/workload.ts';
 import { isReady, isTerminal, type PodObject, podAddresses } from '../kubernetes/pod.ts';
 import { canonicalAddresses } from './addresses.ts';
@@ -9,6 +10,7 @@ import { labelField, labels } from './label-names.ts';
 import { podMemberships } from './memberships.ts';
 import { networkGateway, podLocality, podNetwork } from './place.ts';
 import { noResources, type TranslatedResources, translated, warning } from './resources.ts';
+import { selectedOutboundPolicy } from './sidecar.ts';
 import type { ClusterView } from './view.ts';
 import { bindWaypoint, instanceTunnel } from './waypoint.ts';
 import { policiesOf } from './workload-policies.ts';
@@ -21,6 +23,7 @@ export function translatePod(pod: PodObject, view: ClusterView): TranslatedResou
   if (addresses.length === 0 || isTerminal(pod)) return noResources;
   const binding = bindWaypoint(view, { object: pod, traffic: 'workload', ...metadata });
   const network = podNetwork(view, pod);
+  const ownPolicy = selectedOutboundPolicy(metadata, view);
   const workload = createWorkload({
     uid: podWorkloadUid(names, metadata),
     name: metadata.name,
@@ -44,6 +47,7 @@ export function translatePod(pod: PodObject, view: ClusterView): TranslatedResou
     applicationTunnel: instanceTunnel(view, metadata),
     services: podMemberships(pod, view),
     authorizationPolicies: policiesOf(view, metadata),
+    extensions: ownPolicy === undefined ? [] : [outboundPolicyExtension(ownPolicy)],
   });
   const warnings = [...binding.warnings, ...tlsModeWarnings(pod), ...podCaptureSettings(pod).warnings];
   return translated({ workloads: [workload], warnings });

@@ -8,6 +8,7 @@ import { translatePod } from './pod.ts';
 import { noResources, type TranslatedResources, translated } from './resources.ts';
 import { translateService } from './service.ts';
 import { translateServiceEntry } from './service-entry.ts';
+import { translateSidecar } from './sidecar.ts';
 import type { ClusterView } from './view.ts';
 import { translateWorkloadEntry } from './workload-entry.ts';
 
@@ -27,6 +28,7 @@ export const translators: Translators = Object.freeze({
   EndpointSlice: translateEndpointSlice,
   WorkloadEntry: translateWorkloadEntry,
   ServiceEntry: translateServiceEntry,
+  Sidecar: translateSidecar,
   Gateway: translateGateway,
   HTTPRoute: translateRoute,
   GRPCRoute: translateRoute,

@@ -56,6 +56,7 @@ class Told {
     },
     enrolment: { onSnapshot: () => {} },
     resolvers: { onSnapshot: () => {} },
+    outboundPolicies: { onSnapshot: () => {} },
   } as unknown as Followers;
 }
 

@@ -118,6 +118,29 @@ describe('what a pod wishes of its capture', () => {
     expect(() => parseAddRequest({ ...pod, Turbo: 'enabled' })).toThrow(/Turbo .*true or false/);
   });
 
+  it('is ports and ranges that are left alone', () => {
+    expect(parseAddRequest(pod)).not.toHaveProperty('exclusions');
+    const { exclusions } = parseAddRequest({
+      ...pod,
+      ExcludeOutboundPorts: [443, 80],
+      IncludeOutboundIPRanges: ['10.1.2.3/8'],
+      IncludeInboundPorts: [],
+    });
+    expect(exclusions).toMatchObject({
+      excludeOutboundPorts: [80, 443],
+      includeOutboundRanges: ['10.0.0.0/8'],
+      includeInboundPorts: [],
+    });
+    for (const bad of [0, 65_536, '80', 1.5, null])
+      expect(() => parseAddRequest({ ...pod, ExcludeInboundPorts: [80, bad] })).toThrow(
+        /ExcludeInboundPorts\[1\]/,
+      );
+    expect(() => parseAddRequest({ ...pod, ExcludeOutboundIPRanges: ['host'] })).toThrow(/such as 10.0.0.0/);
+    expect(() => parseAddRequest({ ...pod, ExcludeOutboundPorts: '80' })).toThrow(/is no list/);
+    const many = Array.from({ length: 65 }, (_, index) => index + 1);
+    expect(() => parseAddRequest({ ...pod, ExcludeOutboundPorts: many })).toThrow(/at most 64/);
+  });
+
   it('is interfaces by their names, each once', () => {
     const names = (VirtualInterfaces: unknown) =>
       parseAddRequest({ ...pod, VirtualInterfaces }).virtualInterfaces;

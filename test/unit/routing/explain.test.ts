@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createAuthorization, createMatch } from '../../../src/model/authorization.ts';
 import { createSnapshot } from '../../../src/model/snapshot.ts';
+import { createTrafficExclusions } from '../../../src/model/traffic-exclusions.ts';
 import { workloadIdentity } from '../../../src/model/workload.ts';
 import { explainConnection } from '../../../src/routing/explain.ts';
 import { explainInMesh } from '../../../src/routing/explain-in-mesh.ts';
@@ -52,12 +53,29 @@ describe('what is explained', () => {
   it('is nobody’s to decide where the pod lets connections in clear past its agent', () => {
     const mesh = { workloads: [front, catalogPod(1)], policies: [denyAll] };
     const from = (source: string, bypassed: boolean) =>
-      explainInMesh(snapshotOf(mesh), names, source, 'catalog.shop:80', () => bypassed);
+      explainInMesh(snapshotOf(mesh), names, source, 'catalog.shop:80', { bypassesInbound: () => bypassed });
     const strangers = '192.0.2.7';
     expect(from(strangers, false)).toMatchObject({ verdict: 'refused' });
     expect(from(strangers, true)).toMatchObject({ verdict: 'allowed', endpoints: [{ decidedBy: 'nobody' }] });
     // Of the mesh's own tunnels it says nothing.
     expect(from('shop/front', true)).toMatchObject({ verdict: 'refused' });
+  });
+
+  it('is in the clear where annotations take the destination, or the port, out of the capture', () => {
+    const mesh = { workloads: [front, catalogPod(1)], policies: [denyAll] };
+    const from = (source: string, fields: Parameters<typeof createTrafficExclusions>[0], of: string) =>
+      explainInMesh(snapshotOf(mesh), names, source, 'catalog.shop:80', {
+        exclusions: (uid) => (uid.includes(of) ? createTrafficExclusions(fields) : undefined),
+      });
+    // The way out: an excluded destination is met without identity, and what policy says of that holds there.
+    const out = from('shop/front', { excludeOutboundPorts: [80] }, 'front');
+    expect(out).toMatchObject({ identity: '', endpoints: [{ path: 'plaintext' }] });
+    expect(out.outbound[0]).toContain('traffic.sidecar.istio.io');
+    expect(from('shop/front', { excludeOutboundPorts: [81] }, 'front').endpoints[0]?.path).toBe('tunnel');
+    // The way in, at the port of the pod itself.
+    const into = (port: number) => from('192.0.2.7', { excludeInboundPorts: [port] }, 'catalog');
+    expect(into(8080)).toMatchObject({ verdict: 'allowed', endpoints: [{ decidedBy: 'nobody' }] });
+    expect(into(80)).toMatchObject({ verdict: 'refused', endpoints: [{ decidedBy: 'agent' }] });
   });
 
   it('depends on the endpoint when a policy selects one of them', () => {

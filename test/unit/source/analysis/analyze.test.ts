@@ -225,6 +225,30 @@ describe('what is said about manifests', () => {
       ],
     ],
     [
+      'a pod that takes a port out of the capture, past a policy that selects it',
+      [
+        namespace(),
+        account('default'),
+        deployment({}, { app: 'front' }, { 'traffic.sidecar.istio.io/excludeInboundPorts': '80' }),
+        service(),
+        policy({ ...front, ...from({ namespaces: ['shop'] }) }),
+      ],
+      [
+        'warning policy-bypassed Deployment shop/front metadata.annotations["traffic.sidecar.istio.io/excludeInboundPorts"]',
+      ],
+    ],
+    [
+      'an annotation of capture that cannot be read',
+      [
+        namespace(),
+        deployment({}, { app: 'front' }, { 'traffic.sidecar.istio.io/excludeOutboundPorts': '80,http' }),
+        service(),
+      ],
+      [
+        'warning taken-otherwise Deployment shop/front metadata.annotations["traffic.sidecar.istio.io/excludeOutboundPorts"]',
+      ],
+    ],
+    [
       'a pod that lets connections in clear past the strictness of its namespace',
       [namespace(), deployment({}, { app: 'front' }, bypass), service(), peers({ mtls: { mode: 'STRICT' } })],
       [

@@ -111,7 +111,6 @@ describe('kinds that are not read', () => {
   it.each([
     ['networking.istio.io/v1', 'VirtualService'],
     ['networking.istio.io/v1', 'DestinationRule'],
-    ['networking.istio.io/v1', 'Sidecar'],
     ['networking.istio.io/v1alpha3', 'EnvoyFilter'],
     // Istio's own, which is not the Gateway API's.
     ['networking.istio.io/v1', 'Gateway'],
