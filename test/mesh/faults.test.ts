@@ -68,11 +68,10 @@ describeInLab('a running mesh', { manifests }, (world) => {
     expect((await dial(caller, who.v4, port)).ok).toBe(true);
     lab.setPolicies([deny]);
     await expect.poll(async () => (await dial(caller, who.v4, port)).received, { timeout: 4000 }).toBe('');
-    const refused = await connectionWhere(lab, 'b', (one) => one.reason === 'policy_denied');
-    expect(refused).toMatchObject({
-      state: 'refused',
-      source: { identity: 'spiffe://cluster.local/ns/shop/sa/caller' },
-    });
+    // Where it begins: the destination's policies are known there too.
+    const refused = await connectionWhere(lab, 'a', (one) => one.reason === 'policy_denied');
+    expect(refused).toMatchObject({ state: 'refused', direction: 'outbound', pod: 'shop/caller' });
+    expect((await dial(caller, who.v4, port)).error).toBe('EACCES');
     // Without an identity the policy's principal does not match.
     expect((await dial(lab.pod('walker'), who.v4, port)).ok).toBe(true);
     lab.setPolicies([]);
