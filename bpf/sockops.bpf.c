@@ -204,7 +204,7 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* 
   struct socket_state* state = bpf_sk_storage_get(&socket_states, sk, NULL, 0);
   __u32 next = ctx->args[1];
 
-  if (!state) return;
+  if (!state || state->role == ROLE_NONE) return;
   if (state->role == ROLE_KUBELET) {
     struct hadal_tuple tuple;
     struct ends ends;
@@ -213,7 +213,7 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* 
     client_tuple(&ends, &tuple);
     bpf_map_delete_elem(&kubelet_tuples, &tuple);
     /* The socket may connect again, from another process. */
-    bpf_sk_storage_delete(&socket_states, sk);
+    forget_socket(state);
   } else if (next == BPF_TCP_ESTABLISHED && !state->established) {
     struct hadal_untouched_counters* counters;
     if (state->role == ROLE_DIRECT && !destination_is_seen(ctx, sk, state)) return;
@@ -222,7 +222,7 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* 
     if (counters) add_to(&counters->opened, 1);
   } else if (next == BPF_TCP_CLOSE) {
     on_closed(ctx, sk, state);
-    bpf_sk_storage_delete(&socket_states, sk);
+    forget_socket(state);
   }
 }
 

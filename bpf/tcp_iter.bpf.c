@@ -65,12 +65,14 @@ SEC("iter/tcp")
 int hadal_tcp_sockets(struct bpf_iter__tcp* ctx) {
   struct sock_common* skc = ctx->sk_common;
   struct hadal_socket_record record = {};
+  const struct socket_state* state;
   struct tcp_sock* tcp;
 
   if (!skc) return 0;
   tcp = bpf_skc_to_tcp_sock(skc);
   if (!tcp || skc->skc_state == BPF_TCP_LISTEN || skc->skc_state == BPF_TCP_CLOSE) return 0;
-  if (bpf_sk_storage_get(&socket_states, tcp, NULL, 0)) record.flags |= HADAL_SOCKET_TRACKED;
+  state = bpf_sk_storage_get(&socket_states, tcp, NULL, 0);
+  if (state && state->role != ROLE_NONE) record.flags |= HADAL_SOCKET_TRACKED;
   if (bpf_sk_storage_get(&exempt, tcp, NULL, 0)) record.flags |= HADAL_SOCKET_EXEMPT;
   record.mark = tcp->inet_conn.icsk_inet.sk.sk_mark;
   if ((record.mark & HADAL_MARK_MASK) == HADAL_MARK) record.flags |= HADAL_SOCKET_CAPTURED;

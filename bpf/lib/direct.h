@@ -37,8 +37,8 @@ static __always_inline bool is_enrolled(__u64 netns_cookie, __u32 pod_index) {
 
 /* What an earlier connect() of this socket has chosen does not hold for the next. */
 static __always_inline void forget_choice(struct bpf_sock* sk) {
-  const struct socket_state* state = bpf_sk_storage_get(&socket_states, sk, NULL, 0);
-  if (state && state->role == ROLE_CHOSEN) bpf_sk_storage_delete(&socket_states, sk);
+  struct socket_state* state = bpf_sk_storage_get(&socket_states, sk, NULL, 0);
+  if (state && state->role == ROLE_CHOSEN) forget_socket(state);
 }
 
 /*

@@ -7,6 +7,7 @@
 #include "shared/capture.h"
 
 enum socket_role {
+  ROLE_NONE = 0,      /* nothing: what it was for has ended */
   ROLE_KUBELET = 1,   /* a probe: its tuple must stand in kubelet_tuples while it lives */
   ROLE_UNTOUCHED = 2, /* an enrolled pod's connection that the capture left alone */
   ROLE_CHOSEN = 3,    /* connect() has chosen a pod of this node; not sent yet, or captured after all */
@@ -44,5 +45,11 @@ struct {
   __type(key, int);
   __type(value, struct socket_state);
 } socket_states SEC(".maps");
+
+/* Emptied for what the socket does next, and freed with it: to take it out costs each connection a grace
+ * period of its own, more than everything else that is done for it here. */
+static __always_inline void forget_socket(struct socket_state* state) {
+  __builtin_memset(state, 0, sizeof(*state));
+}
 
 #endif
