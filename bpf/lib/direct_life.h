@@ -13,9 +13,24 @@
 
 /* Its packets are routed anew, back into the pod: to the agent's listener, which answers what is no SYN with
  * a reset. */
+static __always_inline void set_option(struct bpf_sock_ops* ctx, int level, int option, __u32 value) {
+  bpf_setsockopt(ctx, level, option, &value, sizeof(value));
+}
+
+/* Its packets are routed anew, back into the pod: to the agent's listener, which answers what is no SYN with
+ * a reset. */
 static __always_inline void bring_back(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
-  __u32 mark = (sk->mark & ~HADAL_MARK_MASK) | HADAL_MARK;
-  bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+  set_option(ctx, SOL_SOCKET, SO_MARK, (sk->mark & ~HADAL_MARK_MASK) | HADAL_MARK);
+}
+
+/* While no agent runs there is no listener that would reset it: its owner would wait, and its tuple stand,
+ * for minutes. It ends within two seconds, whether bytes wait in it or none. */
+static __always_inline void let_end(struct bpf_sock_ops* ctx) {
+  set_option(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, 1000);
+  set_option(ctx, IPPROTO_TCP, TCP_KEEPIDLE, 1);
+  set_option(ctx, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+  set_option(ctx, IPPROTO_TCP, TCP_KEEPCNT, 1);
+  set_option(ctx, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 static __always_inline __u32 authorize(const struct socket_state* state, const struct hadal_tuple* tuple) {
@@ -69,6 +84,7 @@ static __always_inline bool destination_is_seen(struct bpf_sock_ops* ctx, struct
   state->reason = HADAL_REASON_DESTINATION_NOT_SEEN;
   count_for_pod(state->pod_index, HADAL_REASON_DESTINATION_NOT_SEEN);
   bring_back(ctx, sk);
+  let_end(ctx);
   return false;
 }
 

@@ -14,7 +14,12 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define SOL_SOCKET 1
+#define SO_KEEPALIVE 9
 #define SO_MARK 36
+#define TCP_KEEPIDLE 4
+#define TCP_KEEPINTVL 5
+#define TCP_KEEPCNT 6
+#define TCP_USER_TIMEOUT 18
 #define LOOPBACK_IFINDEX 1
 
 /* A type that only records use would be dropped from BTF, and TypeScript could not read its offsets. */

@@ -1,8 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { VERDICT_DIRECT } from '../../src/kernel/constants.gen.ts';
-import type { DirectSlot } from '../../src/kernel/row-table.ts';
+import type { FlowReader } from '../../src/kernel/flows.ts';
+import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
+import { directEdges, directSlot, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
 import { podWorldUnavailable, type WorldPod } from '../helpers/pod-world.ts';
 
 describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the same node', () => {
@@ -10,79 +11,252 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the
   let client: EnrolledPod;
   let server: EnrolledPod;
   let other: EnrolledPod;
+  let listeners: { stop: () => Promise<void> };
+  let flows: FlowReader;
+  const ended: UntouchedFlow[] = [];
 
   beforeAll(async () => {
     world = await CaptureWorld.create();
-    client = await world.addEnrolledPod('client');
+    client = await world.addEnrolledPod('client', { listeners: false });
+    listeners = await world.startListeners(client);
     server = await world.addEnrolledPod('server');
     other = await world.addEnrolledPod('other');
     await world.serve(server, { ports: [8080], who: 'server' });
     await world.serve(other, { ports: [8080], who: 'other' });
+    openFlows();
+    world.onDispose(() => flows.close());
   });
   afterAll(() => world?.dispose());
-  beforeEach(() => world.capture.dns.beat());
+  beforeEach(() => {
+    world.capture.dns.beat();
+    ended.length = 0;
+  });
+  afterEach(async () => {
+    world.capture.replaceRows(client.podIndex, []);
+    await expect.poll(() => world.capture.maps.authorized.keys()).toEqual([]);
+    expect([client, server, other].map((pod) => trackedOf(world, pod))).toEqual([0, 0, 0]);
+  });
+
+  function openFlows(): void {
+    flows = world.capture.openFlows({
+      intervalMs: 20,
+      onClosed: (records) => {
+        for (let at = 0; at < records.byteLength / flows.recordBytes; at++)
+          ended.push(flows.decode(records, at));
+      },
+      onSlipped: () => {},
+    });
+  }
+
+  const liveOf = (pod: EnrolledPod) => {
+    const records = flows.readLive(pod.netnsFd);
+    return Array.from({ length: records.byteLength / flows.recordBytes }, (_, at) =>
+      flows.decode(records, at),
+    );
+  };
 
   const families = [
-    { family: 'IPv4', of: (pod: WorldPod) => pod.ipv4, service: '10.96.0.10' },
-    { family: 'IPv6', of: (pod: WorldPod) => pod.ipv6, service: 'fd96::10' },
+    { family: 'IPv4', of: (pod: WorldPod) => pod.ipv4, service: '10.96.0.10', as: '10.96.0.10' },
+    { family: 'IPv6', of: (pod: WorldPod) => pod.ipv6, service: 'fd96::10', as: 'fd96::10' },
+    {
+      family: 'IPv4 mapped into IPv6',
+      of: (pod: WorldPod) => pod.ipv4,
+      service: '10.96.0.10',
+      as: '::ffff:10.96.0.10',
+    },
   ];
 
-  const slotOf = (pod: EnrolledPod, address: string): DirectSlot => ({
-    kind: 'direct',
-    address,
-    port: 8080,
-    podIndex: pod.podIndex,
-    netnsCookie: pod.netnsCookie,
-    edge: 50,
-    inboundEdge: 51,
-  });
-  const lead = (address: string, ...slots: DirectSlot[]) =>
-    world.capture.putRows([
-      [
-        { podIndex: client.podIndex, address, port: 80 },
-        { verdict: VERDICT_DIRECT, edge: 49, slots },
-      ],
-    ]);
-  const authorized = () => world.capture.maps.map('authorized').keys().length;
-  afterEach(() => {
-    world.capture.replaceRows(client.podIndex, []);
-    expect(authorized()).toBe(0);
-  });
+  describe.each(families)('over $family', ({ of, service, as }) => {
+    const direct = (port = 8080) =>
+      leadDirectly(world, client, service, directSlot(server, of(server), port));
 
-  describe.each(families)('over $family', ({ of, service }) => {
     it('reaches its application, which sees the client, and shows the service', async () => {
-      lead(service, slotOf(server, of(server)));
-      const before = world.countOf(server, reasons.AUTHORIZED);
-      const result = await world.dial(client, { to: [service, 80] });
-      expect(result).toMatchObject({
-        connected: true,
-        mark: 0,
-        local: { address: of(client) },
-        remote: { address: service, port: 80 },
-        answer: {
-          who: 'server',
+      direct();
+      const before = [world.countOf(client, reasons.DIRECT), world.countOf(server, reasons.AUTHORIZED)];
+      for (const nonBlocking of [false, true]) {
+        const result = await world.dial(client, { to: [as, 80], nonBlocking });
+        expect(result).toMatchObject({
+          connected: true,
           mark: 0,
-          local: { address: of(server), port: 8080 },
-          remote: { address: of(client), port: result.local?.port },
-        },
-      });
-      expect(world.countOf(client, reasons.DIRECT)).toBeGreaterThan(0);
-      expect(world.countOf(server, reasons.AUTHORIZED)).toBe(before + 1);
+          local: { address: of(client) },
+          remote: { address: service, port: 80 },
+          answer: {
+            who: 'server',
+            mark: 0,
+            local: { address: of(server), port: 8080 },
+            remote: { address: of(client), port: result.local?.port },
+          },
+        });
+      }
+      const after = [world.countOf(client, reasons.DIRECT), world.countOf(server, reasons.AUTHORIZED)];
+      expect(after).toEqual(before.map((count) => count + 2));
     });
 
     it('is spread by weight, and the agent has its share', async () => {
-      lead(service, slotOf(server, of(server)), slotOf(other, of(other)), slotOf(other, of(other)), {
-        kind: 'tunnel',
-      });
-      const results = await world.dialAll(client, { to: [service, 80], repeat: 400 });
+      const [one, two] = [directSlot(server, of(server)), directSlot(other, of(other))];
+      leadDirectly(world, client, service, one, two, two, { kind: 'tunnel' });
+      const results = await world.dialAll(client, { to: [as, 80], repeat: 400 });
       const share = (who: RegExp) => results.filter(({ answer }) => who.test(answer?.who ?? '')).length;
       // Each bound is five standard deviations away.
-      expect(share(/server/)).toBeGreaterThan(56);
-      expect(share(/server/)).toBeLessThan(144);
-      expect(share(/other/)).toBeGreaterThan(150);
-      expect(share(/other/)).toBeLessThan(250);
-      expect(share(/outbound/)).toBeGreaterThan(56);
+      for (const [who, mean] of [
+        [/server/, 100],
+        [/other/, 200],
+        [/outbound/, 100],
+      ] as const) {
+        expect(Math.abs(share(who) - mean)).toBeLessThan(50);
+      }
       expect(share(/server|other|outbound/)).toBe(400);
     });
+
+    it('is told by both ends, with exact bytes, while it lives and when it ends', async () => {
+      direct();
+      const held = await world.dialAndHold(client, { to: [as, 80] });
+      const pair = {
+        path: 'node_local',
+        sourceAddress: of(client),
+        sourcePort: held.result.local?.port,
+        endpointAddress: of(server),
+        endpointPort: 8080,
+      };
+      const outbound = {
+        ...pair,
+        direction: 'outbound',
+        reason: reasons.DIRECT,
+        edge: directEdges.outbound,
+        podIndex: client.podIndex,
+        peerPodIndex: server.podIndex,
+        destinationAddress: service,
+        destinationPort: 80,
+      };
+      const inbound = {
+        ...pair,
+        direction: 'inbound',
+        reason: reasons.AUTHORIZED,
+        edge: directEdges.inbound,
+        podIndex: server.podIndex,
+        peerPodIndex: client.podIndex,
+        destinationAddress: of(server),
+        destinationPort: 8080,
+      };
+      expect(liveOf(client)).toEqual([expect.objectContaining({ kind: 'live', ...outbound })]);
+      expect(liveOf(server)).toEqual([expect.objectContaining({ kind: 'live', ...inbound })]);
+      await held.check();
+      const told = () => ended.filter(({ sourcePort }) => sourcePort === pair.sourcePort);
+      await expect.poll(() => told().length).toBe(2);
+      const bytes = { kind: 'closed', bytesSent: 1, bytesReceived: (held.result.greetingBytes ?? 0) + 1 };
+      expect(told().find(({ direction }) => direction === 'outbound')).toMatchObject({
+        ...outbound,
+        ...bytes,
+      });
+      expect(told().find(({ direction }) => direction === 'inbound')).toMatchObject({ ...inbound, ...bytes });
+      const counts = world.capture.readCounters().untouched;
+      for (const [podIndex, edge] of [
+        [client.podIndex, directEdges.outbound],
+        [server.podIndex, directEdges.inbound],
+      ]) {
+        const found = counts.find((count) => count.podIndex === podIndex && count.edge === edge);
+        expect(found?.opened).toBeGreaterThan(0);
+        expect(found?.opened).toBe(found?.closed);
+      }
+    });
+
+    it('is nobody’s business any more when it has failed, was reset, or ended in TIME_WAIT', async () => {
+      direct(9);
+      expect(await world.dial(client, { to: [as, 80] })).toMatchObject({ error: 'ECONNREFUSED' });
+      await expect.poll(() => ended.some(({ kind }) => kind === 'refused')).toBe(true);
+      expect(ended.find(({ kind }) => kind === 'refused')).toMatchObject({
+        path: 'node_local',
+        bytesSent: 0,
+      });
+      direct();
+      await world.dialAll(client, { to: [as, 80], repeat: 200 });
+      await world.dialAll(client, { to: [as, 80], repeat: 200, reset: true });
+      await world.dialAll(client, { to: [as, 80], repeat: 50, bytes: 10_000 });
+      expect(world.countOf(client, reasons.DESTINATION_NOT_SEEN)).toBe(0);
+    });
+
+    it('can be tried again by a socket that has failed, or was dissolved, either way', async () => {
+      const [refusing, captured] = [2, 3].map((last) => as.replace(/0$/, String(last))) as [string, string];
+      direct();
+      leadDirectly(world, client, refusing.replace('::ffff:', ''), directSlot(server, of(server), 9));
+      const remote = { address: service, port: 80 };
+      for (const again of [true, false]) {
+        const result = await world.dial(client, { first: [refusing, 80], to: [as, 80], again });
+        expect(result).toMatchObject({ firstError: 'ECONNREFUSED', remote, answer: { who: 'server' } });
+      }
+      const dissolved = await world.dial(client, { first: [as, 80], to: [as, 80] });
+      expect(dissolved).toMatchObject({ remote, answer: { who: 'server' } });
+      expect(dissolved.firstError).toBeUndefined();
+      // From the agent to the pod, and back.
+      expect(await world.dial(client, { first: [captured, 80], to: [as, 80] })).toMatchObject({
+        mark: 0,
+        remote,
+        answer: { who: 'server' },
+      });
+      expect(await world.dial(client, { first: [as, 80], to: [captured, 80] })).toMatchObject({
+        remote: { address: captured.replace('::ffff:', '') },
+        answer: { who: expect.stringMatching(/^outbound/) },
+      });
+    });
+
+    it('is refused by nobody while its row is switched from one set of endpoints to another', async () => {
+      direct();
+      const dialling = world.dialAll(client, { to: [as, 80], repeat: 400 });
+      let done = false;
+      const results = dialling.finally(() => {
+        done = true;
+      });
+      for (let turn = 0; !done; turn++) {
+        leadDirectly(
+          world,
+          client,
+          service,
+          directSlot(turn % 2 ? server : other, of(turn % 2 ? server : other)),
+        );
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      expect((await results).filter(({ answer }) => answer === undefined)).toEqual([]);
+      expect(world.capture.maps.map('direct_targets').keys()).toHaveLength(1);
+    });
+  });
+
+  it('from a pod whose rows do not say so goes to the agent', async () => {
+    leadDirectly(world, client, '10.96.0.10', directSlot(server, server.ipv4));
+    expect((await world.dial(other, { to: ['10.96.0.10', 80] })).answer?.who).toMatch(/^outbound/);
+  });
+
+  it('loses nothing when the agent is killed and another comes, which tells it and lets new ones go', async () => {
+    leadDirectly(world, client, '10.96.0.10', directSlot(server, server.ipv4));
+    const held = await world.dialAndHold(client, { to: ['10.96.0.10', 80] });
+    const bytes = 300_000_000;
+    const streaming = world.dial(client, { to: ['10.96.0.10', 80], bytes, timeout: 60 });
+    await expect.poll(() => liveOf(client).length).toBe(2);
+    await listeners.stop();
+    flows.close();
+    for (const { capture } of [client, server, other]) capture.close();
+    world.capture.close();
+    // Nobody is there: rows and programs are.
+    const during = await world.dial(client, { to: ['10.96.0.10', 80] });
+    world.capture = world.startCapture();
+    [client, server, other] = [client, server, other].map((pod) => world.attach(pod, pod.podIndex)) as [
+      EnrolledPod,
+      EnrolledPod,
+      EnrolledPod,
+    ];
+    openFlows();
+    const told = liveOf(client);
+    expect(await streaming).toMatchObject({ received: bytes });
+    expect(during.answer?.who).toBe('server');
+    expect(told).toContainEqual(
+      expect.objectContaining({
+        path: 'node_local',
+        sourcePort: held.result.local?.port,
+        destinationAddress: '10.96.0.10',
+        peerPodIndex: server.podIndex,
+      }),
+    );
+    expect(await held.check()).toEqual({ alive: true });
+    expect((await world.dial(client, { to: ['10.96.0.10', 80] })).answer?.who).toBe('server');
+    listeners = await world.startListeners(client);
   });
 });

@@ -94,6 +94,11 @@ export interface DialOptions {
   readonly say?: string;
   readonly repeat?: number;
   readonly timeout?: number;
+  readonly nonBlocking?: boolean;
+  /** With `first`: connects again without dissolving anything in between. */
+  readonly again?: boolean;
+  /** Ends with RST instead of FIN. */
+  readonly reset?: boolean;
 }
 
 export interface RunOptions {
@@ -163,8 +168,9 @@ export class PodWorld {
     return this.#node;
   }
 
-  addPod(name: string): WorldPod {
-    const index = ++this.#podCount;
+  /** `instead`: takes over the addresses of a pod that is gone. */
+  addPod(name: string, instead?: WorldPod): WorldPod {
+    const index = instead === undefined ? ++this.#podCount : Number(instead.device.slice(1));
     const netns = this.#makeNetns(name);
     const device = `v${index}`;
     const [ipv4, ipv6] = [`10.60.${index}.2`, `fd60:${index}::2`];
@@ -221,6 +227,8 @@ export class PodWorld {
   removePod(pod: WorldPod): void {
     closeSync(pod.netnsFd);
     this.#gone.add(pod.netns);
+    // Its namespace may end later, and its addresses be wanted at once.
+    ip('-n', this.node.netns, 'link', 'del', pod.device);
     ip('netns', 'del', pod.netns);
   }
 
@@ -268,6 +276,16 @@ export class PodWorld {
         return JSON.parse(String((await lines.next()).value));
       },
     };
+  }
+
+  /** A SYN made by hand; whether anybody answered it. */
+  async sendSyn(
+    pod: WorldPod,
+    options: { from: readonly [string, number]; to: readonly [string, number] },
+  ): Promise<{ readonly answered: 'syn-ack' | 'rst' | null }> {
+    const child = this.#spawn(pod, 'raw_syn.py', options, { asRoot: true });
+    const line = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
+    return JSON.parse(String(line.value));
   }
 
   /** An application that answers on `ports`, until the world ends or `stop` is called. */

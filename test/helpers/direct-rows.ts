@@ -1,0 +1,28 @@
+import { VERDICT_DIRECT } from '../../src/kernel/constants.gen.ts';
+import type { DirectSlot } from '../../src/kernel/row-table.ts';
+import type { CaptureWorld, EnrolledPod } from './capture-world.ts';
+
+/** What rows of a test lead to, and from where: port 80 of a service that nothing else answers. */
+export const directEdges = { row: 49, outbound: 50, inbound: 51 } as const;
+
+export function directSlot(to: EnrolledPod, address: string, port = 8080): DirectSlot {
+  const { podIndex, netnsCookie } = to;
+  const { outbound: edge, inbound: inboundEdge } = directEdges;
+  return { kind: 'direct', address, port, podIndex, netnsCookie, edge, inboundEdge };
+}
+
+export function leadDirectly(
+  world: CaptureWorld,
+  client: EnrolledPod,
+  asked: string,
+  ...slots: DirectSlot[]
+): void {
+  const key = { podIndex: client.podIndex, address: asked, port: 80 };
+  world.capture.putRows([[key, { verdict: VERDICT_DIRECT, edge: directEdges.row, slots }]]);
+}
+
+/** How many connections of the pod are tracked now. */
+export function trackedOf(world: CaptureWorld, { podIndex }: EnrolledPod): number {
+  const budget = world.capture.maps.map('pod_budgets').get(new Uint8Array(Uint32Array.of(podIndex).buffer));
+  return budget === undefined ? 0 : Number(new DataView(budget.buffer).getBigInt64(budget.byteOffset, true));
+}
