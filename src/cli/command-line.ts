@@ -87,6 +87,12 @@ const commands: readonly CommandEntry[] = [
     load: () => import('./agent.ts'),
   },
   {
+    name: 'forget-address',
+    group: 'Run:',
+    summary: 'a pod comes or goes on this node: no direct way leads to its addresses',
+    load: () => import('./forget-address.ts'),
+  },
+  {
     name: 'control-plane',
     group: 'Run:',
     summary: 'the control plane: what is written becomes what agents need',

@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { HadalError } from '../base/errors.ts';
+import { parseAddress } from '../model/address.ts';
 import type { BpfMap, BtfType } from '../native/types.ts';
 import { structCodec } from './codec.ts';
 import { MAX_TARGETS, TARGET_DIRECT, TARGET_TUNNEL, VERDICT_DIRECT } from './constants.gen.ts';
@@ -160,19 +161,14 @@ export class RowTable {
     return { set: changed.length, deleted: leftOver.length };
   }
 
-  /** Takes out every endpoint that `isGone` accepts: what would pick it goes to the agent. Returns how many there were. */
-  removeTargets(
-    isGone: (target: { readonly address: string; readonly podIndex: number }) => boolean,
-  ): number {
-    const gone = this.#targets
+  /** Takes out every endpoint at these addresses: what would pick it goes to the agent. Returns how many there were. */
+  removeTargets(addresses: readonly string[]): number {
+    const gone = new Set(addresses.map(canonical));
+    const found = this.#targets
       .entries()
-      .filter(
-        ([, target]) =>
-          target.kind === TARGET_DIRECT &&
-          isGone({ address: target.address, podIndex: target.destinationPodIndex }),
-      );
-    this.#targets.deleteAll(gone.map(([key]) => key));
-    return gone.length;
+      .filter(([, { kind, address }]) => kind === TARGET_DIRECT && gone.has(address));
+    this.#targets.deleteAll(found.map(([key]) => key));
+    return found.length;
   }
 
   /** Sets that no row names: their agent ended between two writes. */
@@ -227,6 +223,13 @@ export class RowTable {
     const { targetSet, targetCount } = row;
     this.#targets.deleteAll(Array.from({ length: targetCount }, (_, slot) => ({ targetSet, slot })));
   }
+}
+
+/** As addresses of the maps are read. */
+function canonical(text: string): string {
+  const address = parseAddress(text);
+  if (address !== undefined) return address.text;
+  throw new HadalError('ERR_KERNEL_VALUE', `'${text}' is no IP address, such as 10.0.0.7 or fd00::7`);
 }
 
 function isDirect(entry: RowEntry): entry is DirectRow {

@@ -20,6 +20,8 @@ export interface KubeletOptions {
   readonly publisher: Publisher;
   /** Beside the pods of the cluster, those that read names too. */
   readonly others: () => Iterable<LabPod>;
+  /** Nothing that is pinned may lead to the pod's addresses any more, whether an agent runs or not. */
+  readonly forgetAddresses: (pod: LabPod) => void;
   /** Something that the lab's record tells has changed. */
   readonly changed: () => void;
   /** Not everything could be done; asks for another pass in a moment. */
@@ -106,6 +108,8 @@ export class Kubelet {
     this.pods.set(key, pod);
     this.#report(pod);
     this.#options.publisher.prepare(pod);
+    // As a CNI plugin does at ADD and DEL, also of pods that are in no mesh: somebody else had them perhaps.
+    this.#options.forgetAddresses(pod);
     try {
       await pod.create();
     } catch (error) {
@@ -138,6 +142,7 @@ export class Kubelet {
     this.#publish();
     await this.#membership.forget(pod);
     await pod.remove();
+    this.#options.forgetAddresses(pod);
     this.#nodeOf(pod.node).podIndexes.delete(pod.key);
     this.#options.log.info(`pod ${pod.key} is gone`);
   }

@@ -2,6 +2,8 @@
 import { mkdirSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { HadalError } from '../base/errors.ts';
+import { forgetAddresses, type PinnedAddressesOptions } from '../kernel/pinned-addresses.ts';
+import { nativeAddon } from '../native/addon.ts';
 import {
   type ManifestDirectory,
   type OtherObject,
@@ -148,6 +150,7 @@ async function build(
     plan: (object, node) => podPlan(object, node, slot, layout, mounts, podNetwork),
     publisher,
     others: () => outside.values(),
+    forgetAddresses: (pod) => void forgetAddresses(pinsOf(layout, pod.node), pod.addresses),
     changed: () => save(),
     retry: () => following.lab?.reconcileSoon(),
     log,
@@ -283,6 +286,11 @@ async function startLabAgents(
   });
   ending.undo(agents.close);
   return agents;
+}
+
+/** Where the agent of a node pins what outlives it. */
+function pinsOf(layout: LabLayout, node: string): PinnedAddressesOptions {
+  return { native: nativeAddon(), bpffs: layout.bpffs, instance: node };
 }
 
 async function prepareDirectories(layout: LabLayout): Promise<void> {

@@ -73,7 +73,7 @@ export function toConnectionEntry(flow: ObservedFlow, context: JoinContext): Con
     ...(pod === undefined ? {} : { pod }),
     source: party(labels, 'source', flow.sourceAddress, flow.sourcePort, context.resolve),
     destination: party(labels, 'destination', flow.destinationAddress, flow.destinationPort, context.resolve),
-    ...(flow.path !== 'untouched' && flow.endpointAddress
+    ...((carried !== undefined || flow.path === 'node_local') && flow.endpointAddress
       ? { endpoint: { address: flow.endpointAddress, port: flow.endpointPort } }
       : {}),
     ...(service === undefined ? {} : { service }),

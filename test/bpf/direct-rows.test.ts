@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCommandLine } from '../../src/cli/command-line.ts';
 import { VERDICT_DIRECT, VERDICT_REFUSE } from '../../src/kernel/constants.gen.ts';
+import { forgetAddresses } from '../../src/kernel/pinned-addresses.ts';
 import type { DirectSlot, RowEntry } from '../../src/kernel/row-table.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
+import { nativeAddon } from '../../src/native/addon.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
 import { podWorldUnavailable } from '../helpers/pod-world.ts';
 
@@ -78,9 +81,35 @@ describe.skipIf(podWorldUnavailable !== undefined)('rows that lead to pods of th
     world.capture.removeRows([key()]);
   });
 
+  it('lose the endpoints of a pod that comes or goes, while no agent runs, by the command of a CNI plugin', async () => {
+    world.capture.putRows([[key(), row(direct(8080), direct(1, 'fd60::9'), direct(2, '10.60.9.8'))]]);
+    const options = { native: nativeAddon(), bpffs: world.bpffs };
+    expect(forgetAddresses({ ...options, instance: 'nobody' }, ['10.60.9.9'])).toBe(0);
+    expect(() => forgetAddresses({ ...options, instance: 'test' }, ['10.60.9'])).toThrow(/is no IP address/);
+    let printed = '';
+    const status = await runCommandLine(
+      ['forget-address', '10.60.9.9', 'fd60:0::9', '10.1.1.1', '-o', 'json'],
+      {
+        out: (text) => {
+          printed += text;
+        },
+        err: (text) => {
+          printed += text;
+        },
+        environment: { HADAL_BPFFS: world.bpffs, HADAL_INSTANCE: 'test' },
+        interrupted: new AbortController().signal,
+        now: Date.now,
+      },
+    );
+    expect({ status, printed: JSON.parse(printed) }).toMatchObject({ status: 0, printed: { forgotten: 2 } });
+    expect(world.capture.maps.rows.get(key())).toMatchObject({ slots: [{ address: '10.60.9.8' }] });
+    world.capture.removeRows([key()]);
+    expect(targets()).toBe(0);
+  });
+
   it('lose the endpoints at an address that goes, and sets that no row names are swept by the next agent', () => {
     world.capture.putRows([[key(), row(direct(8080), { kind: 'tunnel' }, direct(1, 'fd60::9'))]]);
-    expect(world.capture.maps.rows.removeTargets(({ address }) => address === '10.60.9.9')).toBe(1);
+    expect(world.capture.maps.rows.removeTargets(['10.60.9.9'])).toBe(1);
     expect(world.capture.maps.rows.get(key())).toMatchObject({ slots: [{ kind: 'tunnel' }, { port: 1 }] });
     const rows = world.capture.maps.map('outbound_rows');
     for (const raw of rows.keys()) rows.delete(raw);

@@ -22,6 +22,7 @@ const helps = [
   ['lab', 'exec', '--help'],
   ['lab', 'down', '--help'],
   ['agent', '--help'],
+  ['forget-address', '--help'],
   ['control-plane', '--help'],
   ['control-plane', 'token', '--help'],
 ];
