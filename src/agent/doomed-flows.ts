@@ -1,7 +1,7 @@
 import type { UntouchedFlow } from '../model/flow.ts';
 
-/** Ended with one walk through the namespace's sockets: a few milliseconds of work. */
-const most = 256;
+/** Ended with one walk through the sockets: 10 us each, and the walk, which takes 7 ms where the pod has 10,000. */
+const most = 512;
 
 interface Portion {
   /** One of them: they differ in the client's port alone. */
