@@ -80,11 +80,15 @@ static __always_inline __u32 judge_peer(const struct hadal_turbo_end* peer) {
   return reason;
 }
 
-static __always_inline __u32 judge(const struct bpf_sock* sk, const struct hadal_turbo_end* peer) {
+static __always_inline __u32 judge(const struct bpf_sock* sk, const struct hadal_turbo_end* own,
+                                   const struct hadal_turbo_end* peer) {
   const struct tcp_sock* tcp = bpf_skc_to_tcp_sock((void*)sk);
   __u32 verdict;
 
   if (!tcp || !kernel_tells_all()) return HADAL_TURBO_TCP_UNKNOWN;
+  /* A socket that connected again has the seat of before, and its tuple may be another connection's. */
+  if (tcp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter != (__s64)own->cookie)
+    return HADAL_TURBO_TCP_GONE;
   verdict = judge_sender(tcp);
   return verdict == GO ? judge_peer(peer) : verdict;
 }
@@ -109,7 +113,7 @@ int hadal_turbo(struct sk_msg_md* msg) {
   peer = seat->is_client ? &pair->server : &pair->client;
   if (!peer->socket || !turbo_takes(pair->client_pod_index) || !turbo_takes(pair->server_pod_index))
     return SK_PASS;
-  verdict = judge(sk, peer);
+  verdict = judge(sk, own, peer);
   cookie = peer->cookie;
   if (verdict == GO) {
     if (bpf_msg_redirect_hash(msg, &turbo_sockets, &cookie, BPF_F_INGRESS) == SK_PASS)
