@@ -60,9 +60,13 @@ export function verdictBy(
 const isOfThisMesh = ({ connection: { from, to } }: PolicyCase) =>
   worldPods[from].inMesh && worldPods[from].trustDomain === worldPods[to].trustDomain;
 
-/** Who is refused is so before; who is to come by mutual TLS alone comes by a tunnel. */
+/**
+ * Who is refused is so before; who is to come by mutual TLS alone comes by a tunnel. So does, over IPv6, who is let in by the address: a
+ * pod has a link-local one besides, which it could come from as well.
+ */
 function canBeDirect(given: PolicyCase): boolean {
-  const { from, to } = given.connection;
+  const { from, to, family } = given.connection;
+  if (family === 6 && asksForSource(given)) return false;
   return (
     isOfThisMesh(given) &&
     given.verdict === 'allowed' &&
