@@ -2,6 +2,7 @@ import type { CaptureCounters } from '../kernel/counters.ts';
 import { reasons } from '../model/reasons.gen.ts';
 import type { EdgeCounters } from '../native/types.ts';
 import { AgentMetrics } from '../telemetry/agent-metrics.ts';
+import { directCounters } from './direct-traffic.ts';
 import type { AgentParts } from './parts.ts';
 import { refusedTraffic, untouchedTraffic } from './untouched-flows.ts';
 
@@ -55,7 +56,10 @@ export function agentMetrics(parts: AgentParts): AgentMetrics {
   return new AgentMetrics({
     edges,
     build: { version: parts.version, openssl: native.opensslVersion, nghttp2: native.nghttp2Version },
-    edgeCounters: () => [tunnel.readCounters(), refusedAtConnect(counters().refused)],
+    edgeCounters: () => {
+      const { refused, untouched } = counters();
+      return [tunnel.readCounters(), refusedAtConnect(refused), directCounters(untouched)];
+    },
     labelledTraffic: () => {
       const { untouched, refused } = counters();
       return [...untouchedTraffic(untouched, workloadOf), ...refusedTraffic(refused, workloadOf)];

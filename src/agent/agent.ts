@@ -14,6 +14,7 @@ import { runRole } from '../runtime/run-role.ts';
 import { agentMetrics } from './agent-metrics-sources.ts';
 import { configDump } from './config-sections.ts';
 import { drainConnections, startDataPath } from './data-path.ts';
+import { adoptEarlierRows } from './earlier-rows.ts';
 import { followMesh } from './follow-mesh.ts';
 import { takeInstanceLock } from './instance-lock.ts';
 import type { AgentParts, AgentScope } from './parts.ts';
@@ -53,12 +54,14 @@ async function startAgent(scope: AgentScope, quit: () => void): Promise<void> {
   const path = await startDataPath(scope, native);
   const podParts = await startEnrolment(scope, path);
   const { enrolment } = podParts;
+  const earlier = path.kernelRows.takeOver();
   done.dataPath();
 
   const meshState = await followMesh(scope, { ...path, ...podParts }, done.mesh, () =>
     path.certificates.retryNow(),
   );
   await enrolment.restore(config.adoptTimeoutMs);
+  adoptEarlierRows(path, earlier);
   path.kernel.capture.retireOtherVersions();
   done.pods();
 

@@ -13,6 +13,8 @@ import { tunnelSettings } from '../tunnel/tunnel-settings.ts';
 import { AgentFlows } from './agent-flows.ts';
 import { startCertificates, startRevocations, trustDomains } from './agent-identity.ts';
 import { DirectConnections } from './direct-connections.ts';
+import { directCounters } from './direct-traffic.ts';
+import { highestEdge } from './earlier-rows.ts';
 import { startCapture } from './kernel-capture.ts';
 import { CaptureRows } from './kernel-rows.ts';
 import type { AgentScope, DataPath } from './parts.ts';
@@ -30,6 +32,8 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   const kernel = startCapture({ native, config, logger: logs.scope('capture') });
   lifecycle.own('capture', kernel.capture);
   const edges = new EdgeRegistry();
+  edges.startAfter(highestEdge(kernel.capture));
+  const kernelCounters = () => [directCounters(kernel.capture.readCounters().untouched)];
   const pods = new PodHolder();
   const flows = new AgentFlows({ kernel, edges, pods, network: config.network, logger: logs.scope('flows') });
   lifecycle.own('flows', flows);
@@ -62,6 +66,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
     judge,
     edges,
     kernelRows,
+    kernelCounters,
     rowsPerPod: config.rowsPerPod,
     onDemand: config.xdsOnDemand,
     onFollowed: (changed) => direct.review(changed),
@@ -78,7 +83,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
     tunnel.close();
   });
   const sweep = setInterval(() => {
-    const gone = edges.sweep([tunnel.readCounters()]);
+    const gone = edges.sweep([tunnel.readCounters(), ...kernelCounters()]);
     if (gone.length === 0) return;
     tunnel.removeEdges(gone);
     kernel.capture.removeEdges(gone);

@@ -1,20 +1,23 @@
 import { constants } from 'node:os';
 import type { Logger } from '../base/logger.ts';
 import type { BpfCapture } from '../kernel/capture.ts';
-import { VERDICT_REFUSE } from '../kernel/constants.gen.ts';
+import { VERDICT_DIRECT, VERDICT_REFUSE } from '../kernel/constants.gen.ts';
+import type { RowEntry, RowKey } from '../kernel/row-table.ts';
 import type { OutboundKey } from '../native/types.ts';
-import type { KernelRow, KernelRows } from '../tunnel/kernel-rows.ts';
+import type { EarlierRow, KernelRow, KernelRows } from '../tunnel/kernel-rows.ts';
 
 /** Of one pod; the map is shared by all. What goes beyond meets the tunnel, which has a row of its own. */
 const mostPerPod = 4096;
 
+type Capture = Pick<BpfCapture, 'putRows' | 'removeRows' | 'directRows'>;
+
 /** Writes rows where connect() meets them. */
 export class CaptureRows implements KernelRows {
-  readonly #capture: Pick<BpfCapture, 'putRows' | 'removeRows'>;
+  readonly #capture: Capture;
   readonly #logger: Logger;
   readonly #pods = new Map<number, Map<string, KernelRow['kind']>>();
 
-  constructor(capture: Pick<BpfCapture, 'putRows' | 'removeRows'>, logger: Logger) {
+  constructor(capture: Capture, logger: Logger) {
     this.#capture = capture;
     this.#logger = logger;
   }
@@ -28,33 +31,32 @@ export class CaptureRows implements KernelRows {
       .length;
   }
 
+  /** The direct rows that an earlier agent left: they hold until somebody writes or removes them. */
+  takeOver(): readonly EarlierRow[] {
+    const earlier = this.#capture.directRows();
+    for (const { key } of earlier) this.#note(key, 'direct');
+    return earlier;
+  }
+
   put(key: OutboundKey, row: KernelRow): void {
     const { podIndex, address, port } = key;
-    const written = this.#pods.get(podIndex) ?? new Map();
-    const text = `${address} ${port}`;
-    if (written.size >= mostPerPod && !written.has(text)) return;
-    if (row.kind === 'direct') return;
-    const entry = {
-      verdict: VERDICT_REFUSE,
-      reason: row.reason,
-      error: constants.errno[row.error],
-      edge: row.edge,
-    };
+    const written = this.#pods.get(podIndex);
+    if (written !== undefined && written.size >= mostPerPod && !written.has(textOf(key))) return;
     try {
-      this.#capture.putRows([[{ podIndex, address, port }, entry]]);
+      this.#capture.putRows([[{ podIndex, address, port }, entryOf(row)]]);
     } catch (err) {
       // A full map: the tunnel has a row of its own. What stood here says something else.
       this.#logger.warn({ err, address, port }, 'a row could not be written into the kernel');
       this.remove(key);
       return;
     }
-    written.set(text, row.kind);
-    this.#pods.set(podIndex, written);
+    this.#note(key, row.kind);
   }
 
-  remove({ podIndex, address, port }: OutboundKey): void {
+  remove(key: OutboundKey): void {
+    const { podIndex, address, port } = key;
     const written = this.#pods.get(podIndex);
-    if (written === undefined || !written.delete(`${address} ${port}`)) return;
+    if (written === undefined || !written.delete(textOf(key))) return;
     if (written.size === 0) this.#pods.delete(podIndex);
     try {
       this.#capture.removeRows([{ podIndex, address, port }]);
@@ -65,4 +67,20 @@ export class CaptureRows implements KernelRows {
       );
     }
   }
+
+  #note(key: RowKey, kind: KernelRow['kind']): void {
+    const written = this.#pods.get(key.podIndex) ?? new Map<string, KernelRow['kind']>();
+    written.set(textOf(key), kind);
+    this.#pods.set(key.podIndex, written);
+  }
+}
+
+function entryOf(row: KernelRow): RowEntry {
+  if (row.kind === 'direct') return { verdict: VERDICT_DIRECT, edge: row.edge, slots: row.slots };
+  const { reason, error, edge } = row;
+  return { verdict: VERDICT_REFUSE, reason, error: constants.errno[error], edge };
+}
+
+function textOf({ address, port }: Pick<RowKey, 'address' | 'port'>): string {
+  return `${address} ${port}`;
 }

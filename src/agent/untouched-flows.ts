@@ -6,6 +6,7 @@ import type { Workload } from '../model/workload.ts';
 import { createLabels, partyOfWorkload, type TrafficLabels } from '../routing/labels.ts';
 import type { FlowFormat } from '../telemetry/flow-ring.ts';
 import type { LabelledTraffic } from '../telemetry/traffic-table.ts';
+import { isDirect } from './direct-traffic.ts';
 
 /** Records of the capture as the flow log reads them. */
 export function untouchedFlowFormat(
@@ -34,12 +35,14 @@ export function untouchedTraffic(
   workloadOf: (podIndex: number) => Workload | undefined,
 ): LabelledTraffic[] {
   const labels = new Map<string, TrafficLabels>();
-  return counts.map(({ podIndex, direction, opened, closed, failed, bytesSent, bytesReceived }) => {
-    const key = `${podIndex} ${direction}`;
-    const known = labels.get(key) ?? podLabels(workloadOf(podIndex), direction === FLOW_OUTBOUND);
-    labels.set(key, known);
-    return { labels: known, opened, closed, failed, bytesSent, bytesReceived };
-  });
+  return counts
+    .filter((count) => !isDirect(count))
+    .map(({ podIndex, direction, opened, closed, failed, bytesSent, bytesReceived }) => {
+      const key = `${podIndex} ${direction}`;
+      const known = labels.get(key) ?? podLabels(workloadOf(podIndex), direction === FLOW_OUTBOUND);
+      labels.set(key, known);
+      return { labels: known, opened, closed, failed, bytesSent, bytesReceived };
+    });
 }
 
 /** What connect() refused without a row, under the labels of the pod that asked. */

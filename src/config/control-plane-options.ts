@@ -100,6 +100,14 @@ export const controlPlaneOptions = {
     defaultDoc: '`ALLOW_ANY`',
     doc: 'Connections of pods to where neither the mesh nor the cluster is: left alone, or refused at connect(). A Sidecar says otherwise for the mesh, a namespace or pods.',
   }),
+  sameNode: option({
+    env: 'HADAL_SAME_NODE',
+    group: 'Mesh',
+    parse: parse.oneOf('auto', 'direct', 'tunnel'),
+    default: 'auto',
+    unit: 'auto, direct or tunnel',
+    doc: 'Connections between two pods of a node of which no label `hadal.io/same-node` says it: by the kernel alone (direct) or through the tunnel. auto: as the agent is set.',
+  }),
   trustDomainAliases: option({
     ...meshOptions.trustDomainAliases,
     doc: 'Further trust domains that certificates are signed for, for instance during a change of name.',

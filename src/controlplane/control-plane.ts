@@ -94,7 +94,7 @@ async function startControlPlane(scope: PlaneScope, quit: () => void): Promise<v
 function startMesh(scope: PlaneScope): MeshParts {
   const { config, logs, lifecycle } = scope;
   const translation = new MeshTranslation(meshNames(config), meshTranslators, (view) =>
-    translateMeshSettings(view, rangeOptions(config)),
+    translateMeshSettings(view, meshOptions(config)),
   );
   const store = new ResourceStore();
   const publisher = new MeshPublisher({
@@ -147,9 +147,15 @@ function openSource({ config, logs }: PlaneScope): Pick<MeshParts, 'source' | 'a
   return { source: createApiServerSource(api, { logger, lineage, lastGood }), api, lastGood };
 }
 
-function rangeOptions({ podRanges, serviceRanges, outboundTrafficPolicy }: ControlPlaneConfig) {
+function meshOptions(config: ControlPlaneConfig) {
+  const { podRanges, serviceRanges, outboundTrafficPolicy, sameNode } = config;
   const texts = (ranges: readonly Cidr[]) => ranges.map(({ text }) => text);
-  return { podRanges: texts(podRanges), serviceRanges: texts(serviceRanges), outboundTrafficPolicy };
+  return {
+    podRanges: texts(podRanges),
+    serviceRanges: texts(serviceRanges),
+    outboundTrafficPolicy,
+    sameNode: sameNode === 'auto' ? undefined : sameNode,
+  };
 }
 
 function meshNames(config: ControlPlaneConfig): MeshNames {

@@ -88,7 +88,7 @@ async function inSteps(
       }),
     (attached) => (adopted ? attached.close() : attached.detach()),
   );
-  steps.do('rows', () => parts.capture.forgetRows(podIndex));
+  steps.do('rows', () => parts.capture.forgetRows(podIndex, { keepDirect: adopted }));
   await steps.wait('store', keep);
   steps.do('capture', () =>
     capture.captureOutbound({

@@ -5,9 +5,10 @@
 import { fileURLToPath } from 'node:url';
 import { HadalError } from '../base/errors.ts';
 import { type Cidr, parseCidr } from '../model/cidr.ts';
+import { reasons as reasonNumbers } from '../model/reasons.gen.ts';
 import type { BpfObject, NativeBpf, NativeNet } from '../native/types.ts';
 import { CaptureMaps, type RangeKey, type UntouchedKey } from './capture-maps.ts';
-import { HBONE_PORT, RANGE_MESH, RANGE_PODS, RANGE_SERVICES } from './constants.gen.ts';
+import { HBONE_PORT, RANGE_MESH, RANGE_PODS, RANGE_SERVICES, VERDICT_DIRECT } from './constants.gen.ts';
 import { type CaptureCounters, readCounters } from './counters.ts';
 import { DnsCapture } from './dns-capture.ts';
 import { ensureBpffs, readCgroup } from './file-systems.ts';
@@ -15,7 +16,7 @@ import { FlowReader, type FlowReaderOptions } from './flows.ts';
 import { KubeletRegistration, type KubeletSettings } from './kubelet.ts';
 import { type PinnedPod, Pins, removeDirectory } from './pins.ts';
 import { forgetPod, PodCapture, type PodCaptureSettings } from './pod-capture.ts';
-import type { RowEntry, RowKey } from './row-table.ts';
+import type { DirectSlot, RowEntry, RowKey } from './row-table.ts';
 import { type SharedPrograms, startSharedPrograms } from './shared-programs.ts';
 import { PodSockets } from './sockets.ts';
 import type { Turbo } from './turbo.ts';
@@ -190,10 +191,30 @@ export class BpfCapture {
     this.#forgetCounts(({ edge }) => gone.has(edge));
   }
 
-  /** Rows of an earlier agent belong to its mesh state, and what was counted under their edges to its edges. */
-  forgetRows(podIndex: number): void {
-    this.replaceRows(podIndex, []);
-    this.#forgetCounts((key) => key.podIndex === podIndex && key.edge !== 0);
+  /**
+   * Rows of an earlier agent belong to its mesh state, and what was counted under their edges to its edges. With `keepDirect` those
+   * that lead to pods of the node stay, and with them what they count, until somebody has judged them again.
+   */
+  forgetRows(
+    podIndex: number,
+    { keepDirect }: { readonly keepDirect: boolean } = { keepDirect: false },
+  ): void {
+    const { rows } = this.maps;
+    const stays = (key: RowKey) => keepDirect && rows.get(key)?.verdict === VERDICT_DIRECT;
+    rows.remove(rows.keys().filter((key) => key.podIndex === podIndex && !stays(key)));
+    this.#forgetCounts(
+      (key) =>
+        key.podIndex === podIndex && key.edge !== 0 && !(keepDirect && key.reason === reasonNumbers.DIRECT),
+    );
+  }
+
+  /** Those that lead to pods of the node, with where they do. */
+  directRows(): { readonly key: RowKey; readonly slots: readonly DirectSlot[] }[] {
+    const { rows } = this.maps;
+    return rows.keys().flatMap((key) => {
+      const row = rows.get(key);
+      return row !== undefined && 'slots' in row ? [{ key, slots: row.slots }] : [];
+    });
   }
 
   #forgetCounts(isGone: (key: UntouchedKey) => boolean): void {

@@ -109,12 +109,16 @@ export class EdgeRegistry implements EdgeAllotter {
       return overflowEdge;
     }
     this.#last += 1;
+    return this.#insert(this.#last, labels, group, 1);
+  }
+
+  #insert(number: number, labels: TrafficLabels, group: string, rows: number): number {
     const edge: Edge = {
-      number: this.#last,
+      number,
       group,
       labels: Object.freeze({ ...labels }),
       key: labelsKey(labels),
-      rows: 1,
+      rows,
       lastSum: 0,
       quietSince: this.#options.now(),
     };
@@ -122,6 +126,18 @@ export class EdgeRegistry implements EdgeAllotter {
     this.#byKey.set(edge.key, edge);
     this.#byNumber.set(edge.number, edge);
     return edge.number;
+  }
+
+  /** Numbers up to this one were an earlier agent's, and what counts under them is not to be taken for ours. */
+  startAfter(number: number): void {
+    this.#last = Math.max(this.#last, number);
+  }
+
+  adopt(number: number, labels: TrafficLabels): void {
+    if (number === overflowEdge || this.#byNumber.has(number) || this.#byKey.has(labelsKey(labels))) return;
+    if (this.#byNumber.size >= this.#options.maxEdges) return;
+    this.startAfter(number);
+    this.#insert(number, labels, '', 0);
   }
 
   release(number: number): void {

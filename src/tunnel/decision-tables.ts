@@ -9,6 +9,7 @@ import { endsOpenConnections } from '../routing/open-connections.ts';
 import type { PathState } from '../routing/same-node-path.ts';
 import { type Decision, keyText, questionOf, RowBatch, refusalOf, toDecision } from './decision.ts';
 import type { DecisionCounts, DecisionTablesOptions, MeshAsked } from './decision-options.ts';
+import { adoptEdges, type EarlierRow } from './kernel-rows.ts';
 import { type LocalPod, LocalPods } from './local-pods.ts';
 import { askedNames, missingNames, namesOfPod } from './missing-names.ts';
 import { NoticeBoard } from './policy-notices.ts';
@@ -134,6 +135,31 @@ export class DecisionTables {
     const unheld = questions.filter(({ open }) => open === true);
     this.#desk.ask(unheld.length === 0 ? questions : questions.filter(({ open }) => open !== true));
     this.#rederivation.addUnheld(unheld);
+  }
+
+  /**
+   * Rows that an earlier agent left in the kernel hold until each is judged here, which is now. Those that would not be direct any
+   * more are removed: the next connection asks.
+   */
+  adopt(earlier: readonly EarlierRow[]): void {
+    const { edges, kernelRows } = this.#options;
+    const batch = new RowBatch();
+    for (const row of earlier) {
+      const question: TunnelQuestion = { kind: 'outbound', sourceAddress: '', ...row.key };
+      // Somebody asked meanwhile, and it was written anew.
+      if (this.#outbound.get(keyText(question)) !== undefined) continue;
+      const isHeld =
+        this.#pods.has(row.key.podIndex) &&
+        this.#attempt(question, () => {
+          const judgement = this.#judge(question);
+          if (judgement.kind !== 'outbound' || judgement.reason !== reasons.NONE)
+            return kernelRows.remove(row.key);
+          adoptEdges(row, judgement, this.#pods, edges);
+          this.#record(question, judgement, batch);
+        });
+      if (!isHeld) kernelRows.remove(row.key);
+    }
+    this.#write(batch);
   }
 
   /** There is nothing of these names: who waits for them need not wait longer. */
@@ -367,7 +393,11 @@ export class DecisionTables {
     const [old, next] = [before, now].map((each) => (each?.kind === 'outbound' ? each.kernel : undefined));
     if (next !== undefined && now?.kind === 'outbound') {
       if (!isDeepStrictEqual(old, next)) kernelRows.put(now.question, next);
-    } else if (old !== undefined && before?.kind === 'outbound') kernelRows.remove(before.question);
+      return;
+    }
+    if (old !== undefined && before?.kind === 'outbound') kernelRows.remove(before.question);
+    // An earlier agent may have left one.
+    else if (before === undefined && now?.kind === 'outbound') kernelRows.remove(now.question);
   }
 
   #release({ edges }: Decision): void {

@@ -16,16 +16,14 @@ export class EdgeUse {
   #uses = new Map<number, Use>();
   #now = 0;
 
-  /** Reads the counters anew. */
-  update({ edges, values }: EdgeCounters, now: number): void {
+  /** Reads the counters anew, of all who count. */
+  update(counters: readonly EdgeCounters[], now: number): void {
     const next = new Map<number, Use>();
-    edges.forEach((edge, index) => {
-      const row = values.subarray(index * columns, (index + 1) * columns);
-      const sum = row.reduce((total, value) => total + value, 0);
+    for (const [edge, { sum, open }] of sumUp(counters)) {
       const before = this.#uses.get(edge);
       const since = before?.sum === sum ? before.since : now;
-      next.set(edge, { sum, isOpen: (row[opened] ?? 0) > (row[closed] ?? 0), since });
-    });
+      next.set(edge, { sum, isOpen: open > 0, since });
+    }
     // Rows whose edge nobody has counted yet have an age too.
     for (const [edge, use] of this.#uses) if (use.sum === 0 && !next.has(edge)) next.set(edge, use);
     this.#uses = next;
@@ -38,4 +36,18 @@ export class EdgeUse {
     if (use === undefined) this.#uses.set(edge, { sum: 0, isOpen: false, since: this.#now });
     return use !== undefined && !use.isOpen && this.#now - use.since >= forMs;
   }
+}
+
+function sumUp(counters: readonly EdgeCounters[]): Map<number, { sum: number; open: number }> {
+  const sums = new Map<number, { sum: number; open: number }>();
+  for (const { edges, values } of counters) {
+    edges.forEach((edge, index) => {
+      const row = values.subarray(index * columns, (index + 1) * columns);
+      const known = sums.get(edge) ?? { sum: 0, open: 0 };
+      known.sum += row.reduce((total, value) => total + value, 0);
+      known.open += (row[opened] ?? 0) - (row[closed] ?? 0);
+      sums.set(edge, known);
+    });
+  }
+  return sums;
 }

@@ -1,4 +1,5 @@
 /** The kernel's side of a decision: connections that need no agent, be it that they fail at once or that they need no tunnel. */
+import type { DirectSlot } from '../kernel/row-table.ts';
 import { reasons } from '../model/reasons.gen.ts';
 import type { OutboundKey } from '../native/types.ts';
 import type { JudgedEndpoint, JudgedSameNode, OutboundJudgement } from '../routing/judgement.ts';
@@ -15,34 +16,25 @@ export interface RefusingRow {
   readonly edge: number;
 }
 
-/** Where one of a row's connections goes: each is picked with the same chance. */
-export type KernelSlot =
-  /** To the agent, which picks among the endpoints that are not direct. */
-  { readonly kind: 'tunnel' } | DirectSlot;
-
-export interface DirectSlot {
-  readonly kind: 'direct';
-  readonly address: string;
-  readonly port: number;
-  readonly podIndex: number;
-  readonly netnsCookie: bigint;
-  /** As the source counts it, and as the destination does. */
-  readonly edge: number;
-  readonly inboundEdge: number;
-}
-
 export interface DirectRow {
   readonly kind: 'direct';
   /** Of what the kernel refuses of it. */
   readonly edge: number;
-  readonly slots: readonly KernelSlot[];
+  readonly slots: readonly DirectSlot[];
 }
 
 export type KernelRow = RefusingRow | DirectRow;
 
+/** What an earlier agent left in the kernel. */
+export interface EarlierRow {
+  readonly key: OutboundKey;
+  readonly slots: readonly DirectSlot[];
+}
+
 export interface KernelRows {
   /** Adds a row, or switches it at once. */
   put(key: OutboundKey, row: KernelRow): void;
+  /** Also of one that an earlier agent left. */
   remove(key: OutboundKey): void;
 }
 
@@ -72,7 +64,7 @@ export function refusingRow(reason: number, edge: number): RefusingRow | undefin
 
 /** Which endpoints the kernel connects by itself, and which are the agent's. */
 export interface DirectShare {
-  readonly slots: readonly KernelSlot[];
+  readonly slots: readonly DirectSlot[];
   /** Numbers that the slots hold, as often as they were allotted. */
   readonly edges: readonly number[];
   /** What destinations would tell that never hear of the connections. */
@@ -109,7 +101,7 @@ export function shareDirect(
   ];
   const counts = shareSlots(weights.map((weight) => Math.max(1, Math.round(weight))));
   const slots = taken.map((each) => directSlot(each, edges));
-  const all: readonly KernelSlot[] = others.length > 0 ? [...slots, { kind: 'tunnel' }] : slots;
+  const all: readonly DirectSlot[] = others.length > 0 ? [...slots, { kind: 'tunnel' }] : slots;
   return {
     slots: all.flatMap((slot, index) => Array.from({ length: counts[index] ?? 0 }, () => slot)),
     edges: slots.flatMap(({ edge, inboundEdge }) => [edge, inboundEdge]),
@@ -120,10 +112,35 @@ export function shareDirect(
   };
 }
 
-function directSlot({ sameNode, target }: Direct, edges: EdgeAllotter): DirectSlot {
+function directSlot(
+  { sameNode, target }: Direct,
+  edges: EdgeAllotter,
+): Extract<DirectSlot, { kind: 'direct' }> {
   const { address, port, labels, inbound } = sameNode;
   const numbers = { edge: edges.allot(labels), inboundEdge: edges.allot(inbound.labels) };
   return Object.freeze({ kind: 'direct', address, port, ...target, ...numbers });
+}
+
+/**
+ * Numbers under which an earlier agent's connections still count mean from now on what the same slot would mean today: its
+ * connections are told of, and counted, as those that follow them.
+ */
+export function adoptEdges(
+  { slots }: EarlierRow,
+  { endpoints }: OutboundJudgement,
+  pods: LocalPods,
+  edges: EdgeAllotter,
+): void {
+  for (const { sameNode, workloadUid } of endpoints) {
+    const target = pods.target(workloadUid);
+    if (sameNode === undefined || target === undefined) continue;
+    for (const slot of slots) {
+      if (slot.kind !== 'direct' || slot.netnsCookie !== target.netnsCookie) continue;
+      if (slot.address !== sameNode.address || slot.port !== sameNode.port) continue;
+      edges.adopt(slot.edge, sameNode.labels);
+      edges.adopt(slot.inboundEdge, sameNode.inbound.labels);
+    }
+  }
 }
 
 function weightOf(endpoints: readonly JudgedEndpoint[]): number {

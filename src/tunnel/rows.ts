@@ -8,6 +8,8 @@ import { endsOpenConnections } from '../routing/open-connections.ts';
 export interface EdgeAllotter {
   allot(labels: TrafficLabels): number;
   release(edge: number): void;
+  /** A number that an earlier agent gave to these labels, and that connections still count under. */
+  adopt(edge: number, labels: TrafficLabels): void;
 }
 
 export function outboundKeyText(key: OutboundKey): string {

@@ -19,6 +19,7 @@ import type { DecisionCounts, DecisionTablesOptions, MeshAsked } from './decisio
 import { DecisionTables } from './decision-tables.ts';
 import { EdgeUse } from './edge-use.ts';
 import { flowRecordBytes } from './flow-record.ts';
+import type { EarlierRow } from './kernel-rows.ts';
 import type { LocalPod } from './local-pods.ts';
 import { absentMs } from './missing-names.ts';
 import { unknownWaitMs } from './tunnel-settings.ts';
@@ -32,6 +33,8 @@ export interface TunnelParts
   readonly onFlows: (records: Uint8Array, lost: number) => void;
   /** Not all of the mesh is sent: what is missing is asked for, see `lookUpWith`. */
   readonly onDemand?: boolean;
+  /** Connections that the kernel carries count by edge too. */
+  readonly kernelCounters?: () => readonly EdgeCounters[];
   /** The last connection of a pod that left has ended. */
   readonly onDrained: (podIndex: number) => void;
 }
@@ -114,6 +117,11 @@ export class Tunnel {
     this.#decisions.setSameNodePath(path);
   }
 
+  /** Rows that an earlier agent left in the kernel are judged again, and go on where they still hold. */
+  adoptRows(earlier: readonly EarlierRow[]): void {
+    this.#decisions.adopt(earlier);
+  }
+
   /** Who is asked for what nobody knows here. */
   lookUpWith(asked: MeshAsked): void {
     this.#meshAsked = asked;
@@ -128,7 +136,8 @@ export class Tunnel {
    * is as exact as the times are.
    */
   usedNames(idleMs: number): Set<string> {
-    this.#use.update(this.#handle.readCounters(), performance.now());
+    const counters = [this.#handle.readCounters(), ...(this.#parts.kernelCounters?.() ?? [])];
+    this.#use.update(counters, performance.now());
     this.#decisions.forgetIdle((edge) => this.#use.isIdle(edge, idleMs));
     return this.#decisions.usedNames();
   }

@@ -1,5 +1,6 @@
 /** Labels and annotations that look like the mesh's and are not, and values that mean nothing. */
 import { editDistance } from '../../config/suggest-option.ts';
+import { sameNodeModes } from '../../model/same-node.ts';
 import {
   annotationField,
   annotations,
@@ -10,7 +11,7 @@ import {
 import { type Analysed, type Finding, finding } from './finding.ts';
 
 /** Domains whose names are the mesh's. */
-const meshName = /(^|\.)istio\.io\//;
+const meshName = /(^|\.)(istio|hadal)\.io\//;
 
 const values: Readonly<Record<string, readonly string[]>> = {
   [labels.dataplaneMode]: ['ambient', 'none'],
@@ -19,12 +20,14 @@ const values: Readonly<Record<string, readonly string[]>> = {
   [labels.global]: ['true', 'false'],
   [labels.tunnel]: ['http'],
   [labels.autoallocate]: ['true', 'false'],
+  [labels.sameNode]: sameNodeModes,
 };
 
 const annotationValues: Readonly<Record<string, readonly string[]>> = {
   [annotations.bypassInboundCapture]: ['true', 'false'],
   [annotations.dnsCapture]: ['true', 'false'],
   [annotations.turbo]: ['enabled', 'disabled'],
+  [annotations.sameNode]: sameNodeModes,
   'istio.io/dry-run': ['true', 'false'],
 };
 

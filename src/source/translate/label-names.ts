@@ -19,6 +19,7 @@ export const labels = Object.freeze({
   autoallocate: 'networking.istio.io/enable-autoallocate-ip',
   gatewayManaged: 'gateway.istio.io/managed',
   gatewayName: 'gateway.networking.k8s.io/gateway-name',
+  sameNode: 'hadal.io/same-node',
 });
 
 export const annotations = Object.freeze({
@@ -34,6 +35,7 @@ export const annotations = Object.freeze({
   trafficDistribution: 'networking.istio.io/traffic-distribution',
   exportTo: 'networking.istio.io/exportTo',
   sidecarStatus: 'sidecar.istio.io/status',
+  sameNode: 'hadal.io/same-node',
 });
 
 /** Of Istio's sidecars; ambient mode of Istio does not read them. */

@@ -1,4 +1,5 @@
 import { outboundPolicyExtension } from '../../model/outbound-policy.ts';
+import { sameNodeExtension } from '../../model/same-node.ts';
 import { createWorkload, type TunnelProtocol } from '../../model/workload.ts';
 import { isReady, isTerminal, type PodObject, podAddresses } from '../kubernetes/pod.ts';
 import { canonicalAddresses } from './addresses.ts';
@@ -10,6 +11,7 @@ import { labelField, labels } from './label-names.ts';
 import { podMemberships } from './memberships.ts';
 import { networkGateway, podLocality, podNetwork } from './place.ts';
 import { noResources, type TranslatedResources, translated, warning } from './resources.ts';
+import { sameNodeOfPod } from './same-node.ts';
 import { selectedOutboundPolicy } from './sidecar.ts';
 import type { ClusterView } from './view.ts';
 import { bindWaypoint, instanceTunnel } from './waypoint.ts';
@@ -24,6 +26,7 @@ export function translatePod(pod: PodObject, view: ClusterView): TranslatedResou
   const binding = bindWaypoint(view, { object: pod, traffic: 'workload', ...metadata });
   const network = podNetwork(view, pod);
   const ownPolicy = selectedOutboundPolicy(metadata, view);
+  const sameNode = sameNodeOfPod(pod, view);
   const workload = createWorkload({
     uid: podWorkloadUid(names, metadata),
     name: metadata.name,
@@ -47,9 +50,17 @@ export function translatePod(pod: PodObject, view: ClusterView): TranslatedResou
     applicationTunnel: instanceTunnel(view, metadata),
     services: podMemberships(pod, view),
     authorizationPolicies: policiesOf(view, metadata),
-    extensions: ownPolicy === undefined ? [] : [outboundPolicyExtension(ownPolicy)],
+    extensions: [
+      ...(ownPolicy === undefined ? [] : [outboundPolicyExtension(ownPolicy)]),
+      ...(sameNode.wish === undefined ? [] : [sameNodeExtension(sameNode.wish)]),
+    ],
   });
-  const warnings = [...binding.warnings, ...tlsModeWarnings(pod), ...podCaptureSettings(pod).warnings];
+  const warnings = [
+    ...binding.warnings,
+    ...tlsModeWarnings(pod),
+    ...podCaptureSettings(pod).warnings,
+    ...sameNode.warnings,
+  ];
   return translated({ workloads: [workload], warnings });
 }
 

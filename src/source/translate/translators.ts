@@ -1,4 +1,4 @@
-/** What each kind becomes. Kinds that are only looked at by others (Namespace, Node) have no row. */
+/** What each kind becomes. Kinds that are only looked at by others (Node, ServiceAccount) have no row. */
 import type { KnownObject, ObjectKind, ObjectKinds } from '../kubernetes/objects.ts';
 import { translateAuthorizationPolicy } from './authorization-policy.ts';
 import { translateEndpointSlice } from './endpoint-slice.ts';
@@ -6,6 +6,7 @@ import { translateGateway, translateRoute } from './gateway.ts';
 import { translatePeerAuthentication } from './peer-authentication.ts';
 import { translatePod } from './pod.ts';
 import { noResources, type TranslatedResources, translated } from './resources.ts';
+import { translateNamespace } from './same-node.ts';
 import { translateService } from './service.ts';
 import { translateServiceEntry } from './service-entry.ts';
 import { translateSidecar } from './sidecar.ts';
@@ -21,6 +22,7 @@ export type Translator<K extends ObjectKind> = (
 export type Translators = { readonly [K in ObjectKind]?: Translator<K> };
 
 export const translators: Translators = Object.freeze({
+  Namespace: translateNamespace,
   Pod: translatePod,
   Service: translateService,
   AuthorizationPolicy: translateAuthorizationPolicy,

@@ -14,6 +14,10 @@ class Rows {
     for (const [key, row] of rows) this.rows.set(JSON.stringify(key), row);
   }
 
+  directRows() {
+    return [];
+  }
+
   removeRows(keys: readonly RowKey[]): void {
     for (const key of keys) this.rows.delete(JSON.stringify(key));
   }

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import type { DirectSlot } from '../../../src/kernel/row-table.ts';
 import { createAuthorization } from '../../../src/model/authorization.ts';
 import { reasons } from '../../../src/model/reasons.gen.ts';
 import type { DecisionTablesOptions } from '../../../src/tunnel/decision-options.ts';
 import type { DecisionTables } from '../../../src/tunnel/decision-tables.ts';
-import type { DirectSlot, KernelRow } from '../../../src/tunnel/kernel-rows.ts';
+import type { KernelRow } from '../../../src/tunnel/kernel-rows.ts';
+import { outboundKeyText } from '../../../src/tunnel/rows.ts';
 import {
   tables as createTables,
   front,
@@ -53,7 +55,7 @@ describe('a row to pods of this node', () => {
       kind: 'direct',
       slots: [{ kind: 'direct', address: '10.0.2.1', port: 8080, podIndex: 3, netnsCookie: 77n }],
     });
-    const [slot] = slotsOf(only()) as DirectSlot[];
+    const [slot] = slotsOf(only()) as Extract<DirectSlot, { kind: 'direct' }>[];
     expect(slot?.edge).not.toBe(slot?.inboundEdge);
     expect(endpointsOfNative()).toEqual([['10.0.2.1']]);
   });
@@ -76,7 +78,7 @@ describe('a row to pods of this node', () => {
   it('is in use while the kernel alone uses it', () => {
     const decisions = tables();
     decisions.ask([outbound('10.0.2.1', 8080)]);
-    const [slot] = slotsOf(only()) as DirectSlot[];
+    const [slot] = slotsOf(only()) as Extract<DirectSlot, { kind: 'direct' }>[];
     expect(decisions.forgetIdle((edge) => edge !== slot?.inboundEdge)).toBe(0);
     expect(decisions.forgetIdle(() => true)).toBe(1);
     expect(written.kernel.size).toBe(0);
@@ -135,12 +137,84 @@ describe('a row to pods of this node', () => {
 
   it('is not written anew where a change leaves it as it was', () => {
     const decisions = tables({
-      edges: { allot: (labels) => (labels.reporter === 'source' ? 1 : 2), release: () => {} },
+      edges: {
+        allot: (labels) => (labels.reporter === 'source' ? 1 : 2),
+        release: () => {},
+        adopt: () => {},
+      },
     });
     decisions.ask([outbound('10.0.2.1', 8080)]);
     const puts = written.kernelPuts;
     decisions.setSnapshot(mesh({ workloads, policies: [audit] }));
     expect(written.kernelPuts).toBe(puts);
+  });
+});
+
+describe('rows that an earlier agent left', () => {
+  const slot = {
+    address: '10.0.2.1',
+    port: 8080,
+    podIndex: 3,
+    netnsCookie: 77n,
+    edge: 901,
+    inboundEdge: 902,
+  };
+  const left = (port: number, podIndex = 1, fields: Partial<typeof slot> = {}) => ({
+    key: { podIndex, address: '10.0.2.1', port },
+    slots: [{ kind: 'direct' as const, ...slot, port, ...fields }],
+  });
+  const keep = (decisions: DecisionTables, rows: readonly ReturnType<typeof left>[]) => {
+    for (const { key, slots } of rows)
+      written.kernel.set(outboundKeyText(key), { kind: 'direct', edge: 900, slots });
+    decisions.adopt(rows);
+  };
+
+  it('are judged again, and go on under the numbers that their connections count with', () => {
+    const decisions = tables();
+    keep(decisions, [left(8080)]);
+    expect(kinds()).toEqual(['direct']);
+    expect(written.adopted).toEqual([901, 902]);
+    expect(endpointsOfNative()).toEqual([['10.0.2.1']]);
+  });
+
+  it.each([
+    ['is refused now', { policies: [deny] }, left(8080)],
+    ['is not known any more', { workloads: workloads.slice(0, 1) }, left(8080)],
+    [
+      'needs the tunnel now',
+      { workloads: [...workloads.slice(0, 1), workload('near', '10.0.2.1')] },
+      left(8080),
+    ],
+    ['belongs to a pod that is gone', {}, left(8080, 9)],
+  ])('end where what they lead to %s', (_, change, row) => {
+    const decisions = tables();
+    decisions.setSnapshot(mesh({ workloads, ...change }));
+    keep(decisions, [row]);
+    expect(written.kernel.size).toBe(0);
+    expect(written.adopted).toEqual([]);
+  });
+
+  it('lend their numbers to nobody who came to that address since', () => {
+    const decisions = tables();
+    keep(decisions, [left(8080, 1, { netnsCookie: 5n })]);
+    expect(kinds()).toEqual(['direct']);
+    expect(written.adopted).toEqual([]);
+  });
+
+  it('give way to what was decided before they were looked at', () => {
+    const decisions = tables();
+    decisions.ask([outbound('10.0.2.1', 8080)]);
+    const puts = written.kernelPuts;
+    decisions.adopt([left(8080)]);
+    expect([written.kernelPuts, written.adopted]).toEqual([puts, []]);
+  });
+
+  it('end when somebody asks and needs the tunnel', () => {
+    const decisions = tables();
+    decisions.setSameNodePath('leaves');
+    written.kernel.set('o 1 10.0.2.1 8080', { kind: 'direct', edge: 900, slots: left(8080).slots });
+    decisions.ask([outbound('10.0.2.1', 8080)]);
+    expect(written.kernel.size).toBe(0);
   });
 });
 

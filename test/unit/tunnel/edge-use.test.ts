@@ -13,21 +13,21 @@ const counters = (edges: Record<number, Partial<Record<(typeof edgeColumns)[numb
 
 it('an edge is idle when nothing was counted on it for so long, and no connection is open', () => {
   const use = new EdgeUse();
-  use.update(counters({ 1: { opened: 1, closed: 1 }, 2: { opened: 1 }, 3: { failed: 1 } }), 0);
+  use.update([counters({ 1: { opened: 1, closed: 1 }, 2: { opened: 1 }, 3: { failed: 1 } })], 0);
   const idle = () => [1, 2, 3].filter((edge) => use.isIdle(edge, 100));
   expect(idle()).toEqual([]);
-  use.update(counters({ 1: { opened: 1, closed: 1 }, 2: { opened: 1 }, 3: { failed: 2 } }), 100);
+  use.update([counters({ 1: { opened: 1, closed: 1 }, 2: { opened: 1 }, 3: { failed: 2 } })], 100);
   expect(idle()).toEqual([1]);
-  use.update(counters({ 1: { opened: 2, closed: 2 }, 2: { opened: 1, closed: 1 }, 3: { failed: 2 } }), 200);
+  use.update([counters({ 1: { opened: 2, closed: 2 }, 2: { opened: 1, closed: 1 }, 3: { failed: 2 } })], 200);
   expect(idle()).toEqual([3]);
 });
 
 it('an edge that was never counted is idle from when it was first asked about', () => {
   const use = new EdgeUse();
-  use.update(counters({}), 1_000);
+  use.update([counters({})], 1_000);
   expect(use.isIdle(7, 100)).toBe(false);
-  use.update(counters({}), 1_050);
+  use.update([counters({})], 1_050);
   expect(use.isIdle(7, 100)).toBe(false);
-  use.update(counters({}), 1_100);
+  use.update([counters({})], 1_100);
   expect(use.isIdle(7, 100)).toBe(true);
 });

@@ -37,6 +37,7 @@ export class Written {
   readonly edges = new Map<number, number>();
   puts = 0;
   kernelPuts = 0;
+  readonly adopted: number[] = [];
   /** How often open connections without a row were asked for. */
   asksForOpen = 0;
 
@@ -81,6 +82,7 @@ export function tables(options: Partial<DecisionTablesOptions> = {}): DecisionTa
       release: (edge) => {
         if (!written.edges.delete(edge)) throw new Error(`edge ${edge} released twice`);
       },
+      adopt: (edge) => written.adopted.push(edge),
     },
     kernelRows: {
       put: (key, row) => {

@@ -1,5 +1,6 @@
 /** Every label and annotation by which operators of an ambient mesh speak to it, and what it changes. */
 import { describe, expect, it } from 'vitest';
+import { sameNodeWish } from '../../../../src/model/same-node.ts';
 import { podCaptureSettings } from '../../../../src/source/translate/capture-settings.ts';
 import { enrolmentWish } from '../../../../src/source/translate/enrolment.ts';
 import { gatewaySettings } from '../../../../src/source/translate/gateway-settings.ts';
@@ -331,6 +332,34 @@ describe('annotations of services', () => {
     expect(entry({})).toHaveLength(2);
     expect(entry({ 'networking.istio.io/enable-autoallocate-ip': 'false' })).toEqual([]);
     expect(entry({ 'networking.istio.io/enable-autoallocate-ip': 'true' })).toHaveLength(2);
+  });
+});
+
+describe('hadal.io/same-node', () => {
+  const tunnel = { 'hadal.io/same-node': 'tunnel' };
+  const direct = { 'hadal.io/same-node': 'direct' };
+  const wishOf = (own: { labels?: Texts; annotations?: Texts }, around = namespace()) =>
+    sameNodeWish(workloadOf(pod(own), [around]));
+
+  it('on a pod, as a label or an annotation, counts before its namespace', () => {
+    expect(wishOf({})).toBeUndefined();
+    expect(wishOf({ labels: tunnel })).toEqual({ mode: 'tunnel', from: 'workload' });
+    expect(wishOf({ annotations: direct })).toEqual({ mode: 'direct', from: 'workload' });
+    expect(wishOf({ labels: tunnel, annotations: direct })?.mode).toBe('tunnel');
+    expect(wishOf({}, namespace(direct))).toEqual({ mode: 'direct', from: 'namespace' });
+    expect(wishOf({}, namespace({}, 'shop', tunnel))).toEqual({ mode: 'tunnel', from: 'namespace' });
+    expect(wishOf({ labels: tunnel }, namespace(direct))).toEqual({ mode: 'tunnel', from: 'workload' });
+  });
+
+  it('with a word that is none is a warning, and counts as missing', () => {
+    const wrong = { 'hadal.io/same-node': 'yes' };
+    expect(wishOf({ labels: wrong }, namespace(direct))?.from).toBe('namespace');
+    expect(warningsOf(pod({ annotations: wrong }))).toEqual([
+      expect.stringContaining('"yes"; tunnel or direct is meant'),
+    ]);
+    expect(warningsOf(namespace(wrong))).toEqual([
+      expect.stringContaining('"yes"; tunnel or direct is meant'),
+    ]);
   });
 });
 
