@@ -113,7 +113,7 @@ describeInLab('pods of one node', { manifests, controlPlane: true }, (world) => 
     expect(ends[0]?.destination.address).toBe(address);
     const grown = async (metric: string, before: readonly number[]) =>
       (await count(metric)).map((value, index) => value - (before[index] ?? 0));
-    expect(await grown(opened, openedBefore)).toEqual([1, 1]);
+    await expect.poll(() => grown(opened, openedBefore), { timeout: 5000 }).toEqual([1, 1]);
     expect(await grown('istio_tcp_received_bytes_total', bytesBefore)).toEqual([1000, 1000]);
     expect(
       await sumOf(lab, 'a', opened, { ...labels, connection_security_policy: 'mutual_tls' }),
