@@ -1,11 +1,11 @@
 /** Connections that the kernel carries between two pods of the node, in the form of the tunnel's counters: both count by edge. */
-import type { UntouchedCount } from '../kernel/counters.ts';
+import { directReasons, type UntouchedCount } from '../kernel/counters.ts';
 import { reasons } from '../model/reasons.gen.ts';
 import { type EdgeCounters, edgeColumns } from '../native/types.ts';
 
 /** Whether it is counted under an edge; what the capture left alone is not. */
 export function isDirect({ edge, reason }: Pick<UntouchedCount, 'edge' | 'reason'>): boolean {
-  return edge !== 0 && reason === reasons.DIRECT;
+  return edge !== 0 && directReasons.has(reason);
 }
 
 export function directCounters(counts: readonly UntouchedCount[]): EdgeCounters {

@@ -5,11 +5,10 @@
 import { fileURLToPath } from 'node:url';
 import { HadalError } from '../base/errors.ts';
 import { type Cidr, parseCidr } from '../model/cidr.ts';
-import { reasons as reasonNumbers } from '../model/reasons.gen.ts';
 import type { BpfObject, NativeBpf, NativeNet } from '../native/types.ts';
 import { CaptureMaps, type RangeKey, type UntouchedKey } from './capture-maps.ts';
 import { HBONE_PORT, RANGE_MESH, RANGE_PODS, RANGE_SERVICES, VERDICT_DIRECT } from './constants.gen.ts';
-import { type CaptureCounters, readCounters } from './counters.ts';
+import { type CaptureCounters, directReasons, readCounters } from './counters.ts';
 import { DnsCapture } from './dns-capture.ts';
 import { ensureBpffs, readCgroup } from './file-systems.ts';
 import { FlowReader, type FlowReaderOptions } from './flows.ts';
@@ -203,8 +202,7 @@ export class BpfCapture {
     const stays = (key: RowKey) => keepDirect && rows.get(key)?.verdict === VERDICT_DIRECT;
     rows.remove(rows.keys().filter((key) => key.podIndex === podIndex && !stays(key)));
     this.#forgetCounts(
-      (key) =>
-        key.podIndex === podIndex && key.edge !== 0 && !(keepDirect && key.reason === reasonNumbers.DIRECT),
+      (key) => key.podIndex === podIndex && key.edge !== 0 && !(keepDirect && directReasons.has(key.reason)),
     );
   }
 

@@ -12,6 +12,9 @@ export interface UntouchedCount extends UntouchedKey {
   readonly bytesReceived: number;
 }
 
+/** Under which both ends of a connection between two pods of the node are counted: its source's, and its destination's. */
+export const directReasons: ReadonlySet<number> = new Set([reasonNumbers.DIRECT, reasonNumbers.AUTHORIZED]);
+
 /** Sums over all CPUs, since the maps were made. */
 export interface CaptureCounters {
   /** By reason (bpf/shared/reasons.h), for the whole node; reasons never met are left out. */
