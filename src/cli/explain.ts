@@ -59,8 +59,14 @@ function verdict({ verdict: word, reason, endpoints }: Explanation): string {
     : `refused (${reason}) by ${refused} of ${formatCount(endpoints.length, 'endpoint')}`;
 }
 
+const ways: Readonly<Record<ExplainedEndpoint['path'], string>> = {
+  tunnel: ' by tunnel',
+  plaintext: ' in the clear',
+  node_local: ' directly, both being on one node',
+};
+
 function heading({ workload, address, path, decidedBy, allowed, reason }: ExplainedEndpoint): string {
-  const where = `${workload === '' ? address : `${workload} at ${address}`}${path === 'tunnel' ? ' by tunnel' : ' in the clear'}`;
+  const where = `${workload === '' ? address : `${workload} at ${address}`}${ways[path]}`;
   const word = allowed ? 'allowed' : `refused (${reason})`;
   return `${where}: ${decidedBy === 'agent' ? word : decidedBy === 'waypoint' ? 'its waypoint decides' : 'nobody decides'}`;
 }
