@@ -116,3 +116,26 @@ it('labels from the wire are cut to a length that a dashboard can hold', () => {
   expect(edges.allot(long)).toBe(edge);
   expect(edges.size).toBe(1);
 });
+
+it('numbers of an earlier agent go on under what they mean now, and are given to nobody else', () => {
+  const { edges, time } = setup();
+  edges.startAfter(40);
+  expect(edges.allot(admin)).toBe(41);
+  edges.adopt(7, front);
+  expect(edges.labels(7)).toEqual(front);
+  expect(edges.allot({ ...front })).toBe(7);
+  // What has a number of ours already keeps it.
+  edges.adopt(8, admin);
+  expect(edges.labels(8)).toBeUndefined();
+  edges.adopt(overflowEdge, labels({ source_workload: 'nobody' }));
+  expect(edges.labels(overflowEdge)).toBeUndefined();
+  edges.release(7);
+  // Forgotten as any other, when its last connection has ended.
+  time.now = 5_000;
+  edges.sweep(counters([7, 1, 0, 0, 0, 0]));
+  time.now = 10_000;
+  expect(edges.sweep(counters([7, 1, 0, 0, 0, 0]))).toEqual([]);
+  edges.sweep(counters([7, 1, 1, 0, 0, 0]));
+  time.now = 15_000;
+  expect(edges.sweep(counters([7, 1, 1, 0, 0, 0]))).toEqual([7]);
+});

@@ -31,3 +31,15 @@ it('an edge that was never counted is idle from when it was first asked about', 
   use.update([counters({})], 1_100);
   expect(use.isIdle(7, 100)).toBe(true);
 });
+
+it('an edge that the kernel alone uses is not idle, and is open while any of its counters says so', () => {
+  const use = new EdgeUse();
+  const native = counters({ 1: { opened: 3, closed: 3 }, 2: { opened: 1, closed: 1 } });
+  const idle = () => [1, 2].filter((edge) => use.isIdle(edge, 100));
+  use.update([native, counters({ 1: { opened: 5, closed: 5 } })], 0);
+  use.update([native, counters({ 1: { opened: 6, closed: 6 } })], 100);
+  expect(idle()).toEqual([2]);
+  use.update([native, counters({ 1: { opened: 7, closed: 6 } })], 200);
+  use.update([native, counters({ 1: { opened: 7, closed: 6 } })], 400);
+  expect(idle()).toEqual([2]);
+});

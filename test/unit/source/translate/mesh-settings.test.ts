@@ -146,3 +146,17 @@ describe('the settings of a mesh, as they travel', () => {
     expect(told(node({}, { podCIDR: '10.0.1.0/24' }))).toEqual(['mesh-settings.hadal.internal']);
   });
 });
+
+describe('what the mesh says of connections between pods of a node', () => {
+  it.each(['direct', 'tunnel'] as const)('is %s after the wire, beside whatever else it says', (sameNode) => {
+    const [told] =
+      translateMeshSettings(viewOf([]), { podRanges: [], serviceRanges: [], sameNode }).services ?? [];
+    const decoded = told && decodeResource(addressType, encodeServiceAddress(told));
+    const received = decoded !== undefined && 'value' in decoded ? (decoded.value as Service) : undefined;
+    expect(meshSettingsOf(received).sameNode).toBe(sameNode);
+  });
+
+  it('is nothing where the operator says nothing', () => {
+    expect(translateMeshSettings(viewOf([]), { podRanges: [], serviceRanges: [] }).services).toBeUndefined();
+  });
+});
