@@ -30,9 +30,11 @@ static __always_inline void start_tracking(struct bpf_sock_ops* ctx, struct bpf_
                                            const struct hadal_pod* pod, __u8 direction, __u32 reason,
                                            __u32 edge, bool established,
                                            const struct hadal_authorization* direct) {
+  /* Its source has taken a slot already, and an end that nobody tracks could not be ended. */
+  __u32 limit = direct ? ~0U : pod->flow_limit;
   struct socket_state* state;
 
-  if (!take_flow_slot(pod->pod_index, pod->flow_limit)) {
+  if (!take_flow_slot(pod->pod_index, limit)) {
     count_fault(HADAL_FAULT_FLOW_SLOTS_FULL);
     return;
   }

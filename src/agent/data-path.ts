@@ -90,7 +90,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   }, edgeSweepMs);
   sweep.unref();
   lifecycle.onClose('edge sweep', () => clearInterval(sweep));
-  return { native, kernel, edges, flows, pods, sameNode, certificates, kernelRows, tunnel, judge };
+  return { native, kernel, edges, flows, pods, sameNode, direct, certificates, kernelRows, tunnel, judge };
 }
 
 function startSameNodePathWatch(

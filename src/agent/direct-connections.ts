@@ -155,14 +155,14 @@ export class DirectConnections implements Closeable {
     const { sourceAddress: peerAddress, endpointAddress: address, endpointPort: port } = flow;
     const peer = this.#parts.pods.at(flow.peerPodIndex);
     const [source, destination] = flow.direction === 'outbound' ? [pod, peer] : [peer, pod];
-    // Who left the mesh has no policies any more, and whose other end is gone will hear of it by itself.
-    if (source === undefined || destination?.state !== 'carried') return reasons.NONE;
-    const key = `${source.podIndex} ${destination.podIndex} ${peerAddress} ${address} ${port}`;
-    const known = verdicts.get(key);
-    if (known !== undefined) return known;
+    // Who left the mesh has no policies any more; those of the other end go on, for whoever the pod is now.
+    if (destination?.state !== 'carried') return reasons.NONE;
+    const known = source?.state === 'carried' ? source : undefined;
+    const key = `${known?.podIndex ?? ''} ${destination.podIndex} ${peerAddress} ${address} ${port}`;
+    const before = verdicts.get(key);
+    if (before !== undefined) return before;
     const reason = this.#parts.judge({
-      source: source.enrolled,
-      sourceIdentity: source.identity,
+      ...(known === undefined ? {} : { source: { pod: known.enrolled, identity: known.identity } }),
       destination: destination.enrolled,
       peerAddress,
       address,

@@ -10,6 +10,7 @@ import type { EdgeRegistry } from '../telemetry/edge-registry.ts';
 import type { Judge } from '../tunnel/decision-options.ts';
 import type { Tunnel } from '../tunnel/tunnel.ts';
 import type { AgentFlows } from './agent-flows.ts';
+import type { DirectConnections } from './direct-connections.ts';
 import type { KernelCapture } from './kernel-capture.ts';
 import type { CaptureRows } from './kernel-rows.ts';
 import type { MeshSource } from './mesh-source.ts';
@@ -32,6 +33,7 @@ export interface DataPath {
   readonly flows: AgentFlows;
   readonly pods: PodHolder;
   readonly sameNode: SameNodePathWatch;
+  readonly direct: DirectConnections;
   readonly certificates: WorkloadCertificates;
   readonly kernelRows: CaptureRows;
   readonly tunnel: Tunnel;

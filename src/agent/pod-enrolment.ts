@@ -6,6 +6,7 @@ import { OlderConnections } from '../enrolment/older-connections.ts';
 import { PodStore } from '../enrolment/pod-store.ts';
 import { serveEnrolment } from '../enrolment/server.ts';
 import { MARK, MARK_MASK, ROUTE_TABLE, RULE_PRIORITY } from '../kernel/constants.gen.ts';
+import { dependency } from '../model/diff.ts';
 import { OutboundPolicies } from './outbound-policies.ts';
 import type { AgentScope, DataPath, PodParts } from './parts.ts';
 import { startPodAnnotations } from './pod-annotations.ts';
@@ -16,7 +17,7 @@ const routing = { mark: MARK, mask: MARK_MASK, table: ROUTE_TABLE, priority: RUL
 /** Knows the pods on disk; carries none yet. */
 export async function startEnrolment(scope: AgentScope, path: DataPath): Promise<PodParts> {
   const { config, logs, lifecycle } = scope;
-  const { native, kernel, tunnel, certificates, flows, pods, judge, sameNode } = path;
+  const { native, kernel, tunnel, certificates, flows, pods, judge, sameNode, direct } = path;
   const logger = logs.scope('enrolment');
   const { store, problem } = PodStore.open(join(config.dataDirectory, 'pods.json'));
   if (problem !== undefined)
@@ -74,6 +75,8 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
       // The mesh may have changed while it was enrolled.
       pod.followOutboundPolicy();
       flows.onCarried(pod);
+      // Open ones of an earlier agent's time: the changes of its absence were told before this pod was known.
+      direct.review([dependency.localPod(pod.enrolled.uid)]);
       resolvers.add(pod);
       turbo.set(turboPod(pod));
       annotations?.carried(pod.stored);

@@ -11,9 +11,12 @@ import { Trace } from './trace.ts';
 
 /** A connection that goes from pod to pod of one node by the kernel alone. */
 export interface OpenDirectQuestion {
-  readonly source: EnrolledPod;
-  /** SPIFFE id, as the kernel attests it. */
-  readonly sourceIdentity: string;
+  /** Missing: it is none of this node's pods any more, so nobody attests who it is. */
+  readonly source?: {
+    readonly pod: EnrolledPod;
+    /** SPIFFE id, as the kernel attests it. */
+    readonly identity: string;
+  };
   readonly destination: EnrolledPod;
   readonly peerAddress: string;
   /** Of the destination pod. */
@@ -31,13 +34,13 @@ export function judgeOpenDirect(
   settings: JudgementSettings,
   local: LocalNode,
 ): number {
-  const { sourceIdentity, destination, peerAddress, address, port } = question;
+  const { source, destination, peerAddress, address, port } = question;
   const { reason } = judgeInbound(
     snapshot,
     {
       destination,
-      channel: 'direct',
-      peerIdentity: sourceIdentity,
+      channel: source === undefined ? 'plaintext' : 'direct',
+      peerIdentity: source?.identity ?? '',
       peerAddress,
       authority: formatAuthority(address, port),
       forwardedHost: '',
@@ -47,12 +50,17 @@ export function judgeOpenDirect(
     settings,
   );
   if (endsOpenConnections(reason)) return reason;
-  return needsTunnel(snapshot, question, settings, local) ? reasons.TUNNEL_REQUIRED : reasons.NONE;
+  // Who left the mesh has no tunnel to take.
+  if (source === undefined) return reasons.NONE;
+  return needsTunnel(snapshot, source.pod, question, settings, local)
+    ? reasons.TUNNEL_REQUIRED
+    : reasons.NONE;
 }
 
 function needsTunnel(
   snapshot: MeshSnapshot,
-  { source: pod, destination, peerAddress, address: text, port }: OpenDirectQuestion,
+  pod: EnrolledPod,
+  { destination, peerAddress, address: text, port }: OpenDirectQuestion,
   settings: JudgementSettings,
   local: LocalNode,
 ): boolean {

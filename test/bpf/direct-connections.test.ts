@@ -24,6 +24,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('open direct connections', ()
   const destroyed = new Map<number, number>();
   const asked: OpenDirectQuestion[] = [];
   let judge: (question: OpenDirectQuestion) => number;
+  /** Pods that are none of the mesh's any more. */
+  const left = new Set<string>();
 
   beforeAll(async () => {
     world = await CaptureWorld.create();
@@ -68,7 +70,10 @@ describe.skipIf(podWorldUnavailable !== undefined)('open direct connections', ()
     reviewed = new DirectConnections({
       reader,
       sockets: world.capture.sockets,
-      pods: { all: () => pods, at: (podIndex) => pods.find((pod) => pod.podIndex === podIndex) },
+      pods: {
+        all: () => pods.filter(({ enrolled }) => !left.has(enrolled.uid)),
+        at: (podIndex) => pods.find((pod) => pod.podIndex === podIndex && !left.has(pod.enrolled.uid)),
+      },
       snapshot: () => emptySnapshot,
       judge: (question) => {
         asked.push(question);
@@ -96,7 +101,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('open direct connections', ()
     reviewed.review(keys);
     await reviewed.settled();
   };
-  const isClient = ({ sourceIdentity }: OpenDirectQuestion) => sourceIdentity.endsWith('/client');
+  const isClient = ({ source }: OpenDirectQuestion) => source?.identity.endsWith('/client') === true;
 
   it('that a policy refuses now are ended at their destination, so that the client sees a reset; others go on', async () => {
     const denied = [await hold(client), await hold(client, 8081)];
@@ -107,8 +112,10 @@ describe.skipIf(podWorldUnavailable !== undefined)('open direct connections', ()
     for (const each of denied) expect(await each.check()).toEqual({ alive: false, error: 'ECONNRESET' });
     expect(await other.check()).toEqual({ alive: true });
     expect(asked).toContainEqual({
-      source: expect.objectContaining({ uid: 'c//Pod/shop/client' }),
-      sourceIdentity: 'spiffe://cluster.local/ns/shop/sa/client',
+      source: {
+        pod: expect.objectContaining({ uid: 'c//Pod/shop/client' }),
+        identity: 'spiffe://cluster.local/ns/shop/sa/client',
+      },
       destination: expect.objectContaining({ uid: 'c//Pod/shop/server' }),
       peerAddress: client.ipv4,
       address: server.ipv4,
@@ -136,6 +143,17 @@ describe.skipIf(podWorldUnavailable !== undefined)('open direct connections', ()
     judge = () => reasons.TUNNEL_REQUIRED;
     await change(dependency.workload('c//Pod/shop/client'));
     expect(destroyed.get(reasons.TUNNEL_REQUIRED)).toBeGreaterThan(0);
+    expect(await open.check()).toEqual({ alive: false, error: 'ECONNRESET' });
+  });
+
+  it('of a pod that left the mesh are judged as those of anybody', async () => {
+    const open = await hold(client);
+    const uid = 'c//Pod/shop/client';
+    left.add(uid);
+    judge = ({ source }) => (source === undefined ? reasons.POLICY_DENIED : reasons.NONE);
+    await change(dependency.workload('c//Pod/shop/server'));
+    left.delete(uid);
+    expect(asked).toContainEqual(expect.not.objectContaining({ source: expect.anything() }));
     expect(await open.check()).toEqual({ alive: false, error: 'ECONNRESET' });
   });
 
