@@ -8,6 +8,7 @@ import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
 import type { SocketHand, WorldPod } from '../helpers/pod-world.ts';
 import { must, turboUnavailable } from '../helpers/turbo-world.ts';
+import { hadal } from '../unit/cli/terminal.ts';
 
 const service = '10.96.0.10';
 
@@ -150,6 +151,18 @@ describe.skipIf(turboUnavailable !== undefined)('turbo on direct connections', (
     expect(await redirectedOf(name)).toBeGreaterThan(0);
     world.capture.turbo.dismiss(server.podIndex);
     expect(await redirectedOf(name)).toBe(0);
+    await close(name);
+  });
+
+  it('is turned off by hand at once, agent or not, and on again', async () => {
+    const environment = { HADAL_BPFFS: world.bpffs, HADAL_INSTANCE: 'test' };
+    const name = await connect();
+    expect(await redirectedOf(name)).toBeGreaterThan(0);
+    expect((await hadal(['turbo', 'off'], { environment })).out).toMatch(/^turbo is off, by hand/);
+    expect(await redirectedOf(name)).toBe(0);
+    const { out, status } = await hadal(['turbo', 'on', '-o', 'json'], { environment });
+    expect([JSON.parse(out).state, status]).toEqual(['on', 0]);
+    expect(await redirectedOf(name)).toBeGreaterThan(0);
     await close(name);
   });
 
