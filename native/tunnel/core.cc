@@ -149,6 +149,7 @@ void TunnelCore::put_outbound_rows(std::vector<OutboundRow> rows) {
   std::vector<std::shared_ptr<const OutboundRow>> shared;
   shared.reserve(rows.size());
   for (OutboundRow& row : rows) {
+    row.share_out();
     shared.push_back(std::make_shared<const OutboundRow>(std::move(row)));
   }
   post_to_all([&] { return PutOutboundRows{.rows = shared}; });

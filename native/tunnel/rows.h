@@ -32,6 +32,13 @@ struct OutboundEndpoint {
   std::string baggage;
 };
 
+/// One place of an alias table: all places are picked alike, and each is its own endpoint's up to `own`, else
+/// `other`'s.
+struct EndpointShare {
+  uint64_t own = uint64_t{1} << 32;
+  uint32_t other = 0;
+};
+
 struct OutboundRow {
   uint32_t pod_index = 0;
   net::SocketAddress destination;
@@ -40,8 +47,14 @@ struct OutboundRow {
   /// A refusal that open connections do not survive either.
   bool ends_open = false;
   std::vector<OutboundEndpoint> endpoints;
+  /// Made of the weights by `share_out`, which must come after every change of the endpoints; empty for a
+  /// single one.
+  std::vector<EndpointShare> shares = {};
 
-  /// `random` is uniform over its whole range. Null when there is no endpoint.
+  /// Prepares `pick`, in time proportional to the endpoints.
+  void share_out();
+  /// In constant time, whatever the endpoints and their weights. `random` is uniform over its whole range.
+  /// Null when there is no endpoint.
   [[nodiscard]] const OutboundEndpoint* pick(uint64_t random) const;
 };
 

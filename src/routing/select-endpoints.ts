@@ -1,8 +1,10 @@
 import { formatAuthority } from '../model/authority.ts';
 import { reasons } from '../model/reasons.gen.ts';
 import { type Service, serviceKey, type WeightedWaypoint } from '../model/service.ts';
+import { hasClientAffinity } from '../model/session-affinity.ts';
 import type { Endpoint } from '../model/snapshot.ts';
 import type { Workload } from '../model/workload.ts';
+import { inOrderOfAffinity } from './client-affinity.ts';
 import { targetPortOf } from './find-service.ts';
 import { findWaypoint, isWaypoint, waypointName } from './find-waypoint.ts';
 import type { JudgedEndpoint } from './judgement.ts';
@@ -72,14 +74,38 @@ export function serviceEndpoints(
     const wanted = routingPreference.join(', ');
     trace.step(`${mode} over ${wanted}: ${preferred.length} of ${candidates.length} endpoints are preferred`);
   }
-  const results = preferred.map(({ workload, targetPort }) => ({
+  const selectOne = ({ workload, targetPort }: Candidate): SharedSelection => ({
     share: workload.capacity,
     selection: isServiceAddressed
       ? place(context, workload, targetPort, service)
       : workloadEndpoints(context, workload, targetPort, service),
-  }));
+  });
+  const results = hasClientAffinity(service)
+    ? oneOf(context, preferred, selectOne)
+    : preferred.map(selectOne);
   const selection = isServiceAddressed ? gather(results) : joinSelections(results);
   return selection.endpoints.length > 0 ? selection : { endpoints: [], reason: whyNone(left, results) };
+}
+
+/** The first that can be used, in the client's own order; where none can all say why. */
+function oneOf(
+  context: OutboundContext,
+  candidates: readonly Candidate[],
+  select: (candidate: Candidate) => SharedSelection,
+): SharedSelection[] {
+  const { trace, address, ownAddresses } = context;
+  const own = [...ownAddresses];
+  const client = own.find((each) => each.includes(':') === (address.family === 6)) ?? own[0] ?? '';
+  const tried: SharedSelection[] = [];
+  for (const candidate of inOrderOfAffinity(candidates, client)) {
+    const selected = select(candidate);
+    if (selected.selection.endpoints.length > 0) {
+      trace.step(`session affinity by client address: of ${client} all go to ${candidate.workload.uid}`);
+      return [selected];
+    }
+    tried.push(selected);
+  }
+  return tried;
 }
 
 /** One workload by its own address: through its waypoint, unless the source is that waypoint. */

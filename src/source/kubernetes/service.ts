@@ -26,6 +26,7 @@ export const serviceObject = z.object({
     publishNotReadyAddresses: z.boolean().default(false),
     internalTrafficPolicy: z.enum(['Cluster', 'Local']).default('Cluster'),
     trafficDistribution: z.string().optional(),
+    sessionAffinity: z.enum(['None', 'ClientIP']).default('None'),
   }),
 });
 

@@ -1,5 +1,6 @@
 import type { DnsAlias } from '../../model/dns-alias.ts';
 import { createService, type Service } from '../../model/service.ts';
+import { clientAffinityExtension } from '../../model/session-affinity.ts';
 import { clusterAddresses, type ServiceObject } from '../kubernetes/service.ts';
 import { canonicalAddresses } from './addresses.ts';
 import { type MeshNames, serviceHostname } from './context.ts';
@@ -19,7 +20,12 @@ export function translateService(service: ServiceObject, view: ClusterView): Tra
   const hostname = serviceHostname(view.names, namespace, name);
   if (service.spec.type === 'ExternalName') return translated({ aliases: aliasOf(service, view.names) });
   const binding = bindWaypoint(view, { object: service, traffic: 'service', ...metadata });
+  const isSticky = service.spec.sessionAffinity === 'ClientIP';
   const warnings: TranslationWarning[] = [...binding.warnings, ...globalWarnings(service)];
+  if (isSticky && binding.named !== '') {
+    const reason = 'is ClientIP, which agents heed; behind a waypoint the waypoint chooses the endpoint';
+    warnings.push(warning(service, 'spec.sessionAffinity', reason));
+  }
   const made = createService({
     name,
     namespace,
@@ -37,6 +43,7 @@ export function translateService(service: ServiceObject, view: ClusterView): Tra
       warnings,
     ),
     canonical: true,
+    extensions: isSticky ? [clientAffinityExtension] : [],
   });
   return translated({ services: [made], warnings });
 }
