@@ -1,5 +1,6 @@
 import type { AgentConfig } from '../config/agent-options.ts';
 import { HBONE_PORT, MARK } from '../kernel/constants.gen.ts';
+import { endingObstacle } from '../kernel/probe-sock-destroy.ts';
 import type { MeshSnapshot } from '../model/snapshot.ts';
 import type { NativeAddon } from '../native/types.ts';
 import { judgeInbound } from '../routing/inbound.ts';
@@ -39,7 +40,7 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   lifecycle.own('flows', flows);
   lifecycle.own('enrolled pods', pods);
 
-  const sameNode = startSameNodePathWatch(scope, native, kernel, pods);
+  const sameNode = await startSameNodePathWatch(scope, native, kernel, pods);
 
   const certificates = await startCertificates(scope, () => tunnel);
 
@@ -93,17 +94,18 @@ export async function startDataPath(scope: AgentScope, native: NativeAddon): Pro
   return { native, kernel, edges, flows, pods, sameNode, direct, certificates, kernelRows, tunnel, judge };
 }
 
-function startSameNodePathWatch(
+async function startSameNodePathWatch(
   { config, lifecycle, logs }: AgentScope,
   native: NativeAddon,
   { capture }: DataPath['kernel'],
   pods: PodHolder,
-): SameNodePathWatch {
+): Promise<SameNodePathWatch> {
   const watch = new SameNodePathWatch({
     native,
     maps: capture.maps,
     exemptMapFd: capture.exemptMapFd,
     pods: () => pods.all().filter(({ state }) => state === 'carried'),
+    obstacle: await endingObstacle(native, capture.sockets),
     intervalMs: config.sameNodeProbeIntervalMs,
     logger: logs.scope('same-node'),
   });

@@ -8,6 +8,8 @@ import { worstOf } from './path-verdict.ts';
 
 export interface SameNodePathWatchOptions extends Omit<ProbeParts, 'nodeNetnsFd' | 'native'> {
   readonly native: ProbeParts['native'] & Pick<NativeNet, 'openNetns' | 'watchNetns'>;
+  /** Why nothing may go directly, whatever the way; then nothing is tried. */
+  readonly obstacle: string | undefined;
   readonly intervalMs: number;
   readonly logger: Logger;
 }
@@ -92,6 +94,7 @@ export class SameNodePathWatch implements Closeable {
   }
 
   async #probeOnce(): Promise<void> {
+    if (this.#options.obstacle !== undefined) return this.#set(unknownPath(this.#options.obstacle));
     const pods = this.#options.pods();
     if (pods.length < 2) return this.#set(tooFew);
     let found = tooFew;

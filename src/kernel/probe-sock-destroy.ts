@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { HadalError } from '../base/errors.ts';
 import type { NativeNet } from '../native/types.ts';
+import type { PodSockets } from './sockets.ts';
 
 /** Opens a connection to itself over loopback and destroys it: some kernels accept the request and lack the operation. */
 export async function probeSockDestroy(native: NativeNet): Promise<string> {
@@ -14,12 +15,29 @@ export async function probeSockDestroy(native: NativeNet): Promise<string> {
     await once(client, 'connect');
     // ECONNABORTED is what its owner sees of it, and what we wait for.
     const ended = once(client, 'error', { signal: AbortSignal.timeout(2_000) });
+    // Nobody waits for it when the kernel refuses.
+    ended.catch(() => {});
     destroyOwn(native, client);
     await ended;
     return 'a connection of our own was ended by it';
   } finally {
     client.destroy();
     server.close();
+  }
+}
+
+/** Why no connection can be ended here; undefined when they can. */
+export async function endingObstacle(
+  native: NativeNet,
+  { destroysBy }: Pick<PodSockets, 'destroysBy'>,
+): Promise<string | undefined> {
+  if (destroysBy === 'bpf_sock_destroy') return undefined;
+  try {
+    await probeSockDestroy(native);
+    return undefined;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return `this kernel ends no connection that a policy refuses later (sock-destroy in hadal check): ${why}`;
   }
 }
 

@@ -142,7 +142,7 @@ function programProbes({
       need: 'connections are ended by SOCK_DESTROY (CONFIG_INET_DIAG_DESTROY)',
       since: '4.5',
       essential: false,
-      lost: 'without it and without bpf_sock_destroy, connections older than a pod’s enrolment go on whatever the policy says',
+      lost: 'without it and without bpf_sock_destroy, connections older than a pod’s enrolment go on whatever the policy says, and those between pods of one node take the tunnel',
       probe: () => probeSockDestroy(native),
     },
   ];

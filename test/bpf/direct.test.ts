@@ -4,7 +4,7 @@ import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
 import { directEdges, directSlot, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
-import { podWorldUnavailable, type WorldPod } from '../helpers/pod-world.ts';
+import { ip, podWorldUnavailable, type WorldPod } from '../helpers/pod-world.ts';
 
 describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the same node', () => {
   let world: CaptureWorld;
@@ -193,10 +193,21 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the
         remote,
         answer: { who: 'server' },
       });
-      expect(await world.dial(client, { first: [as, 80], to: [captured, 80] })).toMatchObject({
-        remote: { address: captured.replace('::ffff:', '') },
+      const toAgent = {
+        remote: { address: captured.replace('::ffff:', ''), port: 80 },
         answer: { who: expect.stringMatching(/^outbound/) },
-      });
+      };
+      expect(await world.dial(client, { first: [as, 80], to: [captured, 80] })).toMatchObject(toAgent);
+      // The first has not even sent a SYN.
+      const nowhere = of(server).replace(/2$/, '99');
+      ip('-n', client.netns, 'route', 'add', 'unreachable', nowhere);
+      leadDirectly(world, client, service, directSlot(server, nowhere));
+      const held = await world.dialAndHold(client, { first: [as, 80], to: [captured, 80] });
+      ip('-n', client.netns, 'route', 'del', 'unreachable', nowhere);
+      expect(held.result).toMatchObject({ firstError: expect.stringMatching(/UNREACH/), ...toAgent });
+      expect(world.capture.maps.authorized.keys()).toEqual([]);
+      expect(liveOf(client)).toEqual([]);
+      await held.check();
     });
 
     it('is refused by nobody while its row is switched from one set of endpoints to another', async () => {

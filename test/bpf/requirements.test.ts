@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { findCgroupRoot } from '../../src/kernel/file-systems.ts';
+import { endingObstacle } from '../../src/kernel/probe-sock-destroy.ts';
 import { canCapture, checkRequirements } from '../../src/kernel/requirements.ts';
 import { nativeAddon } from '../../src/native/addon.ts';
 import { podWorldUnavailable } from '../helpers/pod-world.ts';
@@ -17,6 +18,18 @@ describe.skipIf(podWorldUnavailable !== undefined)('the requirements of the capt
     expect(found.find(({ id }) => id === 'sock-destroy')).toMatchObject({ ok: true });
     expect(found.find(({ id }) => id === 'attach-sk_lookup')).toMatchObject({ ok: true });
     for (const { need, found: what, lost } of found) expect([need, what, lost]).not.toContain('');
+  });
+
+  it('say why nothing goes directly where no connection could be ended', async () => {
+    const byDiag = { destroysBy: 'SOCK_DESTROY' } as const;
+    expect(await endingObstacle(native, { destroysBy: 'bpf_sock_destroy' })).toBeUndefined();
+    expect(await endingObstacle(native, byDiag)).toBeUndefined();
+    const without = Object.assign(Object.create(native), {
+      destroyTcpSocket: () => {
+        throw new Error('EOPNOTSUPP');
+      },
+    });
+    expect(await endingObstacle(without, byDiag)).toMatch(/sock-destroy in hadal check.*EOPNOTSUPP/);
   });
 
   it('leave nothing behind', async () => {
