@@ -4,7 +4,7 @@ import type { Lab } from '../../src/lab/lab.ts';
 import type { LabPod } from '../../src/lab/pod.ts';
 import { Held } from './held.ts';
 import { lastLineOf } from './last-line.ts';
-import { agentOf, connectionsOf, sumOf } from './observe.ts';
+import { agentOf, connectionsOf, connectionWhere, sumOf } from './observe.ts';
 import { describeInLab, dial, echoPod, namespace, pod } from './world.ts';
 
 const port = 8080;
@@ -88,11 +88,27 @@ function tell(what: string, times: { written: number; inForce: number }, closed:
   expect(closed - times.inForce).toBeLessThan(withinMs);
 }
 
-async function endedOf(lab: Lab, node: string, app: string): Promise<string[]> {
-  const entries = await connectionsOf(lab, node);
-  return entries
-    .filter(({ destination, state }) => destination.workload === app && state === 'closed')
-    .map(({ reason }) => reason);
+/** How many connections to the pod ended for this reason by the word of either end; who is first tells it to the other as a reset. */
+async function endedFor(lab: Lab, app: string, reason: string): Promise<number> {
+  const entries = (await Promise.all(['a', 'b'].map((node) => connectionsOf(lab, node)))).flat();
+  const ended = entries.filter(
+    (each) => each.destination.workload === app && each.state === 'closed' && each.reason === reason,
+  );
+  return new Set(ended.map(({ source }) => `${source.address} ${source.port}`)).size;
+}
+
+/** Resolves once new connections from pod to pod of the node need no tunnel. */
+async function nowDirect(lab: Lab, [from, to]: readonly [LabPod, LabPod]): Promise<void> {
+  await expect
+    .poll(
+      async () => {
+        const { localPort } = await dial(from, to.v4, port, 'hello');
+        const entry = await connectionWhere(lab, 'a', ({ source }) => source.port === localPort);
+        return entry.path;
+      },
+      { timeout: 15_000, interval: 200 },
+    )
+    .toBe('node_local');
 }
 
 describeInLab('open connections', { manifests, controlPlane: true }, (world) => {
@@ -106,38 +122,87 @@ describeInLab('open connections', { manifests, controlPlane: true }, (world) => 
     ];
     await deafServer(far);
     await deafServer(near);
-    const denied = [
-      hold(caller, [far.v4, port], 45),
-      hold(caller, [near.v4, port], 45),
-      ...[far, near].flatMap(({ v4 }) => [
-        hold(caller, [v4, deafPort], 2, 'half'),
-        hold(caller, [v4, deafPort], 3, 'pour'),
-      ]),
-    ];
+    for (const from of [caller, other]) await nowDirect(lab, [from, near]);
+    // The first connection to a port asks, and goes by the tunnel.
+    const first = [far, near].map(({ v4 }) => hold(caller, [v4, deafPort], 1, 'half'));
+    for (const each of first) await each.standing();
+    const more = [far, near].flatMap(({ v4 }) => [
+      hold(caller, [v4, port], 45),
+      hold(caller, [v4, deafPort], 2, 'half'),
+      hold(caller, [v4, deafPort], 3, 'pour'),
+    ]);
+    const denied = [...first, ...more];
     const others = [
       hold(other, [far.v4, port], 5),
       hold(other, [near.v4, port], 5),
       hold(lab.pod('stranger'), [far.v4, port], 5),
     ];
     for (const each of [...denied, ...others]) await each.standing();
-    const early = () => sumOf(lab, 'b', 'hadal_connections_ended_early_total', { reason: 'policy_denied' });
-    const before = await early();
+    const open = (await connectionsOf(lab, 'a')).filter(
+      ({ source, state, direction }) =>
+        state === 'live' && direction === 'outbound' && source.workload === 'caller',
+    );
+    expect(open.map(({ path }) => path).sort()).toEqual([
+      ...Array.from({ length: 50 }, () => 'node_local'),
+      ...Array.from({ length: 52 }, () => 'tunnel'),
+    ]);
 
     const times = await inForce(lab, ['a', 'b'], () => lab.apply(denyCaller));
     const closed = await Promise.all(denied.map((each) => each.reset()));
-    tell('a DENY over 100 connections', times, Math.max(...closed));
+    tell('a DENY over 100 connections, half of them direct', times, Math.max(...closed));
     for (const each of others) await each.progressed();
-    await expect.poll(early).toBe(before + 50);
-    await expect
-      .poll(
-        async () => (await endedOf(lab, 'b', 'far')).filter((reason) => reason === 'policy_denied').length,
-      )
-      .toBe(50);
+    const reason = 'policy_denied';
+    for (const { name } of [far, near]) await expect.poll(() => endedFor(lab, name, reason)).toBe(51);
+    expect(await sumOf(lab, 'a', 'hadal_connections_destroyed_total', { reason })).toBe(50);
+    const early = ['a', 'b'].map((node) =>
+      sumOf(lab, node, 'hadal_connections_ended_early_total', { reason }),
+    );
+    expect((await Promise.all(early)).reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(52);
     for (const to of [far, near]) expect((await dial(caller, to.v4, port, 'hello')).received).toBe('');
 
     await inForce(lab, ['a', 'b'], () => lab.delete('AuthorizationPolicy', 'shop/p'));
     for (const to of [far, near]) expect((await dial(caller, to.v4, port, 'hello')).received).toBe('hello');
     for (const each of others) await each.progressed();
+  });
+
+  it('end at their source, too, where that knows it first', async () => {
+    const { lab } = world;
+    const far = lab.pod('far');
+    const denied = hold(lab.pod('caller'), [far.v4, port], 5);
+    const others = hold(lab.pod('other'), [far.v4, port], 5);
+    for (const each of [denied, others]) await each.standing();
+    const sleeping = agentOf(lab, 'b').pid ?? 0;
+    process.kill(sleeping, 'SIGSTOP');
+    try {
+      const times = await inForce(lab, ['a'], () => lab.apply(denyCaller));
+      tell('a DENY of which only the source has heard', times, await denied.reset());
+    } finally {
+      process.kill(sleeping, 'SIGCONT');
+    }
+    await others.progressed();
+    await lab.delete('AuthorizationPolicy', 'shop/p');
+    await lab.meshInForce();
+  });
+
+  it('that are direct end when they must take the tunnel, and new ones take it', async () => {
+    const { lab } = world;
+    const [caller, near] = [lab.pod('caller'), lab.pod('near')];
+    await nowDirect(lab, [caller, near]);
+    const direct = hold(caller, [near.v4, port], 10);
+    const far = hold(caller, [lab.pod('far').v4, port], 5);
+    for (const each of [direct, far]) await each.standing();
+    const times = await inForce(lab, ['a'], () => lab.apply(strict('near')));
+    tell('STRICT over direct connections', times, await direct.reset());
+    const reason = 'tunnel_required';
+    await expect.poll(() => endedFor(lab, 'near', reason)).toBe(10);
+    expect(await sumOf(lab, 'a', 'hadal_connections_destroyed_total', { reason })).toBe(10);
+    const { received, localPort } = await dial(caller, near.v4, port, 'hello');
+    expect(received).toBe('hello');
+    const entry = await connectionWhere(lab, 'a', ({ source }) => source.port === localPort);
+    expect(entry.path).toBe('tunnel');
+    await far.progressed();
+    await lab.delete('PeerAuthentication', 'shop/p');
+    await lab.meshInForce();
   });
 
   it('in clear end when STRICT comes, and tunnels carry on', async () => {
