@@ -8,6 +8,7 @@ import { packageRoot } from '../../src/lab/package-root.ts';
 import type { SameNodePath } from '../../src/routing/same-node-path.ts';
 import type { AgentStatus } from '../../src/runtime/agent-status.ts';
 import { agentOf, connectionWhere } from './observe.ts';
+import { Running } from './running.ts';
 import { describeInLab, dial, echoPod, namespace, pod } from './world.ts';
 
 const port = 8080;
@@ -20,6 +21,15 @@ const manifests = [
   echoPod('plain/store', 'a', port),
 ];
 const agentEnv = { HADAL_SAME_NODE_PROBE_INTERVAL: '1s' };
+
+/** Says something again and again until it is ended. */
+const talker = `
+  const s = require('net').connect({ host: process.argv[1], port: Number(process.argv[2]) });
+  let code = '';
+  s.on('connect', () => { console.log(JSON.stringify({ connected: true })); setInterval(() => s.write('x'), 20); });
+  s.on('error', (e) => { code = e.code; });
+  s.on('close', () => { console.log(JSON.stringify({ closed: code })); process.exit(0); });
+  s.resume();`;
 
 async function pathOf(lab: Lab): Promise<SameNodePath | undefined> {
   return (await agentOf(lab, 'a').admin<AgentStatus>('/status')).sameNodePath;
@@ -96,9 +106,16 @@ describeInLab(
       const { lab } = world;
       await lab.hairpin('a', false);
       await becomes(lab, 'stays');
+      // The first may be on its way before the row is.
       await exchange(lab, 'within the node');
+      expect(await exchange(lab, 'within the node')).toEqual(['node_local', 'node_local']);
+      const open = new Running(
+        lab.pod('caller').spawn(['node', '-e', talker, lab.pod('echo').v4, String(port)]),
+      );
+      expect(await open.line(0)).toEqual({ connected: true });
       await lab.hairpin('a', true);
       await becomes(lab, 'leaves');
+      expect(await open.line(1)).toEqual({ closed: 'ECONNRESET' });
       expect(await exchange(lab, 'led out again')).toEqual(['tunnel', 'tunnel']);
     });
   },

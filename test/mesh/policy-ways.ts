@@ -10,7 +10,7 @@ import { worldPods } from '../fixtures/policy-cases/world.ts';
  * known already. `direct`: so dialled and let in, from socket to socket.
  */
 export type Way = 'hbone' | 'plaintext' | 'connect' | 'direct';
-export const ways: readonly Way[] = ['hbone', 'plaintext', 'connect'];
+export const ways: readonly Way[] = ['hbone', 'plaintext', 'connect', 'direct'];
 
 /** In the words of metrics and `hadal connections`. */
 export const reasonOf: Readonly<Record<CaseVerdict, string>> = {

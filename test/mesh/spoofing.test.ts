@@ -371,11 +371,18 @@ describeInLab(
       const { lab } = world;
       await lab.apply(text);
       await lab.meshInForce();
+      for (let n = 0; n < 3; n++)
+        expect((await dialFrom(lab.pod('friend'), lab.pod('server').v4)).received).toBe('secret from friend');
+      await server.said();
       await lab.masquerade('a');
       const before = await refusedBy(lab, reason);
       expect(await dialFrom(lab.pod('heir'), lab.pod('server').v4)).toMatchObject({ received: '' });
       expect(await rawFrom(lab.pod('friend'), lab.pod('server').v4)).toMatchObject({ received: '' });
       await expect.poll(() => refusedBy(lab, reason), { timeout: 5_000 }).toBe(before + 2);
+      // What the kernel carries without a tunnel is not what its destination was told of: not a byte of it is sent.
+      const unseen = await decidedBy(lab, 'destination_not_seen');
+      expect(await dialFrom(lab.pod('friend'), lab.pod('server').v4)).toMatchObject({ received: '' });
+      expect(await decidedBy(lab, 'destination_not_seen')).toBe(unseen + 1);
       expect(await server.said()).toEqual({ accepted: 0, read: [] });
       await lab.delete(kind, 'shop/p');
       await lab.meshInForce();
