@@ -53,11 +53,14 @@ const manifests = [
   echoPod('plain/store', 'b', port),
 ];
 
+// Between two pods of a node the kernel would need no tunnel, and it is the tunnel that is tried here.
+const agentEnv = { HADAL_SAME_NODE: 'tunnel' };
+
 /**
  * Each attempt sends a marker of its own; the last test looks for all of them in one capture of what crossed between the
  * nodes, in which it must see those of connections that are allowed to go in clear.
  */
-describeInLab('an unprivileged process of a meshed pod', { manifests }, (world) => {
+describeInLab('an unprivileged process of a meshed pod', { manifests, agentEnv }, (world) => {
   const mustStayHidden = new Map<string, string>();
   const mustBeSeen = new Map<string, string>();
   /** Source ports of what was carried to the echo pod. */
