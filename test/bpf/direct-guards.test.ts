@@ -28,7 +28,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection goes directly t
   afterEach(async () => {
     world.capture.replaceRows(client.podIndex, []);
     await expect.poll(() => world.capture.maps.authorized.keys(), { timeout: 5_000 }).toEqual([]);
-    expect(trackedOf(world, client)).toBe(0);
+    await expect.poll(() => trackedOf(world, client)).toBe(0);
   });
 
   const families = [
