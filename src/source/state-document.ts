@@ -56,6 +56,7 @@ export function workloadDocument(workload: Workload): Record<string, unknown> {
       workload.services.map(({ service, ports }) => [service, { ports: ports.map(portDocument) }]),
     ),
     authorizationPolicies: workload.authorizationPolicies,
+    extensions: workload.extensions.map((name) => ({ name })),
   });
 }
 

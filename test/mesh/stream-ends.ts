@@ -90,26 +90,57 @@ const leaving: Readonly<Record<string, 'client' | 'server'>> = {
   'server-resets': 'server',
 };
 
-/** What is not as it must be, in words; nothing when both ends agree on every byte. */
-export function faultsOf(client: StreamReport, server: StreamReport): string[] {
+/** Every way that the program has, in its order. */
+export const streamModes = [
+  'random',
+  'peek',
+  'waitall',
+  'splice',
+  'sendfile',
+  'vectors',
+  'counted',
+  'edge-triggered',
+  'slow',
+  'small-buffers',
+  'nodelay',
+  'corked',
+  'turns',
+  'server-first',
+  'late-accept',
+  'client-ends-first',
+  'server-ends-first',
+  'client-resets',
+  'server-resets',
+  'client-leaves',
+  'held-back',
+] as const;
+
+/**
+ * What is not as it must be, in words; nothing when both ends agree on every byte. `mayNotWait`: a read of a socket that blocks
+ * may say EAGAIN, and is tried again.
+ */
+export function faultsOf(client: StreamReport, server: StreamReport, mayNotWait = false): string[] {
   if (client.streams.length === 0 || client.streams.length !== server.streams.length)
     return [`${client.streams.length} and ${server.streams.length} streams`];
   return client.streams.flatMap((near, index) => {
     const far = server.streams[index];
     if (far?.mode !== near.mode) return [`${near.mode} beside ${far?.mode}`];
-    return [...faultsOfEnd('client', near, far), ...faultsOfEnd('server', far, near)].map(
-      (fault) => `${near.mode}, seed ${client.seed}: the ${fault}`,
-    );
+    const faults = [...faultsOfEnd('client', near, far), ...faultsOfEnd('server', far, near)];
+    if (!mayNotWait) faults.push(...impatience('client', near), ...impatience('server', far));
+    return faults.map((fault) => `${near.mode}, seed ${client.seed}: the ${fault}`);
   });
+}
+
+function impatience(side: string, { wouldBlock }: StreamEnd): string[] {
+  return wouldBlock > 0 ? [`${side} did not wait in ${wouldBlock} reads`] : [];
 }
 
 function faultsOfEnd(side: 'client' | 'server', own: StreamEnd, other: StreamEnd): string[] {
   const faults: string[] = [];
-  const { wrong, received, end, shortReads, wouldBlock } = own;
+  const { wrong, received, end, shortReads } = own;
   const leaves = leaving[own.mode];
   if (wrong >= 0) faults.push(`${side} has something else at ${wrong} of ${own.toReceive}`);
   if (shortReads > 0) faults.push(`${side} got less than promised from ${shortReads} reads`);
-  if (wouldBlock > 0) faults.push(`${side} did not wait in ${wouldBlock} reads`);
   const expectedEnd = leaves === undefined ? 'end' : leaves === side ? 'left' : 'reset';
   if (end !== expectedEnd) faults.push(`${side} read to '${end}', not '${expectedEnd}'`);
   if (leaves !== undefined && received === 0) faults.push(`${side} received nothing`);

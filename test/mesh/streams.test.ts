@@ -4,17 +4,28 @@
  */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { residentBytes, sumOf } from './observe.ts';
-import { faultsOf, receivedBytes, StreamProcess, StreamProgram, type StreamReport } from './stream-ends.ts';
+import { Pins } from '../../src/kernel/pins.ts';
+import { readTurboCounts } from '../../src/kernel/turbo.ts';
+import { nativeAddon } from '../../src/native/addon.ts';
+import { residentBytes, sectionOf, sumOf } from './observe.ts';
+import {
+  faultsOf,
+  receivedBytes,
+  StreamProcess,
+  StreamProgram,
+  type StreamReport,
+  streamModes,
+} from './stream-ends.ts';
 import { describeInLab, namespace, pod } from './world.ts';
 
 const long = process.env.HADAL_LONG === '1';
 const mebibyte = 1024 ** 2;
 /** For each direction. */
 const bytes = long ? 1024 * mebibyte : 48 * mebibyte;
-const modes = 21;
+const modes = streamModes.length;
 const firstPort = 9100;
 /** What is taken of a client whose server does not read: buffers of sockets, and a window where a tunnel is between. */
 const mostHeldBack = 64 * mebibyte;
@@ -70,19 +81,61 @@ interface MemoryUse {
   slab: number;
 }
 
-const paths = [
-  { path: 'the tunnel between nodes', server: 'far', nodes: ['a', 'b'], security: 'mutual_tls' },
-  { path: 'the tunnel within a node', server: 'near-by-tunnel', nodes: ['a'], security: 'mutual_tls' },
-] as const;
+interface Path {
+  readonly path: string;
+  readonly client: string;
+  readonly server: string;
+  readonly nodes: readonly string[];
+  readonly security: 'mutual_tls' | 'node_local';
+  /** What the kernel does less for; docs/turbo.md says who must not ask. */
+  readonly without?: readonly (typeof streamModes)[number][];
+  readonly mayNotWait?: boolean;
+  /** Of all bytes. Past TCP an answer brings no ACK along, so pieces that then go by TCP wait for one. */
+  readonly share?: number;
+}
+
+const paths: readonly Path[] = [
+  {
+    path: 'the tunnel between nodes',
+    client: 'client',
+    server: 'far',
+    nodes: ['a', 'b'],
+    security: 'mutual_tls',
+  },
+  {
+    path: 'the tunnel within a node',
+    client: 'client',
+    server: 'near-by-tunnel',
+    nodes: ['a'],
+    security: 'mutual_tls',
+  },
+  { path: 'the direct path', client: 'client', server: 'near', nodes: ['a'], security: 'node_local' },
+  {
+    path: 'turbo',
+    client: 'quick-client',
+    server: 'quick',
+    nodes: ['a'],
+    security: 'node_local',
+    without: ['waitall', 'splice', 'client-leaves'],
+    mayNotWait: true,
+    share: 1 / 16,
+  },
+];
+
+const quick = { annotations: { 'hadal.io/turbo': 'enabled' } };
 
 describeInLab(
   'streams over',
   {
+    agentEnv: { HADAL_TURBO: 'true' },
     manifests: [
       namespace('t', { mesh: true }),
       pod('t/client', 'a'),
       pod('t/far', 'b'),
       pod('t/near-by-tunnel', 'a', { labels: { 'hadal.io/same-node': 'tunnel' } }),
+      pod('t/near', 'a'),
+      pod('t/quick-client', 'a', quick),
+      pod('t/quick', 'a', quick),
     ],
   },
   (world) => {
@@ -112,25 +165,47 @@ describeInLab(
       return grown;
     }
 
-    async function streamsTo(name: string, seed: number): Promise<[StreamReport, StreamReport]> {
-      const target = world.lab.pod(name);
-      const start = (where: typeof target, ...args: (string | number)[]) =>
-        new StreamProcess(where.spawn([program.pathInPods, ...args.map(String)]));
-      const server = start(target, 'server', firstPort, seed, bytes);
-      await server.listening;
-      const client = start(
-        world.lab.pod('client'),
-        'client',
-        target.addresses.join(),
-        firstPort,
-        seed,
-        bytes,
-      );
+    function sentPastTcp(): number {
+      const pins = new Pins(join(world.lab.directory, 'bpf'), 'a');
+      const map = nativeAddon().openPinnedMap(pins.map('turbo_counts'));
       try {
-        return await Promise.all([client.report, server.report]);
+        return readTurboCounts(map).redirected;
       } finally {
-        client.stop();
-        server.stop();
+        map.close();
+      }
+    }
+
+    /** Connections of a pair and port that nobody asked for before go through the agent: they are the question. */
+    async function knock({ client, server, security }: Path): Promise<void> {
+      const { lab } = world;
+      const directRows = async () => {
+        const { kernelDirect } = await sectionOf<{ kernelDirect: number }>(lab, 'a', 'decisions');
+        return kernelDirect;
+      };
+      const before = await directRows();
+      const addresses = lab.pod(server).addresses.join();
+      await lab.pod(client).exec([program.pathInPods, 'knock', addresses, String(firstPort)]);
+      if (security === 'node_local')
+        await expect.poll(directRows, { timeout: 5000 }).toBe(before + streamModes.length);
+    }
+
+    async function streamsOver(
+      { client, server, without = [], share = 1 }: Path,
+      seed: number,
+    ): Promise<[StreamReport, StreamReport]> {
+      const { lab } = world;
+      const target = lab.pod(server);
+      const wanted = streamModes.filter((mode) => !without.includes(mode));
+      const start = (name: string, ...args: (string | number)[]) =>
+        new StreamProcess(lab.pod(name).spawn([program.pathInPods, ...args.map(String), ...wanted]));
+      const listening = start(server, 'server', firstPort, seed, bytes * share);
+      await listening.listening;
+      const dialling = start(client, 'client', target.addresses.join(), firstPort, seed, bytes * share);
+      try {
+        return await Promise.all([dialling.report, listening.report]);
+      } finally {
+        dialling.stop();
+        listening.stop();
       }
     }
 
@@ -139,24 +214,30 @@ describeInLab(
       {
         timeout: long ? 600_000 : 90_000,
       },
-      async ({ path, server, nodes, security }) => {
+      async (over) => {
+        const { path, server, nodes, security, without = [], mayNotWait } = over;
         const { lab } = world;
-        const node = lab.pod(server).node;
         const opened = () =>
-          sumOf(lab, node, 'istio_tcp_connections_opened_total', {
+          sumOf(lab, lab.pod(server).node, 'istio_tcp_connections_opened_total', {
             reporter: 'destination',
             destination_workload: server,
             connection_security_policy: security,
           });
+        await knock(over);
+        const pastTcpBefore = sentPastTcp();
         const before = await opened();
         const seed = Math.floor(Math.random() * 2 ** 31);
-        const running = streamsTo(server, seed);
+        const running = streamsOver(over, seed);
         const grown = await grownDuring(running);
         const [client, far] = await running;
 
-        expect(faultsOf(client, far)).toEqual([]);
-        expect(client.streams).toHaveLength(modes);
-        await expect.poll(async () => (await opened()) - before, { timeout: 5000 }).toBe(modes);
+        expect(faultsOf(client, far, mayNotWait)).toEqual([]);
+        expect(client.streams).toHaveLength(modes - without.length);
+        await expect
+          .poll(async () => (await opened()) - before, { timeout: 5000 })
+          .toBe(client.streams.length);
+        if (path === 'turbo') expect(sentPastTcp()).toBeGreaterThan(pastTcpBefore);
+        else expect(sentPastTcp()).toBe(pastTcpBefore);
         const held = client.streams.find(({ mode }) => mode === 'held-back')?.sent ?? 0;
         const inMebibytes = Object.entries({ ...grown, held }).map(
           ([what, value]) => `${what} ${(value / mebibyte).toFixed(1)}`,
@@ -164,7 +245,7 @@ describeInLab(
         console.log(
           `${path}: ${(receivedBytes(client, far) / 1e9).toFixed(2)} GB, at most ${inMebibytes.join(', ')} MiB`,
         );
-        if (long) expect(receivedBytes(client, far)).toBeGreaterThan(1e9);
+        if (long && over.share === undefined) expect(receivedBytes(client, far)).toBeGreaterThan(1e9);
         expect(held).toBeLessThan(mostHeldBack);
         expect(grown.resident).toBeLessThan(nodes.length * (24 + modes * 4 * 1.5) * mebibyte);
         expect(grown.tcp).toBeLessThan(mostTcp);

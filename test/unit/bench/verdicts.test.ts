@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { goals, tellGoals, verdictOf } from '../../../bench/floors.ts';
-import { pathFault } from '../../../bench/path-check.ts';
+import { pathFault, turboFault } from '../../../bench/path-check.ts';
 import { policyManifests } from '../../../bench/policy-manifests.ts';
 import { scenarios } from '../../../bench/scenarios.ts';
+import type { TurboCounts } from '../../../src/kernel/turbo.ts';
 
 describe('goals of the benchmark', () => {
   it('are met from below where less is better, else from above', () => {
@@ -32,6 +33,17 @@ describe('the path of measured connections', () => {
       '1 with "mutual_tls"',
     );
   });
+});
+
+it('sends past TCP are what a row of turbo needs', () => {
+  const counts = (joined: number, redirected: number, tcpUnacked: number) =>
+    ({ joined, redirected, tcpUnacked, tcpUnread: 0 }) as TurboCounts;
+  const fault = (after: TurboCounts, load: 'rr' | 'upload') =>
+    turboFault(counts(2, 10, 5), after, { load, connections: 16 });
+  expect(fault(counts(34, 900, 40), 'rr')).toBe('');
+  expect(fault(counts(33, 900, 40), 'rr')).toContain('31 ends of 16 connections');
+  expect(fault(counts(34, 40, 900), 'rr')).toContain('30 sends went past TCP, and 895 by it');
+  expect(fault(counts(34, 40, 900), 'upload')).toBe('');
 });
 
 it('half of many policies select the server, and one of those lets the benchmark in', () => {

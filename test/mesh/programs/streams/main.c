@@ -3,7 +3,9 @@
  *
  *   streams server PORT SEED BYTES [MODE...]           one port for each mode, from PORT on
  *   streams client ADDRESS[,ADDRESS] PORT SEED BYTES [MODE...]
- *   streams relay PORT TO_PORT swap|drop|double|change|cut PLACE   on the loopback, for one connection
+ *   streams knock ADDRESS[,ADDRESS] PORT               at each mode's port, so that who carries connections
+ * knows them streams relay PORT TO_PORT swap|drop|double|change|cut PLACE   on the loopback, for one
+ * connection
  *
  * BYTES is the sum over all modes for each direction. The modes run at the same time, each on one connection.
  * Of several addresses a mode takes the one whose turn it is.
@@ -184,14 +186,32 @@ static void watch(void) {
   }
 }
 
+/* Cuts the first address off the second, if there are two. */
+static char* second_address(char* addresses) {
+  char* split = addresses ? strchr(addresses, ',') : NULL;
+  if (!split) return addresses;
+  *split = 0;
+  return split + 1;
+}
+
+/* Where nobody listens yet: a tunnel connects later than it seems, so each waits for its refusal. */
+static int knock(char* addresses, uint16_t port) {
+  char* others = second_address(addresses);
+  for (int i = 0; i < MODES; i++) {
+    struct sockaddr_in6 address = target(i % 2 ? others : addresses, (uint16_t)(port + i));
+    int fd = connected(&address, modes[i].small_buffers);
+    char nothing;
+    if (fd < 0) continue;
+    if (recv(fd, &nothing, 1, 0) > 0) die("knock");
+    close(fd);
+  }
+  return 0;
+}
+
 static int run_streams(bool is_server, char* addresses, char** rest, int count) {
   uint64_t seed = strtoull(rest[1], NULL, 0), bytes = strtoull(rest[2], NULL, 0);
-  char *split = addresses ? strchr(addresses, ',') : NULL, *others = addresses;
+  char* others = second_address(addresses);
   first_port = (uint16_t)atoi(rest[0]);
-  if (split) {
-    *split = 0;
-    others = split + 1;
-  }
   for (int i = 0; i < MODES; i++) {
     const struct mode* mode = &modes[i];
     uint16_t port = (uint16_t)(first_port + i);
@@ -219,6 +239,7 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   if (strcmp(role, "server") == 0 && argc >= 5) return run_streams(true, NULL, argv + 2, argc - 2);
   if (strcmp(role, "client") == 0 && argc >= 6) return run_streams(false, argv[2], argv + 3, argc - 3);
+  if (strcmp(role, "knock") == 0 && argc == 4) return knock(argv[2], (uint16_t)atoi(argv[3]));
   if (strcmp(role, "relay") == 0 && argc == 6) {
     struct sockaddr_in6 to = target("::1", (uint16_t)atoi(argv[3]));
     int listening = listener((uint16_t)atoi(argv[2]), false);
@@ -229,6 +250,6 @@ int main(int argc, char** argv) {
     run_relay(client, server, argv[4], strtoull(argv[5], NULL, 0));
     return 0;
   }
-  fprintf(stderr, "streams: server, client or relay; see the head of main.c\n");
+  fprintf(stderr, "streams: server, client, knock or relay; see the head of main.c\n");
   return 2;
 }
