@@ -73,6 +73,7 @@ int hadal_tcp_sockets(struct bpf_iter__tcp* ctx) {
   if (!tcp || skc->skc_state == BPF_TCP_LISTEN || skc->skc_state == BPF_TCP_CLOSE) return 0;
   state = bpf_sk_storage_get(&socket_states, tcp, NULL, 0);
   if (state && state->role != ROLE_NONE) record.flags |= HADAL_SOCKET_TRACKED;
+  if (state && state->role == ROLE_DIRECT) record.flags |= HADAL_SOCKET_DIRECT;
   if (bpf_sk_storage_get(&exempt, tcp, NULL, 0)) record.flags |= HADAL_SOCKET_EXEMPT;
   record.mark = tcp->inet_conn.icsk_inet.sk.sk_mark;
   if ((record.mark & HADAL_MARK_MASK) == HADAL_MARK) record.flags |= HADAL_SOCKET_CAPTURED;

@@ -305,6 +305,7 @@ HADAL_LAYOUT(struct hadal_flow, 120);
 #define HADAL_SOCKET_TRACKED 1  /* seen by the capture and left alone */
 #define HADAL_SOCKET_EXEMPT 2   /* the agent's own */
 #define HADAL_SOCKET_CAPTURED 4 /* carries the capture's mark */
+#define HADAL_SOCKET_DIRECT 8   /* between two pods of this node, by the kernel alone */
 
 struct hadal_socket_record {
   __u64 cookie;

@@ -5,6 +5,7 @@ import type { NativeNet, NetnsWatch } from '../native/types.ts';
 import { type PathState, type SameNodePath, unknownPath } from '../routing/same-node-path.ts';
 import { type ProbedPod, type ProbeEnds, type ProbeParts, probePath } from './path-probe.ts';
 import { worstOf } from './path-verdict.ts';
+import { ProbePairs } from './probe-pairs.ts';
 
 export interface SameNodePathWatchOptions extends Omit<ProbeParts, 'nodeNetnsFd' | 'native'> {
   readonly native: ProbeParts['native'] & Pick<NativeNet, 'openNetns' | 'watchNetns'>;
@@ -16,8 +17,6 @@ export interface SameNodePathWatchOptions extends Omit<ProbeParts, 'nodeNetnsFd'
 
 /** Changes come in crowds: of a pod's interfaces several, of a node that starts hundreds. */
 const settleMs = 100;
-/** So many pairs are tried while nothing is known: a NetworkPolicy may keep one pair apart and not another. */
-const pairsPerRound = 3;
 
 const tooFew = unknownPath('there are no two pods of this node in the mesh to try it between');
 
@@ -28,9 +27,7 @@ export class SameNodePathWatch implements Closeable {
   readonly #timer: NodeJS.Timeout;
   readonly #listeners: ((path: SameNodePath) => void)[] = [];
   #path: SameNodePath = tooFew;
-  #turn = 0;
-  /** The pair that left the node last is tried again first: another one must not hide it. */
-  #left: readonly [number, number] | undefined;
+  readonly #pairs = new ProbePairs<ProbedPod>();
   #soon: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
   #again = false;
@@ -97,32 +94,10 @@ export class SameNodePathWatch implements Closeable {
     if (this.#options.obstacle !== undefined) return this.#set(unknownPath(this.#options.obstacle));
     const pods = this.#options.pods();
     if (pods.length < 2) return this.#set(tooFew);
-    let found = tooFew;
-    for (const [from, to] of this.#pairs(pods)) {
-      found = await this.#probePair(from, to);
-      if (this.#closed) return;
-      if (found.state === 'leaves') {
-        this.#left = [from.podIndex, to.podIndex];
-        break;
-      }
-      const isThatWhichLeft = this.#left?.[0] === from.podIndex && this.#left[1] === to.podIndex;
-      if (isThatWhichLeft) this.#left = undefined;
-      else if (found.state === 'stays') break;
-    }
-    this.#set(found);
-  }
-
-  #pairs(pods: readonly ProbedPod[]): (readonly [ProbedPod, ProbedPod])[] {
-    const pairs: (readonly [ProbedPod, ProbedPod])[] = [];
-    const before = this.#left?.map((podIndex) => pods.find((pod) => pod.podIndex === podIndex));
-    if (before?.[0] !== undefined && before[1] !== undefined) pairs.push([before[0], before[1]]);
-    else this.#left = undefined;
-    for (let n = 0; n < pairsPerRound; n++, this.#turn++) {
-      const from = pods[this.#turn % pods.length];
-      const to = pods[(this.#turn + 1) % pods.length];
-      if (from !== undefined && to !== undefined) pairs.push([from, to]);
-    }
-    return pairs;
+    const found = await this.#pairs.round(pods, (from, to) =>
+      this.#closed ? Promise.resolve(tooFew) : this.#probePair(from, to),
+    );
+    if (!this.#closed && found !== undefined) this.#set(found);
   }
 
   /** In both families where both pods have both: each has routes of its own. */

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from '../base/logger.ts';
 import type { BpfCapture } from '../kernel/capture.ts';
 import type { SnapshotDiff } from '../model/diff.ts';
@@ -205,7 +206,9 @@ export class Enrolment implements EnrolmentService {
       'the annotations of the pod changed',
     );
     // Those that came in past every policy are judged now.
-    const isNarrower = before.bypassInbound === true || before.exclusions !== undefined;
+    const isNarrower =
+      before.bypassInbound === true ||
+      (before.exclusions !== undefined && !isDeepStrictEqual(before.exclusions, changed.exclusions));
     if (isNarrower && !bypassesInbound) this.#reviews.begin(pod, { untouched: true });
   }
 

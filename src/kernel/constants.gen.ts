@@ -37,6 +37,7 @@ export const FLOW_RECORDS_PER_SECOND = 2000;
 export const SOCKET_TRACKED = 1;
 export const SOCKET_EXEMPT = 2;
 export const SOCKET_CAPTURED = 4;
+export const SOCKET_DIRECT = 8;
 export const VERDICT_REFUSE = 1;
 export const VERDICT_UNTOUCHED = 2;
 export const VERDICT_TUNNEL = 3;

@@ -2,7 +2,7 @@
 import { reasons } from '../model/reasons.gen.ts';
 import type { BpfLink, BpfMap, BpfObject, NativeNet } from '../native/types.ts';
 import { integerBytes, type StructCodec, structCodec } from './codec.ts';
-import { SOCKET_CAPTURED, SOCKET_EXEMPT, SOCKET_TRACKED } from './constants.gen.ts';
+import { SOCKET_CAPTURED, SOCKET_DIRECT, SOCKET_EXEMPT, SOCKET_TRACKED } from './constants.gen.ts';
 
 interface RawSocket {
   readonly cookie: bigint;
@@ -23,10 +23,10 @@ export interface PodSocket {
   readonly remotePort: number;
   readonly state: number;
   /**
-   * What the capture knows of it: `untouched` it left alone, `agent` is the agent's own, `captured` carries the mark (the
+   * What the capture knows of it: `direct` the kernel carries between two pods of this node, `untouched` it left alone, `agent` is the agent's own, `captured` carries the mark (the
    * application's end of a carried connection); `older` it has never seen: older than the enrolment, or loopback.
    */
-  readonly seenAs: 'untouched' | 'agent' | 'captured' | 'older';
+  readonly seenAs: 'direct' | 'untouched' | 'agent' | 'captured' | 'older';
 }
 
 /** As many as a namespace has may take longer to decode than others can wait: one at a time. */
@@ -122,5 +122,6 @@ export class PodSockets {
 function seenAs(flags: number): PodSocket['seenAs'] {
   if (flags & SOCKET_EXEMPT) return 'agent';
   if (flags & SOCKET_CAPTURED) return 'captured';
+  if (flags & SOCKET_DIRECT) return 'direct';
   return flags & SOCKET_TRACKED ? 'untouched' : 'older';
 }
