@@ -77,12 +77,16 @@ static __always_inline __u32 pod_flags(void) {
   return pod && pod->pod_index == pod_index ? pod->flags : 0;
 }
 
-/* A connection to this pod by a pod of this node. Stays until its client's socket closes: with SYN cookies it
- * is looked up twice. */
+/*
+ * A connection to this pod by a pod of this node. Stays until its client's socket closes: with SYN cookies it
+ * is looked up twice. A socket may outlive its process, with bytes that nobody reads; its pod's address may
+ * be another's by then.
+ */
 static __always_inline bool is_authorized(const struct hadal_tuple* tuple) {
   struct hadal_authorization* found = bpf_map_lookup_elem(&authorized, tuple);
   if (!found || found->destination_pod_index != pod_index) return false;
-  found->seen = 1;
+  if (!pod_owns(found->source_pod_index, &tuple->client)) return false;
+  found->seen = mark_of(tuple);
   return true;
 }
 
@@ -128,8 +132,8 @@ int hadal_sk_lookup(struct bpf_sk_lookup* ctx) {
   }
   /* 2. The pod to itself: its interface is eth0 here, not lo. */
   if (address_equals(&tuple.client, &tuple.server)) return pass(HADAL_REASON_OWN_ADDRESS);
-  /* 3. The agent to the application; 5.17 tells the interface, before it such connections stand in
-   * `authorized`. */
+  /* 3. The agent to the application; 5.17 tells the interface. Before it such a connection is taken for one
+   * from outside and comes back to the agent: see docs/kernels.md. */
   lo = bpf_core_field_exists(ctx->ingress_ifindex) && ctx->ingress_ifindex == LOOPBACK_IFINDEX;
   if (lo)
     return pass(address_is_local_only(&tuple.server) ? HADAL_REASON_LOOPBACK : HADAL_REASON_AGENT_DELIVERY);

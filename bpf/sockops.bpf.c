@@ -106,10 +106,11 @@ static __always_inline void on_slipped(struct bpf_sock_ops* ctx, const struct ha
 /* Before the SYN leaves, with the source port known. */
 static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
   struct socket_state* state = bpf_sk_storage_get(&socket_states, sk, NULL, 0);
-  const struct hadal_row* row;
   const struct hadal_pod* pod;
   struct ends ends;
   __u64 cookie;
+  __u32 edge;
+  bool known;
 
   if (state && state->role == ROLE_CHOSEN) {
     if (begin_direct(ctx, sk, state)) hear_of_states(ctx);
@@ -140,10 +141,16 @@ static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock
     start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND, HADAL_REASON_EXCLUDED_OUTBOUND, 0, false, NULL);
     return;
   }
-  row = find_row(pod->pod_index, &ends.remote, ends.remote_port);
+  known = find_edge(pod->pod_index, &ends.remote, ends.remote_port, &edge);
   start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND,
-                 row ? HADAL_REASON_ROW_UNTOUCHED : HADAL_REASON_OUTSIDE_MESH, row ? row->edge : 0, false,
-                 NULL);
+                 known ? HADAL_REASON_ROW_UNTOUCHED : HADAL_REASON_OUTSIDE_MESH, edge, false, NULL);
+}
+
+/* A socket that connects and is answered by a SYN without ACK (simultaneous open) comes here too. It is known
+ * since its own SYN, and on_state goes on with it. */
+static __always_inline bool has_begun(struct bpf_sock* sk) {
+  const struct socket_state* state = bpf_sk_storage_get(&socket_states, sk, NULL, 0);
+  return state && state->role != ROLE_NONE;
 }
 
 /* The application accepted what its sk_lookup let through. What the agent delivers carries the mark
@@ -157,6 +164,7 @@ static __always_inline void on_accept(struct bpf_sock_ops* ctx, struct bpf_sock*
   __u32 reason;
 
   if (!pod || (sk->mark & HADAL_MARK_MASK) == HADAL_MARK) return;
+  if (has_begun(sk)) return;
   read_ends(ctx, &ends);
   server_tuple(&ends, &tuple);
   direct = bpf_map_lookup_elem(&authorized, &tuple);
@@ -195,7 +203,7 @@ static __always_inline void on_closed(struct bpf_sock_ops* ctx, struct bpf_sock*
       add_to(&counters->failed, 1);
   }
   read_ends(ctx, &ends);
-  if (state->role == ROLE_DIRECT && state->direction == HADAL_FLOW_OUTBOUND) end_direct(&ends);
+  if (state->role == ROLE_DIRECT && state->direction == HADAL_FLOW_OUTBOUND) end_direct(state, &ends);
   if (!may_report(return_flow_slot(state->pod_index), now))
     count_fault(HADAL_FAULT_FLOW_RATE);
   else if (tcp)
@@ -216,6 +224,9 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* 
     bpf_map_delete_elem(&kubelet_tuples, &tuple);
     /* The socket may connect again, from another process. */
     forget_socket(state);
+  } else if (state->role == ROLE_CHOSEN) {
+    /* Captured after all, and heard of only because it went directly before: it has no slot, no tuple. */
+    if (next == BPF_TCP_CLOSE) forget_socket(state);
   } else if (next == BPF_TCP_ESTABLISHED && !state->established) {
     struct hadal_untouched_counters* counters;
     if (state->role == ROLE_DIRECT && !destination_is_seen(ctx, sk, state)) return;

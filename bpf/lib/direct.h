@@ -48,14 +48,11 @@ static __always_inline void forget_choice(struct bpf_sock* sk) {
 static __always_inline __u32 choose_direct(struct bpf_sock* sk, const struct hadal_pod* pod,
                                            const struct hadal_row* row, const struct hadal_address* asked,
                                            __u16 asked_port, struct chosen* chosen) {
-  const struct hadal_target* found = pick_target(row);
   struct socket_state* state;
   struct hadal_target target;
 
-  if (!found) return HADAL_REASON_DIRECT_NO_TARGET;
-  target = *found;
+  if (!pick_target(row, &target)) return HADAL_REASON_DIRECT_NO_TARGET;
   if (target.kind != HADAL_TARGET_DIRECT) return HADAL_REASON_NONE;
-  /* An element that is freed may serve another key while we read it. */
   if (target.target_set != row->target_set || address_is_ipv4(&target.address) != address_is_ipv4(asked))
     return HADAL_REASON_DIRECT_NO_TARGET;
   if (!agent_is_alive(HADAL_HEARTBEAT_ROWS, HADAL_HEARTBEAT_DIRECT_STALE_MS))

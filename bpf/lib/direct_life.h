@@ -8,11 +8,10 @@
 #define HADAL_LIB_DIRECT_LIFE_H
 
 #include "lib/flow_reports.h"
+#include "lib/heartbeat.h"
 #include "lib/pods.h"
 #include "lib/tuples.h"
 
-/* Its packets are routed anew, back into the pod: to the agent's listener, which answers what is no SYN with
- * a reset. */
 static __always_inline void set_option(struct bpf_sock_ops* ctx, int level, int option, __u32 value) {
   bpf_setsockopt(ctx, level, option, &value, sizeof(value));
 }
@@ -60,6 +59,9 @@ static __always_inline bool begin_direct(struct bpf_sock_ops* ctx, struct bpf_so
   if (reason) {
     count_for_pod(state->pod_index, reason);
     bring_back(ctx, sk);
+    /* connect() cannot be refused any more. Where no agent answers it fails after seconds, not minutes. */
+    if (!agent_is_alive(HADAL_HEARTBEAT_ROWS, HADAL_HEARTBEAT_STALE_MS))
+      set_option(ctx, IPPROTO_TCP, TCP_SYNCNT, 1);
     return false;
   }
   state->opened_ns = bpf_ktime_get_ns();
@@ -80,7 +82,7 @@ static __always_inline bool destination_is_seen(struct bpf_sock_ops* ctx, struct
   read_ends(ctx, &ends);
   client_tuple(&ends, &tuple);
   entry = bpf_map_lookup_elem(&authorized, &tuple);
-  if (entry && entry->seen) return true;
+  if (entry && entry->seen == mark_of(&tuple)) return true;
   state->reason = HADAL_REASON_DESTINATION_NOT_SEEN;
   count_for_pod(state->pod_index, HADAL_REASON_DESTINATION_NOT_SEEN);
   bring_back(ctx, sk);
@@ -88,10 +90,14 @@ static __always_inline bool destination_is_seen(struct bpf_sock_ops* ctx, struct
   return false;
 }
 
-static __always_inline void end_direct(const struct ends* ends) {
+/* Its address may be another pod's by now, which connects by the same tuple: that entry is not ours. */
+static __always_inline void end_direct(const struct socket_state* state, const struct ends* ends) {
+  const struct hadal_authorization* entry;
   struct hadal_tuple tuple;
+
   client_tuple(ends, &tuple);
-  bpf_map_delete_elem(&authorized, &tuple);
+  entry = bpf_map_lookup_elem(&authorized, &tuple);
+  if (entry && entry->source_pod_index == state->pod_index) bpf_map_delete_elem(&authorized, &tuple);
 }
 
 #endif

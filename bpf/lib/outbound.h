@@ -163,8 +163,10 @@ static __always_inline int go_direct(struct bpf_sock_addr* ctx, struct bpf_sock*
 static __always_inline int decide_outbound(struct bpf_sock_addr* ctx, const struct hadal_address* destination,
                                            __u16* resolver, struct chosen* chosen) {
   struct bpf_sock* sk = ctx->sk;
-  const struct hadal_row* row;
-  const struct hadal_pod* pod;
+  const struct hadal_pod* found;
+  struct hadal_pod copied;
+  const struct hadal_pod* pod = &copied;
+  struct hadal_row row;
   __u32 pod_index;
   __u64 cookie;
 
@@ -176,12 +178,14 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx, const stru
     return ALLOW;
   }
   cookie = bpf_get_netns_cookie(ctx);
-  pod = bpf_map_lookup_elem(&pods, &cookie);
-  if (!pod) {
+  found = bpf_map_lookup_elem(&pods, &cookie);
+  if (!found) {
     note_kubelet(sk, cookie);
     count_reason(HADAL_REASON_NOT_ENROLLED);
     return ALLOW;
   }
+  /* See find_row. */
+  copied = *found;
   pod_index = pod->pod_index;
   if (bpf_sk_storage_get(&exempt, sk, NULL, 0)) {
     count_for_pod(pod_index, HADAL_REASON_AGENT_SOCKET);
@@ -206,12 +210,11 @@ static __always_inline int decide_outbound(struct bpf_sock_addr* ctx, const stru
   if (excludes_outbound(pod, destination, bpf_ntohs((__u16)ctx->user_port)))
     return leave_alone(ctx, sk, pod_index, HADAL_REASON_EXCLUDED_OUTBOUND);
 
-  row = find_row(pod_index, destination, bpf_ntohs((__u16)ctx->user_port));
-  if (row) {
-    if (row->verdict == HADAL_VERDICT_UNTOUCHED)
+  if (find_row(pod_index, destination, bpf_ntohs((__u16)ctx->user_port), &row)) {
+    if (row.verdict == HADAL_VERDICT_UNTOUCHED)
       return leave_alone(ctx, sk, pod_index, HADAL_REASON_ROW_UNTOUCHED);
-    if (row->verdict == HADAL_VERDICT_REFUSE) return refuse_by_row(pod_index, row);
-    if (row->verdict == HADAL_VERDICT_DIRECT) return go_direct(ctx, sk, pod, row, destination, chosen);
+    if (row.verdict == HADAL_VERDICT_REFUSE) return refuse_by_row(pod_index, &row);
+    if (row.verdict == HADAL_VERDICT_DIRECT) return go_direct(ctx, sk, pod, &row, destination, chosen);
     return capture(ctx, sk, pod);
   }
   if (in_ranges(destination)) return capture(ctx, sk, pod);

@@ -23,4 +23,19 @@ struct {
   __type(value, struct hadal_authorization);
 } authorized SEC(".maps");
 
+/*
+ * What `seen` says of this tuple, never 0. By tuple: an entry that is freed may serve another key at once,
+ * and a lookup that was about to write must say nothing of that one.
+ */
+static __always_inline __u32 mark_of(const struct hadal_tuple* tuple) {
+  __u32 hash = 0x811c9dc5 ^ ((__u32)tuple->client_port << 16 | tuple->server_port);
+  for (__u32 word = 0; word < 4; word++) {
+    hash = (hash ^ tuple->client.words[word]) * 0x01000193;
+    hash ^= hash >> 15;
+    hash = (hash ^ tuple->server.words[word]) * 0x85ebca6b;
+    hash ^= hash >> 13;
+  }
+  return hash | 1;
+}
+
 #endif

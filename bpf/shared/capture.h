@@ -110,7 +110,7 @@ struct hadal_target {
   __u32 destination_pod_index;
   __u32 edge;
   __u32 inbound_edge; /* the same connection as its destination tells it */
-  __u32 target_set;   /* as in the key: what a program has looked up may become another's at once */
+  __u32 target_set;   /* as in the key */
   __u16 port;
   __u8 kind; /* enum hadal_target_kind */
   __u8 reserved[5];
@@ -168,12 +168,13 @@ struct hadal_virtual_flow_key {
 };
 HADAL_LAYOUT(struct hadal_virtual_flow_key, 40);
 
-/* Written before the SYN, taken out when the client's socket closes. */
+/* Written before the SYN, taken out when the client's socket closes. Holds only while the client's address is
+ * still the source pod's. */
 struct hadal_authorization {
   __u32 destination_pod_index;
   __u32 source_pod_index;
-  __u32 inbound_edge;
-  __u32 seen; /* the destination's lookup has passed it: who answers is the enrolled pod */
+  __u32 inbound_edge; /* 0: of a probe of the agent's, whose end no program hears of */
+  __u32 seen; /* mark_of the tuple: the destination's lookup has passed it, who answers is the enrolled pod */
 };
 HADAL_LAYOUT(struct hadal_authorization, 16);
 

@@ -60,7 +60,7 @@ async function probe(parts: ProbeParts, ends: ProbeEnds, closing: Closing): Prom
   };
   const sourcePort = freePort(parts, from.netnsFd, source);
   const tuple = { client: source, server: destination, clientPort: sourcePort, serverPort: port };
-  closing.push(letIn(maps, tuple, to.podIndex));
+  closing.push(letIn(maps, tuple, { sourcePodIndex: from.podIndex, destinationPodIndex: to.podIndex }));
   open(parts, from.netnsFd, source, sourcePort, closing, { address: destination, port });
   const seen = await watched(watches, destination);
   const podEnds = parts.pods().flatMap((pod) => native.linkEnds(pod.netnsFd, nodeNetnsFd));

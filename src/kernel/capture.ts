@@ -13,6 +13,7 @@ import { DnsCapture } from './dns-capture.ts';
 import { ensureBpffs, readCgroup } from './file-systems.ts';
 import { FlowReader, type FlowReaderOptions } from './flows.ts';
 import { KubeletRegistration, type KubeletSettings } from './kubelet.ts';
+import { sweepLetIn } from './let-in.ts';
 import { type PinnedPod, Pins, removeDirectory } from './pins.ts';
 import { forgetPod, PodCapture, type PodCaptureSettings } from './pod-capture.ts';
 import type { DirectSlot, RowEntry, RowKey } from './row-table.ts';
@@ -81,7 +82,10 @@ export class BpfCapture {
     this.#pins = pins;
     this.#programs = programs;
     this.maps = new CaptureMaps(programs.maps, programs.iterators);
-    if (programs.adopted) this.maps.rows.sweep();
+    if (programs.adopted) {
+      this.maps.rows.sweep();
+      sweepLetIn(this.maps);
+    }
     this.dns = new DnsCapture(this.maps);
     this.sockets = new PodSockets(options.native, programs.iterators, programs.destroyer);
   }

@@ -2,24 +2,31 @@
  * Lets one connection past the listeners of its destination's namespace, as the kernel does for those of the same-node path:
  * so that a probe meets neither policy nor agent.
  */
-import type { BpfMap } from '../native/types.ts';
-import type { CaptureMaps, Tuple } from './capture-maps.ts';
+import type { Authorization, CaptureMaps, Tuple } from './capture-maps.ts';
+
+/** Of a probe: it belongs to no edge. */
+const noEdge = 0;
 
 /** The function returned takes it back. */
-export function letIn(maps: CaptureMaps, tuple: Tuple, destinationPodIndex: number): () => void {
-  const authorized = maps.map('authorized');
-  const key = maps.tuple.encode(tuple);
-  authorized.set(key, authorization(authorized, destinationPodIndex));
-  return () => void authorized.delete(key);
+export function letIn(
+  { authorized }: CaptureMaps,
+  tuple: Tuple,
+  ends: Pick<Authorization, 'sourcePodIndex' | 'destinationPodIndex'>,
+): () => void {
+  authorized.set(tuple, { ...ends, inboundEdge: noEdge, seen: 0 });
+  return () => void authorized.delete(tuple);
 }
 
-/** All but the destination is zero: a probe belongs to no edge. */
-function authorization(map: BpfMap, destinationPodIndex: number): Uint8Array {
-  const value = new Uint8Array(map.valueSize);
-  const type = map.valueType;
-  const member =
-    type?.kind === 'struct' ? type.members.find(({ name }) => name === 'destination_pod_index') : undefined;
-  const at = member?.offset ?? 0;
-  new DataView(value.buffer).setUint32(at, destinationPodIndex, true);
-  return value;
+/** What an agent has let in that ended before it took it back: no socket's end does it. */
+export function sweepLetIn(maps: CaptureMaps): void {
+  forgetAuthorized(maps, (_, { inboundEdge }) => inboundEdge === noEdge);
+}
+
+/** Connections of the same-node path that have passed their lookup go on. */
+export function forgetAuthorized(
+  { authorized }: CaptureMaps,
+  isGone: (tuple: Tuple, authorization: Authorization) => boolean,
+): void {
+  const gone = authorized.entries().filter(([tuple, authorization]) => isGone(tuple, authorization));
+  authorized.deleteAll(gone.map(([tuple]) => tuple));
 }

@@ -3,8 +3,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BpfMap, NativeBpf } from '../native/types.ts';
 import { packagedObjects } from './capture.ts';
+import type { Tuple } from './capture-maps.ts';
+import { structCodec } from './codec.ts';
 import { Pins } from './pins.ts';
-import { RowTable } from './row-table.ts';
+import { canonical, RowTable } from './row-table.ts';
 
 export interface PinnedAddressesOptions {
   readonly native: NativeBpf;
@@ -15,28 +17,40 @@ export interface PinnedAddressesOptions {
 
 /**
  * No new connection goes directly to these addresses any more, whoever has them next: it goes to the agent, or is refused while
- * none runs. Returns how many endpoints of rows were taken out; 0 also where nothing is pinned.
+ * none runs. Nor does anything that went directly from or to them let in a further one. Returns how many endpoints of rows were taken out; 0 also where nothing is pinned.
  */
 export function forgetAddresses(
   { native, bpffs, instance, objectDirectory = packagedObjects }: PinnedAddressesOptions,
   addresses: readonly string[],
 ): number {
   const pins = new Pins(bpffs, instance);
-  const paths = ['outbound_rows', 'direct_targets'].map((name) => pins.map(name));
+  const paths = ['outbound_rows', 'direct_targets', 'authorized'].map((name) => pins.map(name));
   if (!paths.every((path) => existsSync(path))) return 0;
   // Not loaded: it tells the types, which the kernel's maps do not.
-  const object = native.openObject(join(objectDirectory, 'connect4.bpf.o'));
+  const object = native.openObject(join(objectDirectory, 'sockops.bpf.o'));
   const opened: BpfMap[] = [];
   try {
     for (const path of paths) opened.push(native.openPinnedMap(path));
-    const [rows, targets] = opened as [BpfMap, BpfMap];
+    const [rows, targets, authorized] = opened as [BpfMap, BpfMap, BpfMap];
     const table = new RowTable(rows, targets, {
       rowKey: object.type('hadal_row_key'),
       row: object.type('hadal_row'),
       targetKey: object.type('hadal_target_key'),
       target: object.type('hadal_target'),
     });
-    return table.removeTargets(addresses);
+    const removed = table.removeTargets(addresses);
+    const tuple = structCodec<Tuple>(object.type('hadal_tuple'), [
+      'client',
+      'server',
+      'clientPort',
+      'serverPort',
+    ]);
+    const gone = new Set(addresses.map(canonical));
+    for (const key of authorized.keys()) {
+      const { client, server } = tuple.decode(key);
+      if (gone.has(client) || gone.has(server)) authorized.delete(key);
+    }
+    return removed;
   } finally {
     for (const map of opened) map.close();
     object.close();

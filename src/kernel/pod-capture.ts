@@ -22,6 +22,7 @@ import {
 import { DnsCapture } from './dns-capture.ts';
 import { type EgressGuard, updatePinned } from './egress-guard.ts';
 import { exclusionFlags, exclusionMask } from './exclusions.ts';
+import { forgetAuthorized } from './let-in.ts';
 import { createDirectory, type PinnedPod, type Pins, removeDirectory } from './pins.ts';
 
 export interface PodCaptureSettings extends PinnedPod {
@@ -266,6 +267,11 @@ export function forgetPod(
   if (entry !== undefined && maps.pod.decode(entry).podIndex === pod.podIndex) pods.delete(cookie);
   removeDirectory(pins.podDirectory(pod));
   setAddresses(maps, pod.podIndex, []);
+  forgetAuthorized(
+    maps,
+    (_, { sourcePodIndex, destinationPodIndex }) =>
+      sourcePodIndex === pod.podIndex || destinationPodIndex === pod.podIndex,
+  );
   setVirtualInterfaces(maps, pod.podIndex, []);
   maps.exclusions.replace(pod.podIndex, noExclusions);
   const listeners = maps.map('listeners');

@@ -77,6 +77,8 @@ export interface RowTypes {
 export class RowTable {
   readonly #rows: TypedMap<RowKey, RawRow>;
   readonly #targets: TypedMap<TargetKey, RawTarget>;
+  /** From a random one on: the agent before this one may still write its own. */
+  #nextSet = randomInt(1, 2 ** 32);
 
   constructor(rows: BpfMap, targets: BpfMap, types: RowTypes) {
     this.#rows = new TypedMap(
@@ -210,10 +212,11 @@ export class RowTable {
     return row;
   }
 
-  /** By chance: the agent before this one may still write its own, and must not get the same. */
+  /** Never one that was used: a program may still be about to read of it. */
   #freeSet(): number {
     for (;;) {
-      const targetSet = randomInt(1, 2 ** 32);
+      const targetSet = this.#nextSet;
+      this.#nextSet = targetSet + 1 === 2 ** 32 ? 1 : targetSet + 1;
       if (this.#targets.get({ targetSet, slot: 0 }) === undefined) return targetSet;
     }
   }
@@ -226,7 +229,7 @@ export class RowTable {
 }
 
 /** As addresses of the maps are read. */
-function canonical(text: string): string {
+export function canonical(text: string): string {
   const address = parseAddress(text);
   if (address !== undefined) return address.text;
   throw new HadalError('ERR_KERNEL_VALUE', `'${text}' is no IP address, such as 10.0.0.7 or fd00::7`);

@@ -288,6 +288,22 @@ export class PodWorld {
     return JSON.parse(String(line.value));
   }
 
+  /**
+   * Whoever calls this IPv4 port of the pod is called at the same time, by the same ports (simultaneous open); the function
+   * returned tells what was heard. The pod's own kernel has no part in it.
+   */
+  async crossSyns(pod: WorldPod, port: number) {
+    ip('-n', pod.netns, 'route', 'replace', 'blackhole', 'default');
+    const options = { device: 'eth0', at: [pod.ipv4, port] };
+    const child = this.#spawn(pod, 'crossed_syn.py', options, { asRoot: true });
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    await lines.next();
+    return async (): Promise<{ crossed: boolean; acknowledged: boolean; heard: string }> => {
+      child.stdin.write('\n');
+      return JSON.parse(String((await lines.next()).value));
+    };
+  }
+
   /** An application that answers on `ports`, until the world ends or `stop` is called. */
   serve(
     pod: WorldPod,

@@ -1,6 +1,7 @@
 """Does with sockets what it is told, one JSON line each, and answers with the line's id; a call that waits holds up no other.
 Bytes of a stream are those of one random block, over and over, so that the receiver knows what has to come at which place."""
 import array
+import ctypes
 import errno
 import fcntl
 import json
@@ -8,6 +9,7 @@ import os
 import random
 import select
 import socket
+import struct
 import sys
 import termios
 import threading
@@ -72,6 +74,13 @@ def connect(name, to, mptcp=False, **bound):
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     begin(name, one)
     return {"local": one.getsockname()[1]}
+
+
+def reconnect(name, to):
+    """Dissolves what the socket is connected to, by connect() to AF_UNSPEC, and goes elsewhere."""
+    ctypes.CDLL(None).connect(sockets[name].fileno(), struct.pack("<H", 0).ljust(16, b"\0"), 16)
+    sockets[name].connect(tuple(to))
+    return {}
 
 
 def accept(name, of):
@@ -256,7 +265,7 @@ def events(name, timeout=2):
 
 
 commands = {one.__name__: one for one in (
-    listen, connect, accept, send, receive, stream, drain, fill, exchange, answer, sendfile, splice, option, shutdown, close,
+    listen, connect, reconnect, accept, send, receive, stream, drain, fill, exchange, answer, sendfile, splice, option, shutdown, close,
     queued, tcp_info, watch, events)}
 printing = threading.Lock()
 
