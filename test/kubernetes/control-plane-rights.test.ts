@@ -37,6 +37,7 @@ describeWithApiServer('a control plane with the rights of its manifest', (world)
       'peerauthentications.security.istio.io',
       'serviceentries.networking.istio.io',
       'workloadentries.networking.istio.io',
+      'sidecars.networking.istio.io',
       'gateways.gateway.networking.k8s.io',
       'gatewayclasses.gateway.networking.k8s.io',
       'httproutes.gateway.networking.k8s.io',

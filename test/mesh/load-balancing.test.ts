@@ -10,12 +10,15 @@ import { namespace, pod, startTestLab, whyNoLab } from './world.ts';
 /** Says its name to each connection, and keeps it open. */
 const says = (name: string) =>
   `require('net').createServer((s) => { s.on('error', () => {}); s.resume(); s.write('${name}'); s.on('end', () => s.end()); }).listen(8080, '::')`;
-const endpoint = (name: string, node: string, ready = true) =>
+/** Is ready while port 8081 answers, which a connection to port 8082 turns off and on. */
+const turns = `;const ready = require('net').createServer((s) => s.destroy()).listen(8081, '::');
+  require('net').createServer((s) => { ready.listening ? ready.close() : ready.listen(8081, '::'); s.end(); }).listen(8082, '::');`;
+const endpoint = (name: string, node: string) =>
   pod(`t/${name}`, node, {
-    command: ['node', '-e', says(name)],
+    command: ['node', '-e', says(name) + turns],
     labels: { app: 'echo' },
     ports: { main: 8080 },
-    probe: ready ? { tcpSocket: { port: 8080 } } : { tcpSocket: { port: 1 } },
+    probe: { tcpSocket: { port: 8081 }, periodSeconds: 1, failureThreshold: 1 },
   });
 const serviceOf = (name: string, spec: object) =>
   JSON.stringify({
@@ -77,16 +80,14 @@ const holding = `
 describe.skipIf(whyNoLab !== undefined)('connections to a service', () => {
   const directory = mkdtempSync(join(tmpdir(), 'hadal-shares-'));
   let lab: Lab;
-  const write = (sick: readonly string[] = []) =>
+  const write = () =>
     writeFileSync(
       join(directory, 'all.yaml'),
       [
         namespace('t', { mesh: true }),
         pod('t/client', 'a'),
         pod('t/other', 'a'),
-        ...(['near', 'far', 'distant'] as const).map((name) =>
-          endpoint(name, name === 'near' ? 'a' : 'b', !sick.includes(name)),
-        ),
+        ...(['near', 'far', 'distant'] as const).map((name) => endpoint(name, name === 'near' ? 'a' : 'b')),
         serviceOf('spread', {}),
         serviceOf('sticky', { sessionAffinity: 'ClientIP' }),
         serviceOf('local', { internalTrafficPolicy: 'Local' }),
@@ -103,6 +104,8 @@ describe.skipIf(whyNoLab !== undefined)('connections to a service', () => {
     if (stdout === '') throw new Error(stderr);
     return JSON.parse(stdout) as Record<string, number>;
   };
+  const turn = (name: string) =>
+    lab.pod(name).exec(['node', '-e', "require('net').connect(8082, '127.0.0.1').resume()"]);
   const chiSquare = (seen: Record<string, number>, shares: Record<string, number>) => {
     const total = Object.values(seen).reduce((sum, count) => sum + count, 0);
     expect(Object.keys(seen).sort()).toEqual(Object.keys(shares).sort());
@@ -148,7 +151,7 @@ describe.skipIf(whyNoLab !== undefined)('connections to a service', () => {
   }, async () => {
     const [own = ''] = Object.keys(await visit('sticky.t', 1));
     const held = lab.pod('client').exec(['node', '-e', holding, 'sticky.t', '6000'], { timeoutMs: 20_000 });
-    write([own]);
+    await turn(own);
     const others = { timeout: 10_000, interval: 50 };
     await expect.poll(async () => Object.keys(await visit('spread.t', 20)).includes(own), others).toBe(false);
     // From then on never again.
@@ -156,7 +159,7 @@ describe.skipIf(whyNoLab !== undefined)('connections to a service', () => {
     expect(await visit('sticky.t', 10)).not.toHaveProperty(own);
     expect(Object.keys(await visit('all.t', 60)).sort()).toEqual(['distant', 'far', 'near']);
     expect((await held).stdout.trim()).toMatch(/ alive$/);
-    write();
+    await turn(own);
     await expect.poll(async () => Object.keys(await visit('sticky.t', 1)), others).toEqual([own]);
   });
 });
