@@ -62,6 +62,7 @@ async function startAgent(scope: AgentScope, quit: () => void): Promise<void> {
   );
   await enrolment.restore(config.adoptTimeoutMs);
   adoptEarlierRows(path, earlier);
+  podParts.resolvers.vouchForRows();
   path.kernel.capture.retireOtherVersions();
   done.pods();
 

@@ -36,6 +36,7 @@ export class Resolvers {
   /** Of which the native side has what was decided. */
   #decidedOn: MeshSnapshot;
   #isClosed = false;
+  #areRowsJudged = false;
   #logsQueries = false;
 
   constructor(options: ResolversOptions) {
@@ -53,7 +54,7 @@ export class Resolvers {
       },
     );
     this.#earlier = earlierPorts(options.capture);
-    options.capture.beat();
+    this.#beat();
     this.#timer = setInterval(() => this.#tick(), beatMs);
     this.#timer.unref();
   }
@@ -86,6 +87,12 @@ export class Resolvers {
   remove(podIndex: number): void {
     this.#pods.get(podIndex)?.close();
     this.#pods.delete(podIndex);
+  }
+
+  /** From now on the heartbeat vouches for rows too: none is left that an earlier agent wrote and nobody judged since. */
+  vouchForRows(): void {
+    this.#areRowsJudged = true;
+    if (!this.#isClosed) this.#beat();
   }
 
   /** A mesh state is in force: queries that waited for it are answered. */
@@ -129,9 +136,16 @@ export class Resolvers {
     for (const resolver of this.#pods.values()) resolver.onSnapshot();
   }
 
+  /** After a long silence a beat would put the rows of an agent of hours ago in force. */
+  #beat(): void {
+    const { capture } = this.#options;
+    if (this.#areRowsJudged) capture.beat();
+    else capture.beatForNames();
+  }
+
   #tick(): void {
     const { capture, logger } = this.#options;
-    capture.beat();
+    this.#beat();
     this.#followSnapshot();
     // What is written down is answered without a word in the log.
     if (this.#logsQueries !== logger.isLevelEnabled('debug')) {

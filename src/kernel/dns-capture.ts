@@ -83,13 +83,17 @@ export class DnsCapture {
   }
 
   /**
-   * The agent is alive; without this for HADAL_HEARTBEAT_STALE_MS queries go to their nameservers, and for
-   * HADAL_HEARTBEAT_DIRECT_STALE_MS nothing new goes directly to a pod of this node.
+   * The agent is alive, and has judged every row that leads to a pod of this node: without this for
+   * HADAL_HEARTBEAT_DIRECT_STALE_MS nothing new goes directly there.
    */
   beat(): void {
-    const now = integerBytes(process.hrtime.bigint(), 8);
-    this.#heartbeat.set(integerBytes(HEARTBEAT_NAMES, 4), now);
-    this.#heartbeat.set(integerBytes(HEARTBEAT_ROWS, 4), now);
+    this.beatForNames();
+    this.#heartbeat.set(integerBytes(HEARTBEAT_ROWS, 4), integerBytes(process.hrtime.bigint(), 8));
+  }
+
+  /** Without this for HADAL_HEARTBEAT_STALE_MS queries go to their nameservers. */
+  beatForNames(): void {
+    this.#heartbeat.set(integerBytes(HEARTBEAT_NAMES, 4), integerBytes(process.hrtime.bigint(), 8));
   }
 
   /** No query comes any more, at once. What goes directly needs nobody for a while. */

@@ -1,8 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { silentLogger } from '../../src/base/logger.ts';
+import { Resolvers } from '../../src/dns/resolvers.ts';
 import { HEARTBEAT_ROWS, MARK, ROUTE_TABLE } from '../../src/kernel/constants.gen.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
+import { emptySnapshot } from '../../src/model/snapshot.ts';
+import { nativeAddon } from '../../src/native/addon.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
 import { directSlot, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
 import { ip, podWorldUnavailable, setSysctl, type WorldPod } from '../helpers/pod-world.ts';
@@ -59,6 +63,29 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection goes directly t
       const { result, counted } = await dialCounted(reasons.DIRECT_AGENT_SILENT);
       expect(result).toMatchObject({ ...captured, remote: { address: service, port: 80 } });
       expect(counted).toBe(1);
+    });
+
+    it('only once the next agent has judged the rows of before: that it answers for names is not enough', async () => {
+      direct();
+      setBeat(61);
+      const resolvers = new Resolvers({
+        native: nativeAddon(),
+        capture: world.capture.dns,
+        snapshot: () => emptySnapshot,
+        settings: { clusterDomain: 'cluster.local', preferredNamespace: '' },
+        captureByDefault: true,
+        clusterDnsService: 'kube-system/kube-dns',
+        upstreamTimeoutMs: 1_000,
+        logger: silentLogger,
+      });
+      try {
+        const { result, counted } = await dialCounted(reasons.DIRECT_AGENT_SILENT);
+        expect({ result, counted }).toMatchObject({ result: captured, counted: 1 });
+        resolvers.vouchForRows();
+        expect((await world.dial(client, { to: [service, 80] })).answer?.who).toBe('server');
+      } finally {
+        resolvers.close();
+      }
     });
 
     it('only while the destination is enrolled under the same index and namespace', async () => {
