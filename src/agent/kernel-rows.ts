@@ -38,19 +38,20 @@ export class CaptureRows implements KernelRows {
     return earlier;
   }
 
-  put(key: OutboundKey, row: KernelRow): void {
+  put(key: OutboundKey, row: KernelRow): boolean {
     const { podIndex, address, port } = key;
     const written = this.#pods.get(podIndex);
-    if (written !== undefined && written.size >= mostPerPod && !written.has(textOf(key))) return;
+    if (written !== undefined && written.size >= mostPerPod && !written.has(textOf(key))) return false;
     try {
       this.#capture.putRows([[{ podIndex, address, port }, entryOf(row)]]);
     } catch (err) {
       // A full map: the tunnel has a row of its own. What stood here says something else.
       this.#logger.warn({ err, address, port }, 'a row could not be written into the kernel');
       this.remove(key);
-      return;
+      return false;
     }
     this.#note(key, row.kind);
+    return true;
   }
 
   remove(key: OutboundKey): void {

@@ -269,10 +269,11 @@ export class DecisionTables {
   }
 
   #record(question: TunnelQuestion, judgement: OutboundJudgement | InboundJudgement, batch: RowBatch): void {
-    const decision = toDecision(question, judgement, this.#options.edges, this.#pods);
-    const { row } = decision;
     const key = keyText(question);
-    const { replaced, evicted } = this.#ledgerOf(question).put({
+    const ledger = this.#ledgerOf(question);
+    const decision = this.#decide(question, judgement, ledger.get(key)?.value);
+    const { row } = decision;
+    const { replaced, evicted } = ledger.put({
       key,
       podIndex: question.podIndex,
       dependencies: judgement.dependencies,
@@ -282,13 +283,23 @@ export class DecisionTables {
     if (isUnknownTo(this.#options.askMesh, row.reason)) this.#expiring.enter(key, key);
     else this.#expiring.leave(key);
     this.#notices.switch(replaced?.value.notices ?? [], decision.notices);
-    this.#switchKernel(replaced?.value, decision);
     if (replaced === undefined || !isDeepStrictEqual(replaced.value.row, row)) batch.put(row);
     if (replaced !== undefined) this.#release(replaced.value);
     if (evicted !== undefined) {
       this.#evicted++;
       this.#forget(evicted, batch);
     }
+  }
+
+  /** The kernel has its part when this returns; where it has no room for endpoints, they are the tunnel's. */
+  #decide(question: TunnelQuestion, judgement: AnyJudgement, before: Decision | undefined): Decision {
+    const { edges } = this.#options;
+    const decision = toDecision(question, judgement, edges, this.#pods);
+    const isWritten = this.#switchKernel(before, decision);
+    if (isWritten || decision.kind === 'inbound' || decision.kernel?.kind !== 'direct') return decision;
+    const ofTunnel = toDecision(question, judgement, edges, this.#pods, { direct: false });
+    this.#release(decision);
+    return ofTunnel;
   }
 
   /** Rows that depend on these names, and others. */
@@ -387,17 +398,17 @@ export class DecisionTables {
     batch.remove(entry.value);
   }
 
-  /** The kernel's row comes, changes and goes with the decision. */
-  #switchKernel(before: Decision | undefined, now: Decision | undefined): void {
+  /** The kernel's row comes, changes and goes with the decision. False: it has no room for it. */
+  #switchKernel(before: Decision | undefined, now: Decision | undefined): boolean {
     const { kernelRows } = this.#options;
     const [old, next] = [before, now].map((each) => (each?.kind === 'outbound' ? each.kernel : undefined));
     if (next !== undefined && now?.kind === 'outbound') {
-      if (!isDeepStrictEqual(old, next)) kernelRows.put(now.question, next);
-      return;
+      return isDeepStrictEqual(old, next) || kernelRows.put(now.question, next);
     }
     if (old !== undefined && before?.kind === 'outbound') kernelRows.remove(before.question);
     // An earlier agent may have left one.
     else if (before === undefined && now?.kind === 'outbound') kernelRows.remove(now.question);
+    return true;
   }
 
   #release({ edges }: Decision): void {

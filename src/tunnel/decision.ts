@@ -7,7 +7,7 @@ import type {
   TunnelQuestion,
 } from '../native/types.ts';
 import type { InboundJudgement, OutboundJudgement } from '../routing/judgement.ts';
-import { type KernelRow, refusingRow, shareDirect } from './kernel-rows.ts';
+import { type DirectShare, type KernelRow, refusingRow, shareDirect } from './kernel-rows.ts';
 import type { LocalPods } from './local-pods.ts';
 import { noticesOf, type TellingNotice } from './policy-notices.ts';
 import {
@@ -50,15 +50,17 @@ export type RowTables = Pick<
   'putOutboundRows' | 'removeOutboundRows' | 'putInboundRows' | 'removeInboundRows' | 'askAboutForgotten'
 >;
 
-/** Allots the edges of its rows. */
+/** Allots the edges of its rows. Without `direct` the tunnel carries to every endpoint: the kernel has no room for the row. */
 export function toDecision(
   question: TunnelQuestion,
   judgement: OutboundJudgement | InboundJudgement,
   edges: EdgeAllotter,
   pods: LocalPods,
+  { direct = true }: { readonly direct?: boolean } = {},
 ): Decision {
   if (judgement.kind === 'outbound' && question.kind === 'outbound') {
-    return outboundDecision(question, judgement, edges, pods);
+    const share = direct ? shareDirect(judgement, pods, edges) : undefined;
+    return outboundDecision(question, judgement, edges, share);
   }
   if (judgement.kind === 'inbound' && question.kind === 'inbound') {
     const row = toInboundRow(question, judgement, edges);
@@ -73,10 +75,9 @@ function outboundDecision(
   { podIndex, address, port }: OutboundKey,
   judgement: OutboundJudgement,
   edges: EdgeAllotter,
-  pods: LocalPods,
+  direct: DirectShare | undefined,
 ): OutboundDecision {
   const question = { podIndex, address, port };
-  const direct = shareDirect(judgement, pods, edges);
   const ofAgent = direct === undefined ? judgement : { ...judgement, endpoints: direct.ofAgent };
   const row = toOutboundRow(question, ofAgent, edges);
   const kernel: KernelRow | undefined =

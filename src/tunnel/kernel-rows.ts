@@ -32,8 +32,8 @@ export interface EarlierRow {
 }
 
 export interface KernelRows {
-  /** Adds a row, or switches it at once. */
-  put(key: OutboundKey, row: KernelRow): void;
+  /** Adds a row, or switches it at once. False: there was no room, and none is there. */
+  put(key: OutboundKey, row: KernelRow): boolean;
   /** Also of one that an earlier agent left. */
   remove(key: OutboundKey): void;
 }

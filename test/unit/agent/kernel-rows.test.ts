@@ -45,8 +45,9 @@ describe('refusals in the kernel', () => {
   it('of one pod that scans leave room for the others', () => {
     const rows = new Rows();
     const refusals = new CaptureRows(rows, silentLogger);
-    for (let port = 1; port <= 5000; port++) refusals.put(key(port), refusal);
-    refusals.put(key(1, 2), refusal);
+    const taken = Array.from({ length: 5000 }, (_, index) => refusals.put(key(index + 1), refusal));
+    expect(taken.filter(Boolean)).toHaveLength(4096);
+    expect(refusals.put(key(1, 2), refusal)).toBe(true);
     expect(refusals.size).toBe(4097);
     for (let port = 1; port <= 5000; port++) refusals.remove(key(port));
     expect(rows.rows.size).toBe(1);
@@ -56,7 +57,7 @@ describe('refusals in the kernel', () => {
     const rows = new Rows();
     rows.full = true;
     const refusals = new CaptureRows(rows, silentLogger);
-    refusals.put(key(81), refusal);
+    expect(refusals.put(key(81), refusal)).toBe(false);
     expect(refusals.size).toBe(0);
   });
 });

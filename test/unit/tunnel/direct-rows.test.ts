@@ -66,6 +66,23 @@ describe('a row to pods of this node', () => {
     expect(endpointsOfNative()).toEqual([['10.0.2.2']]);
   });
 
+  it('is the tunnel’s alone where the kernel has no room for it, and shared again when it has', () => {
+    const decisions = tables();
+    written.isKernelFull = true;
+    decisions.ask([outbound('10.96.0.1', 80)]);
+    expect(endpointsOfNative()).toEqual([['10.0.2.1', '10.0.2.2']]);
+    // Its own refusals, and the tunnel to either.
+    expect(written.edges.size).toBe(3);
+    written.isKernelFull = false;
+    decisions.setSnapshot(mesh({ workloads, policies: [audit] }));
+    expect([kinds(), endpointsOfNative()]).toEqual([['direct', 'tunnel'], [['10.0.2.2']]]);
+    written.isKernelFull = true;
+    decisions.setSnapshot(mesh({ workloads: [...workloads, workload('third', '10.0.2.3', inCatalog)] }));
+    expect([written.kernel.size, endpointsOfNative()]).toEqual([0, [['10.0.2.1', '10.0.2.2', '10.0.2.3']]]);
+    decisions.removePod(1);
+    expect(written.edges.size + written.outbound.size).toBe(0);
+  });
+
   it('holds edges for both ends, which it gives back when it goes', () => {
     const decisions = tables();
     decisions.ask([outbound('10.0.2.1', 8080)]);

@@ -37,6 +37,7 @@ export class Written {
   readonly edges = new Map<number, number>();
   puts = 0;
   kernelPuts = 0;
+  isKernelFull = false;
   readonly adopted: number[] = [];
   /** How often open connections without a row were asked for. */
   asksForOpen = 0;
@@ -87,7 +88,12 @@ export function tables(options: Partial<DecisionTablesOptions> = {}): DecisionTa
     kernelRows: {
       put: (key, row) => {
         written.kernelPuts++;
+        if (written.isKernelFull) {
+          written.kernel.delete(outboundKeyText(key));
+          return false;
+        }
         written.kernel.set(outboundKeyText(key), row);
+        return true;
       },
       remove: (key) => written.kernel.delete(outboundKeyText(key)),
     },
