@@ -26,10 +26,16 @@ export class OutboundPolicies {
     this.#parts = parts;
   }
 
-  /** Undefined: nobody has said anything yet, and what an earlier agent left stays. */
-  of(pod: Pod): UnknownDestinations | undefined {
+  /**
+   * Undefined: nobody has said anything yet, and what an earlier agent left of a pod that is `captured` stays. Nothing was left of a
+   * new one: its connections meet the tunnel until somebody says something.
+   */
+  of(pod: Pod, captured: boolean): UnknownDestinations | undefined {
     const { snapshot, own, onDemand } = this.#parts;
-    if (!this.#hasState) return own === 'REGISTRY_ONLY' ? 'refuse' : undefined;
+    if (!this.#hasState) {
+      if (own === 'REGISTRY_ONLY') return 'refuse';
+      return captured ? undefined : 'ask';
+    }
     const said = outboundPolicyOf(snapshot(), pod, own);
     // The pod's own workload may have a word: its connections wait for it in the tunnel.
     if (said === undefined) return 'ask';

@@ -70,7 +70,7 @@ export async function startEnrolment(scope: AgentScope, path: DataPath): Promise
     trustDomain: config.trustDomain,
     certificateWaitMs: config.enrolTimeoutMs,
     onRestored: () => flows.flush(),
-    unknownDestinations: (pod) => outboundPolicies.of(pod),
+    unknownDestinations: (pod, captured) => outboundPolicies.of(pod, captured),
     onCarried: (pod) => {
       // The mesh may have changed while it was enrolled.
       pod.followOutboundPolicy();

@@ -27,8 +27,8 @@ export interface CarryingParts {
   readonly trustDomain: string;
   /** How long the answer waits for the pod's certificate. */
   readonly certificateWaitMs: number;
-  /** What becomes of a pod's connections out of the mesh; undefined: as an earlier agent left it. */
-  readonly unknownDestinations: (pod: EnrolledPod) => UnknownDestinations | undefined;
+  /** What becomes of a pod's connections out of the mesh; undefined: as it is for a pod that is `captured` already. */
+  readonly unknownDestinations: (pod: EnrolledPod, captured: boolean) => UnknownDestinations | undefined;
   readonly logger: Logger;
   /** A rule or route of the capture was missing and was put back. */
   readonly onRestored: (pod: CarriedPod, change: Extract<NetnsChange, { kind: 'restored' }>) => void;
@@ -173,7 +173,7 @@ export class CarriedPod {
   /** Follows what the mesh says of connections out of it. */
   followOutboundPolicy(): void {
     if (this.#state !== 'carried') return;
-    const unknown = this.#parts.unknownDestinations(this.enrolled);
+    const unknown = this.#parts.unknownDestinations(this.enrolled, true);
     if (unknown !== undefined) this.#capture.setUnknown(unknown);
   }
 

@@ -94,7 +94,7 @@ async function inSteps(
     capture.captureOutbound({
       bypassInbound: stored.bypassInbound ?? false,
       exclusions: createTrafficExclusions(stored.exclusions ?? {}),
-      unknown: parts.unknownDestinations(enrolled),
+      unknown: parts.unknownDestinations(enrolled, capture.isCapturingOutbound),
     }),
   );
   pod = new CarriedPod({
