@@ -30,7 +30,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('what is left of a direct con
   afterEach(async () => {
     world.capture.replaceRows(client.podIndex, []);
     await expect.poll(() => world.capture.maps.authorized.keys(), { timeout: 5_000 }).toEqual([]);
-    expect([client, server].map((pod) => trackedOf(world, pod))).toEqual([0, 0]);
+    // A server's end closes after its client's.
+    await expect.poll(() => [client, server].map((pod) => trackedOf(world, pod))).toEqual([0, 0]);
   });
 
   const authorized = () => world.capture.maps.authorized;

@@ -50,7 +50,9 @@ describeInLab(
   (world) => {
     /** A pod on node b comes, is called and calls, and goes. */
     async function comeAndGo(lab: Lab): Promise<void> {
-      await lab.apply(echoPod('shop/brief', 'b', port, { serviceAccount: 'brief' }));
+      // By tunnels alone, also to its neighbour: whether a connection is direct depends on whether its row is there yet.
+      const labels = { 'hadal.io/same-node': 'tunnel' };
+      await lab.apply(echoPod('shop/brief', 'b', port, { serviceAccount: 'brief', labels }));
       await lab.waitReady();
       const brief = lab.pod('brief');
       const called = new Ticker(lab.pod('caller'), brief.v4, { port, count: 4 });

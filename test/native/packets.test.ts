@@ -105,9 +105,10 @@ describe.skipIf(kernelTestsUnavailable)('packets and links of network namespaces
   });
 
   it('are watched by a socket that goes with the watch', async () => {
+    // Those of the tests before may close meanwhile.
     const before = openDescriptors();
     for (let n = 0; n < 20; n++) addon.watchPackets(pod.fd, 80).close();
-    await expect.poll(openDescriptors, { timeout: 5000 }).toBe(before);
+    await expect.poll(openDescriptors, { timeout: 5000 }).toBeLessThanOrEqual(before);
     expect(() => addon.watchPackets(pod.fd, 0)).toThrow(/port must be from 1 to 65535/);
   });
 });
