@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from '../base/logger.ts';
 import type { BpfCapture } from '../kernel/capture.ts';
 import type { SnapshotDiff } from '../model/diff.ts';
+import { selectsInbound } from '../model/traffic-exclusions.ts';
 import type { CarriedPod, CarryingParts } from './carried-pod.ts';
 import { carryPod } from './carry-pod.ts';
 import { describePod } from './describe-pod.ts';
@@ -208,7 +209,9 @@ export class Enrolment implements EnrolmentService {
     // Those that came in past every policy are judged now.
     const isNarrower =
       before.bypassInbound === true ||
-      (before.exclusions !== undefined && !isDeepStrictEqual(before.exclusions, changed.exclusions));
+      (before.exclusions !== undefined &&
+        selectsInbound(before.exclusions) &&
+        !isDeepStrictEqual(before.exclusions, changed.exclusions));
     if (isNarrower && !bypassesInbound) this.#reviews.begin(pod, { untouched: true });
   }
 

@@ -8,7 +8,7 @@ import { reasons } from '../../src/model/reasons.gen.ts';
 import { emptySnapshot } from '../../src/model/snapshot.ts';
 import { nativeAddon } from '../../src/native/addon.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
-import { directSlot, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
+import { directSlot, endedAll, leadDirectly } from '../helpers/direct-rows.ts';
 import { ip, podWorldUnavailable, setSysctl, type WorldPod } from '../helpers/pod-world.ts';
 
 /** What must hold before a connection goes directly, and before its first byte. */
@@ -29,11 +29,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection goes directly t
   });
   afterAll(() => world?.dispose());
   beforeEach(() => world.capture.dns.beat());
-  afterEach(async () => {
-    world.capture.replaceRows(client.podIndex, []);
-    await expect.poll(() => world.capture.maps.authorized.keys(), { timeout: 5_000 }).toEqual([]);
-    await expect.poll(() => trackedOf(world, client)).toBe(0);
-  });
+  afterEach(() => endedAll(world, client, [client]));
 
   const families = [
     { family: 'IPv4', of: (pod: WorldPod) => pod.ipv4, service: '10.96.0.10' },

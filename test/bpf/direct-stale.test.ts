@@ -5,7 +5,7 @@ import { forgetAddresses } from '../../src/kernel/pinned-addresses.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { nativeAddon } from '../../src/native/addon.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
-import { directSlot, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
+import { directSlot, endedAll, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
 import { podWorldUnavailable } from '../helpers/pod-world.ts';
 
 const service = '10.96.0.10';
@@ -27,12 +27,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('what is left of a direct con
   });
   afterAll(() => world?.dispose());
   beforeEach(() => world.capture.dns.beat());
-  afterEach(async () => {
-    world.capture.replaceRows(client.podIndex, []);
-    await expect.poll(() => world.capture.maps.authorized.keys(), { timeout: 5_000 }).toEqual([]);
-    // A server's end closes after its client's.
-    await expect.poll(() => [client, server].map((pod) => trackedOf(world, pod))).toEqual([0, 0]);
-  });
+  afterEach(() => endedAll(world, client, [client, server]));
 
   const authorized = () => world.capture.maps.authorized;
 

@@ -3,7 +3,7 @@ import type { FlowReader } from '../../src/kernel/flows.ts';
 import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
-import { directEdges, directSlot, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
+import { directEdges, directSlot, endedAll, leadDirectly } from '../helpers/direct-rows.ts';
 import { ip, podWorldUnavailable, type WorldPod } from '../helpers/pod-world.ts';
 
 describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the same node', () => {
@@ -31,12 +31,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the
     world.capture.dns.beat();
     ended.length = 0;
   });
-  afterEach(async () => {
-    world.capture.replaceRows(client.podIndex, []);
-    await expect.poll(() => world.capture.maps.authorized.keys()).toEqual([]);
-    // A server's end closes after its client's.
-    await expect.poll(() => [client, server, other].map((pod) => trackedOf(world, pod))).toEqual([0, 0, 0]);
-  });
+  afterEach(() => endedAll(world, client, [client, server, other]));
 
   function openFlows(): void {
     flows = world.capture.openFlows({

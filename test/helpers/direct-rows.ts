@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import { VERDICT_DIRECT } from '../../src/kernel/constants.gen.ts';
 import type { DirectSlot } from '../../src/kernel/row-table.ts';
 import type { CaptureWorld, EnrolledPod } from './capture-world.ts';
@@ -19,6 +20,18 @@ export function leadDirectly(
 ): void {
   const key = { podIndex: client.podIndex, address: asked, port: 80 };
   world.capture.putRows([[key, { verdict: VERDICT_DIRECT, edge: directEdges.row, slots }]]);
+}
+
+/** Takes the client's rows out and waits until no direct connection is left at any of the pods; a server's end closes after its client's. */
+export async function endedAll(
+  world: CaptureWorld,
+  client: EnrolledPod,
+  pods: readonly EnrolledPod[],
+): Promise<void> {
+  const patience = { timeout: 5_000 };
+  world.capture.replaceRows(client.podIndex, []);
+  await expect.poll(() => world.capture.maps.authorized.keys(), patience).toEqual([]);
+  await expect.poll(() => pods.map((pod) => trackedOf(world, pod)), patience).toEqual(pods.map(() => 0));
 }
 
 /** How many connections of the pod are tracked now. */
