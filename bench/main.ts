@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { controlPlaneRows, measureControlPlane } from './control-plane.ts';
 import { tellGoals } from './floors.ts';
 import { LabSide } from './lab-side.ts';
-import { measurePairs, type Pair, type Readings, Runner } from './measure.ts';
+import { measureRound, type Pair, type Readings, Runner } from './measure.ts';
 import { type BenchOptions, parseBenchOptions } from './options.ts';
 import { onItsPath } from './path-check.ts';
 import {
@@ -64,6 +64,11 @@ async function compareSides(
   const wanted = (row: string): boolean => options.rows.test(row);
   const { rows } = outcome;
   const sides = new Sides(say);
+  const onSignal = (): void => {
+    say('stopped: taking the labs down');
+    void sides.stop().finally(() => process.exit(130));
+  };
+  process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
   try {
     if (restingRows.some(wanted)) rows.push(...(await measureResting(await sides.get('hadal'), wanted, say)));
     for (const [index, scenario] of scenarios.entries()) {
@@ -100,21 +105,29 @@ async function compareScenario(
   options: BenchOptions,
 ): Promise<ResultRow[]> {
   const name = `${scenario.topology}.${scenario.name}`;
-  const runners: Runner[] = [];
-  try {
-    for (const side of new Set([baseline, hadal])) runners.push(await Runner.start(side, scenario));
-    const [first, second = first] = runners as [Runner, Runner?];
-    const rounds = Math.max(leastRounds(scenario.topology), options.rounds);
-    const pairs = await measurePairs(first, second, { ...options, rounds }, (done, of) => {
-      if (done % 10 === 0) say(`  ${name}: pair ${done + 1} of ${of}`);
+  const rounds = Math.max(leastRounds(scenario.topology), options.rounds);
+  const pairs: Pair[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    const measured = await measureRound([baseline, hadal], scenario, {
+      seconds: options.seconds,
+      swapped: round % 2 === 0,
     });
-    const rows = resultRows(scenario, pairs).filter((row) => options.rows.test(row.row));
-    for (const row of rows)
-      say(`  ${row.row}: ${row.hadal.toFixed(2)} ${row.unit}, ratio ${row.ratio?.toFixed(3) ?? '-'}`);
-    return rows;
-  } finally {
-    for (const runner of runners) await runner.close();
+    pairs.push(...measured);
+    say(`  ${name}: round ${round} of ${rounds}${told(scenario, measured)}`);
   }
+  const rows = resultRows(scenario, pairs).filter((row) => options.rows.test(row.row));
+  for (const row of rows)
+    say(`  ${row.row}: ${row.hadal.toFixed(2)} ${row.unit}, ratio ${row.ratio?.toFixed(3) ?? '-'}`);
+  return rows;
+}
+
+/** The first row's medians of some pairs: how much one draw differs from the next. */
+function told({ rows: [first] }: Scenario, pairs: readonly Pair[]): string {
+  if (first === undefined) return '';
+  const [baseline, hadal] = (['baseline', 'hadal'] as const).map((side) =>
+    median(pairs.map((pair) => pair[side][first.reading])).toFixed(1),
+  );
+  return `: ${baseline} and ${hadal} ${first.unit}`;
 }
 
 function resultRows(scenario: Scenario, pairs: readonly Pair[]): ResultRow[] {

@@ -34,13 +34,14 @@ export class Runner {
     this.#client = client;
   }
 
-  static async start(side: Side, scenario: Scenario): Promise<Runner> {
+  /** `first` is the lowest of the ports that the server takes: two sides of one world cannot share them. */
+  static async start(side: Side, scenario: Scenario, first = serverPort): Promise<Runner> {
     const server = await new Generator(
-      side.spawnGenerator('server', ['server', String(serverPort)]),
+      side.spawnGenerator('server', ['server', String(first)]),
       `server (${side.name})`,
     ).ready();
     try {
-      const port = serverPort + portOffset[scenario.load];
+      const port = first + portOffset[scenario.load];
       const { load, connections, messageBytes } = scenario;
       const args = [
         'client',
@@ -114,28 +115,45 @@ function readings({ answer, bytes, ns }: Measured, cpuNs: number): Readings {
 }
 
 /**
- * Alternates slices between the sides, the order swapped in each pair, so that the machine's own drift falls
- * on both alike.
+ * One round: slices alternate between the sides, the order swapped in each pair, so that the machine's own drift falls on both
+ * alike. Processes and connections are new in each round, and who is first is swapped in each: which cores the ends of a
+ * connection found, and how far its buffers grew, lasts as long as it does; what ran just before decides how deep the cores sleep.
  */
-export async function measurePairs(
-  baseline: Runner,
-  hadal: Runner,
-  options: { seconds: number; rounds: number },
-  progress: (done: number, of: number) => void,
+export async function measureRound(
+  sides: readonly [baseline: Side, hadal: Side],
+  scenario: Scenario,
+  { seconds, swapped }: { readonly seconds: number; readonly swapped: boolean },
 ): Promise<Pair[]> {
-  const pairs: Pair[] = [];
-  const count = Math.max(1, Math.round((options.seconds * 1000) / sliceMs)) * options.rounds;
-  await baseline.slice();
-  await hadal.slice();
+  const runners: Runner[] = [];
+  try {
+    for (const side of swapped ? [...sides].reverse() : sides) {
+      // Two sides of one world cannot share their server's ports.
+      const port = runners.some((runner) => runner.side === side) ? serverPort + 10 : serverPort;
+      runners.push(await Runner.start(side, scenario, port));
+    }
+    const [first, second] = runners as [Runner, Runner];
+    const count = Math.max(1, Math.round((seconds * 1000) / sliceMs));
+    const slices = await alternate(first, second, count);
+    return slices.map(([one, other]) =>
+      swapped ? { baseline: other, hadal: one } : { baseline: one, hadal: other },
+    );
+  } finally {
+    for (const runner of runners) await runner.close();
+  }
+}
+
+async function alternate(first: Runner, second: Runner, count: number): Promise<[Readings, Readings][]> {
+  const slices: [Readings, Readings][] = [];
+  await first.slice();
+  await second.slice();
   for (let i = 0; i < count; i++) {
-    progress(i, count);
     if (i % 2 === 0) {
-      const first = await baseline.slice();
-      pairs.push({ baseline: first, hadal: await hadal.slice() });
+      const before = await first.slice();
+      slices.push([before, await second.slice()]);
     } else {
-      const first = await hadal.slice();
-      pairs.push({ baseline: await baseline.slice(), hadal: first });
+      const before = await second.slice();
+      slices.push([await first.slice(), before]);
     }
   }
-  return pairs;
+  return slices;
 }

@@ -4,7 +4,7 @@ import type { CarriedPod } from '../enrolment/carried-pod.ts';
 import type { FlowReader } from '../kernel/flows.ts';
 import type { UntouchedFlow } from '../model/flow.ts';
 import { reasons } from '../model/reasons.gen.ts';
-import type { ConnectionParty } from '../telemetry/connection-entry.ts';
+import type { PartyNames } from '../telemetry/connection-entry.ts';
 import type { EdgeRegistry } from '../telemetry/edge-registry.ts';
 import { type FlowChannel, FlowLog, tunnelFlowFormat } from '../telemetry/flow-log.ts';
 import type { Tunnel } from '../tunnel/tunnel.ts';
@@ -41,6 +41,7 @@ export class AgentFlows implements Closeable {
       labels: (edge) => (edge === 0 ? undefined : edges.labels(edge)),
       podName: (podIndex) => this.#podName(podIndex),
       resolve: (address) => this.#resolve(address),
+      ofPod: (podIndex) => this.#ofPod(podIndex),
     });
     this.#reader = kernel.capture.openFlows({
       onClosed: (records) => this.#fromKernel.append(records),
@@ -131,7 +132,15 @@ export class AgentFlows implements Closeable {
     return pod === undefined ? this.#names.get(podIndex) : `${pod.stored.namespace}/${pod.stored.name}`;
   }
 
-  #resolve(address: string): Pick<ConnectionParty, 'workload' | 'namespace'> | undefined {
+  #ofPod(podIndex: number): PartyNames | undefined {
+    const pod = this.#options.pods.at(podIndex);
+    if (pod === undefined) return undefined;
+    const { enrolled, identity, stored } = pod;
+    const workload = this.#tunnel?.snapshot.workloads.get(enrolled.uid)?.workloadName ?? stored.name;
+    return { workload, namespace: stored.namespace, identity };
+  }
+
+  #resolve(address: string): PartyNames | undefined {
     const snapshot = this.#tunnel?.snapshot;
     const { network } = this.#options;
     const [workload] = snapshot?.workloadsAt(network, address) ?? [];

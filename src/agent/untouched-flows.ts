@@ -10,11 +10,11 @@ import { isDirect } from './direct-traffic.ts';
 
 /** Records of the capture as the flow log reads them. */
 export function untouchedFlowFormat(
-  reader: Pick<FlowReader, 'recordBytes' | 'decode'>,
+  reader: Pick<FlowReader, 'recordBytes' | 'isLive' | 'decode'>,
 ): FlowFormat<UntouchedFlow> {
   return {
     recordBytes: reader.recordBytes,
-    isLive: (records, at) => reader.decode(records.subarray(at, at + reader.recordBytes), 0).kind === 'live',
+    isLive: (records, at) => reader.isLive(records, at),
     decode: (records, index) => reader.decode(records, index),
   };
 }

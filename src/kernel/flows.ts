@@ -122,6 +122,11 @@ export class FlowReader {
     };
   }
 
+  /** Of the record that begins at `at`, which is not decoded for it: thousands a second may end. */
+  isLive(records: Uint8Array, at: number): boolean {
+    return records[at + this.#kindOffset] === FLOW_LIVE;
+  }
+
   /** Those of the pod behind `netnsFd` that live now, packed; brings the untouched counters up to date with them. */
   readLive(netnsFd: number): Uint8Array {
     return this.#live.readIterator({ netnsFd });

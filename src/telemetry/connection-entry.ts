@@ -47,15 +47,17 @@ export interface ConnectionEntry {
   readonly reasonText?: string;
 }
 
+export type PartyNames = Pick<ConnectionParty, 'workload' | 'namespace' | 'identity'>;
+
 /** What the agent knows of an address when the edge does not tell. */
-export type ResolveAddress = (
-  address: string,
-) => Pick<ConnectionParty, 'workload' | 'namespace' | 'identity'> | undefined;
+export type ResolveAddress = (address: string) => PartyNames | undefined;
 
 export interface JoinContext {
   readonly labels: (edge: number) => TrafficLabels | undefined;
   readonly podName?: ((podIndex: number) => string | undefined) | undefined;
   readonly resolve?: ResolveAddress | undefined;
+  /** Of a pod of this node: who it is by its network namespace, which is what both ends of a direct connection are known by. */
+  readonly ofPod?: ((podIndex: number) => PartyNames | undefined) | undefined;
 }
 
 export function toConnectionEntry(flow: ObservedFlow, context: JoinContext): ConnectionEntry {
@@ -64,6 +66,7 @@ export function toConnectionEntry(flow: ObservedFlow, context: JoinContext): Con
   const service = known(labels?.destination_service);
   const reason = reasonDetails.get(flow.reason);
   const carried = 'connectMicroseconds' in flow ? flow : undefined;
+  const names = namesOfEnds(flow, context);
   return {
     id: flow.flowId,
     time: new Date(flow.openedUnixMicroseconds / 1000).toISOString(),
@@ -71,8 +74,14 @@ export function toConnectionEntry(flow: ObservedFlow, context: JoinContext): Con
     direction: flow.direction,
     path: flow.path,
     ...(pod === undefined ? {} : { pod }),
-    source: party(labels, 'source', flow.sourceAddress, flow.sourcePort, context.resolve),
-    destination: party(labels, 'destination', flow.destinationAddress, flow.destinationPort, context.resolve),
+    source: party(labels, 'source', flow.sourceAddress, flow.sourcePort, names.source),
+    destination: party(
+      labels,
+      'destination',
+      flow.destinationAddress,
+      flow.destinationPort,
+      names.destination,
+    ),
     ...((carried !== undefined || flow.path === 'node_local') && flow.endpointAddress
       ? { endpoint: { address: flow.endpointAddress, port: flow.endpointPort } }
       : {}),
@@ -88,19 +97,36 @@ export function toConnectionEntry(flow: ObservedFlow, context: JoinContext): Con
   };
 }
 
+type NamesOfEnd = () => PartyNames | undefined;
+
+/** For an edge that nobody knows any more, such as one that a row had before the agent was killed. */
+function namesOfEnds(
+  flow: ObservedFlow,
+  { resolve, ofPod }: JoinContext,
+): { source: NamesOfEnd; destination: NamesOfEnd } {
+  if (!('peerPodIndex' in flow) || flow.path !== 'node_local') {
+    return {
+      source: () => resolve?.(flow.sourceAddress),
+      destination: () => resolve?.(flow.destinationAddress),
+    };
+  }
+  const { podIndex, peerPodIndex } = flow;
+  const [source, destination] =
+    flow.direction === 'outbound' ? [podIndex, peerPodIndex] : [peerPodIndex, podIndex];
+  return { source: () => ofPod?.(source), destination: () => ofPod?.(destination) };
+}
+
 function party(
   labels: TrafficLabels | undefined,
   side: 'source' | 'destination',
   address: string,
   port: number,
-  resolve: ResolveAddress | undefined,
+  otherwise: NamesOfEnd,
 ): ConnectionParty {
   const workload = known(labels?.[`${side}_workload`]);
   const namespace = known(labels?.[`${side}_workload_namespace`]);
   const identity = known(labels?.[`${side}_principal`]);
-  if (workload === undefined && identity === undefined && resolve !== undefined) {
-    return { ...resolve(address), address, port };
-  }
+  if (workload === undefined && identity === undefined) return { ...otherwise(), address, port };
   return {
     ...(workload === undefined ? {} : { workload }),
     ...(namespace === undefined ? {} : { namespace }),

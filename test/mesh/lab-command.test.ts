@@ -40,9 +40,11 @@ describe.skipIf(whyNoLab !== undefined)('hadal lab', () => {
     rmSync(directory, { recursive: true });
   });
 
-  it('up tells what it does and what to try next', () => {
+  it('up tells what it does and what to try next', async () => {
     expect(said).toContain('pod t/client on a:');
-    expect(said).toContain(`npx hadal lab exec --name ${name} client -- `);
+    await expect
+      .poll(() => said, { timeout: 5_000 })
+      .toContain(`npx hadal lab exec --name ${name} client -- `);
   });
 
   it('status lists nodes and pods, for people and as JSON', async () => {
