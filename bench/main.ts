@@ -105,7 +105,7 @@ async function compareScenario(
   options: BenchOptions,
 ): Promise<ResultRow[]> {
   const name = `${scenario.topology}.${scenario.name}`;
-  const rounds = Math.max(leastRounds(scenario.topology), options.rounds);
+  const rounds = Math.max(leastRounds(scenario), options.rounds);
   const pairs: Pair[] = [];
   for (let round = 1; round <= rounds; round++) {
     const measured = await measureRound([baseline, hadal], scenario, {

@@ -53,7 +53,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection goes directly t
 
     it('only while the agent gave a sign of life within a minute, and to the agent afterwards', async () => {
       direct();
-      setBeat(58);
+      setBeat(45);
       expect((await world.dial(client, { to: [service, 80] })).answer?.who).toBe('server');
       setBeat(61);
       const { result, counted } = await dialCounted(reasons.DIRECT_AGENT_SILENT);
