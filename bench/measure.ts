@@ -115,11 +115,11 @@ function readings({ answer, bytes, ns }: Measured, cpuNs: number): Readings {
 }
 
 /**
- * One round: slices alternate between the sides, the order swapped in each pair, so that the machine's own drift falls on both
- * alike. Processes and connections are new in each round, and who is first is swapped in each: which cores the ends of a
+ * One draw: slices alternate between the sides, the order swapped in each pair, so that the machine's own drift falls on both
+ * alike. Processes and connections are new in each draw, and who is first is swapped in each: which cores the ends of a
  * connection found, and how far its buffers grew, lasts as long as it does; what ran just before decides how deep the cores sleep.
  */
-export async function measureRound(
+export async function measureDraw(
   sides: readonly [baseline: Side, hadal: Side],
   scenario: Scenario,
   { seconds, swapped }: { readonly seconds: number; readonly swapped: boolean },

@@ -50,12 +50,18 @@ export const sidesOf: Readonly<Record<Topology, readonly [SideName, SideName?]>>
   policy: ['fewpolicies', 'manypolicies'],
 };
 
+/** Whose rows are so near to no mesh that it takes many pairs, of many processes and connections, to tell them from it. */
+export function isNearNoMesh({ topology }: Scenario): boolean {
+  return topology === 'same' || topology === 'turbo' || topology === 'policy';
+}
+
 /**
- * What is nearer to no mesh needs more pairs to be told from it. Where one connection is all there is, its ends sleep and wake on
- * one core or on two for as long as it lives, several times as fast on one: more draws of that.
+ * Where one connection is all there is, its ends sleep and wake on one core or on two for as long as it lives, several times as
+ * fast on one: that takes more draws.
  */
-export function leastRounds({ topology, connections, load }: Scenario): number {
-  if (topology !== 'same' && topology !== 'turbo' && topology !== 'policy') return 1;
+export function leastRounds(scenario: Scenario): number {
+  const { connections, load } = scenario;
+  if (!isNearNoMesh(scenario)) return 1;
   return connections === 1 && (load === 'rr' || load === 'connections') ? 27 : 9;
 }
 
