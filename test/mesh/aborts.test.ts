@@ -36,9 +36,9 @@ describeInLab(
       server.kill('SIGKILL');
       expect(JSON.parse(storm.stdout)).toEqual({ aborted: aborts, errors: {} });
       expect(before).toEqual([]);
-      expect(after.length).toBe(1);
-      // All but the first, which were gone before the tunnel stood.
-      expect(after[0]?.streamsTotal).toBeGreaterThan(aborts - 1000);
+      // A busy machine gets a second one. All but the first streams, which were gone before a tunnel stood: none of them has ended.
+      const streams = after.reduce((sum, { streamsTotal }) => sum + streamsTotal, 0);
+      expect(streams).toBeGreaterThan(aborts - 1000);
 
       async function tunnels(): Promise<{ streamsTotal: number }[]> {
         const answer = await lab.node('a').agent?.get(15000, '/config_dump?section=tunnels');
