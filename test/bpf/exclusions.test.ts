@@ -139,7 +139,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('what a pod takes out of its 
     take({ excludeOutboundPorts: [1] });
   });
 
-  it('is in the kernel as TypeScript says, for any lists', { timeout: 60_000 }, async () => {
+  it('is in the kernel as TypeScript says, for any lists', { timeout: 240_000 }, async () => {
     const port = fc.constantFrom(8080, 8081, 443);
     const portList = fc.array(port, { maxLength: 2 });
     const range = fc.constantFrom(
