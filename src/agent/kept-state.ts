@@ -29,7 +29,7 @@ const smallestLogBytes = 256 * 1024;
 
 /**
  * The last good mesh state on disk: a restarted agent goes on with it while its source is away or broken. Changes are appended
- * to a log some time after they came; when the log has grown as large as the mesh it is replaced by the mesh as a whole, so what
+ * to a log some time after they came, those of policies at once; when the log has grown as large as the mesh it is replaced by the mesh as a whole, so what
  * is written stays in proportion to what changed.
  *
  * `N.base` is a whole mesh, `N.log` what came after it. A new base is made beside, synced and renamed before anything of the old
@@ -79,7 +79,10 @@ export class KeptState {
   keep(change: VersionedChange, snapshot: MeshSnapshot): void {
     if (isEmptyChange(change.change)) return;
     this.#waiting.push({ ...change, snapshot });
-    this.#flushIn(this.#delayMs);
+    // Open connections rest on them: an agent killed now must not begin by ending those that were just allowed, nor let in others.
+    const { upserts, removals } = change.change.policies;
+    if (upserts.length + removals.length > 0) void this.flush();
+    else this.#flushIn(this.#delayMs);
   }
 
   /** Writes what waits to be written. Never rejects: a full disk must not end an agent. */

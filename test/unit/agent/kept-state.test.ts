@@ -90,6 +90,18 @@ const pods = (count: number, address = '10.0.0.1') =>
     createWorkload({ uid: `Kubernetes//Pod/shop/web-${index}`, namespace: 'shop', addresses: [address] }),
   );
 
+it('writes policies at once, with all that came before them, and the rest some time later', async () => {
+  const keeping = new Keeping();
+  keeping.apply(changeFrom({ workloads: pods(2), services: [], policies: [] }));
+  expect(await readAgain()).toBeUndefined();
+  keeping.apply(changeFrom({ workloads: [], services: [], policies: resources.policies }));
+  await expect.poll(async () => (await readAgain())?.resources.policies, { timeout: 5_000 }).toHaveLength(1);
+  expect((await readAgain())?.resources.workloads).toHaveLength(2);
+  keeping.apply(createChange({ policies: { removals: ['shop/deny'] } }));
+  await expect.poll(async () => (await readAgain())?.resources.policies, { timeout: 5_000 }).toHaveLength(0);
+  await keeping.state.close();
+});
+
 describe('the kept state', () => {
   it('comes back equal, with the version of each resource', async () => {
     const keeping = new Keeping();
