@@ -105,9 +105,11 @@ async function compareScenario(
   options: BenchOptions,
 ): Promise<ResultRow[]> {
   const name = `${scenario.topology}.${scenario.name}`;
-  const rounds = Math.max(leastRounds(scenario), options.rounds);
+  const wanted = Math.max(leastRounds(scenario), options.rounds);
+  const isNear = isNearNoMesh(scenario);
+  const rounds = isNear ? wanted + (wanted % 2) : wanted;
   // Of what is far from no mesh one draw tells enough, and older results are of one.
-  const draws = isNearNoMesh(scenario) || scenario.topology === 'aa' ? rounds : 1;
+  const draws = isNear ? rounds : 1;
   const pairs: Pair[] = [];
   for (let draw = 1; draw <= draws; draw++) {
     const measured = await measureDraw([baseline, hadal], scenario, {

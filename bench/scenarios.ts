@@ -52,17 +52,17 @@ export const sidesOf: Readonly<Record<Topology, readonly [SideName, SideName?]>>
 
 /** Whose rows are so near to no mesh that it takes many pairs, of many processes and connections, to tell them from it. */
 export function isNearNoMesh({ topology }: Scenario): boolean {
-  return topology === 'same' || topology === 'turbo' || topology === 'policy';
+  return topology === 'same' || topology === 'turbo' || topology === 'policy' || topology === 'aa';
 }
 
 /**
- * Where one connection is all there is, its ends sleep and wake on one core or on two for as long as it lives, several times as
- * fast on one: that takes more draws.
+ * Even, so that each side is first as often as the other. Where one connection is all there is, its ends sleep and wake on one
+ * core or on two for as long as it lives, several times as fast on one: that takes more draws.
  */
 export function leastRounds(scenario: Scenario): number {
   const { connections, load } = scenario;
   if (!isNearNoMesh(scenario)) return 1;
-  return connections === 1 && (load === 'rr' || load === 'connections') ? 27 : 9;
+  return connections === 1 && (load === 'rr' || load === 'connections') ? 28 : 10;
 }
 
 function loadsOf(topology: Topology): Scenario[] {
