@@ -130,7 +130,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('open direct connections', ()
       byReason(isTold ? reasons.POLICY_DENIED : reasons.AUTHORIZED)
         .map(({ endpointPort }) => endpointPort)
         .sort(),
-    ).toEqual([8080, 8081]);
+    ).toEqual(isTold ? [8080, 8081] : expect.arrayContaining([8080, 8081]));
     // That of the friend, perhaps.
     expect(world.capture.maps.map('authorized').keys().length).toBeLessThan(2);
   });

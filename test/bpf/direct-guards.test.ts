@@ -241,7 +241,9 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection goes directly t
         try {
           const packets = await world.sniff(client, 'secret');
           const { result, counted } = await dialCounted(reasons.DESTINATION_NOT_SEEN, { say: 'secret' });
-          expect(result).toMatchObject({ connected: false, error: 'ECONNRESET' });
+          // A slow machine's connect() has returned before the reset comes.
+          expect(['ECONNRESET', 'ENOTCONN']).toContain(result.error);
+          expect(result.answer).toBeUndefined();
           expect(counted).toBe(1);
           expect(await packets()).toMatchObject({ marked: 0 });
         } finally {

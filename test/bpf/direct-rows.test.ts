@@ -96,7 +96,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('rows that lead to pods of th
         err: (text) => {
           printed += text;
         },
-        environment: { HADAL_BPFFS: world.bpffs, HADAL_INSTANCE: 'test' },
+        environment: { HADAL_BPFFS: world.bpffs, HADAL_INSTANCE: 'test', HADAL_NODE_NAME: 'node-1' },
         interrupted: new AbortController().signal,
         now: Date.now,
       },
