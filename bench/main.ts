@@ -17,7 +17,7 @@ import {
   weakness,
 } from './report.ts';
 import { measureResting, restingRows } from './resting.ts';
-import { isNearNoMesh, leastRounds, type Scenario, sidesOf, wantedScenarios } from './scenarios.ts';
+import { isNearNoMesh, roundsOf, type Scenario, sidesOf, wantedScenarios } from './scenarios.ts';
 import type { SideName } from './side.ts';
 import { Sides } from './sides.ts';
 import { median, medianRatio } from './statistics.ts';
@@ -105,11 +105,9 @@ async function compareScenario(
   options: BenchOptions,
 ): Promise<ResultRow[]> {
   const name = `${scenario.topology}.${scenario.name}`;
-  const wanted = Math.max(leastRounds(scenario), options.rounds);
-  const isNear = isNearNoMesh(scenario);
-  const rounds = isNear ? wanted + (wanted % 2) : wanted;
+  const rounds = roundsOf(scenario, options.rounds);
   // Of what is far from no mesh one draw tells enough, and older results are of one.
-  const draws = isNear ? rounds : 1;
+  const draws = isNearNoMesh(scenario) ? rounds : 1;
   const pairs: Pair[] = [];
   for (let draw = 1; draw <= draws; draw++) {
     const measured = await measureDraw([baseline, hadal], scenario, {

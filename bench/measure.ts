@@ -34,7 +34,7 @@ export class Runner {
     this.#client = client;
   }
 
-  /** `first` is the lowest of the ports that the server takes: two sides of one world cannot share them. */
+  /** `first` is the lowest of the ports that the server takes. */
   static async start(side: Side, scenario: Scenario, first = serverPort): Promise<Runner> {
     const server = await new Generator(
       side.spawnGenerator('server', ['server', String(first)]),

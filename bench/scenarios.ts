@@ -56,13 +56,15 @@ export function isNearNoMesh({ topology }: Scenario): boolean {
 }
 
 /**
- * Even, so that each side is first as often as the other. Where one connection is all there is, its ends sleep and wake on one
- * core or on two for as long as it lives, several times as fast on one: that takes more draws.
+ * Even near no mesh, so that each side is first as often as the other. Where one connection is all there is, its ends sleep and
+ * wake on one core or on two for as long as it lives, several times as fast on one: that takes more draws.
  */
-export function leastRounds(scenario: Scenario): number {
+export function roundsOf(scenario: Scenario, asked: number): number {
   const { connections, load } = scenario;
-  if (!isNearNoMesh(scenario)) return 1;
-  return connections === 1 && (load === 'rr' || load === 'connections') ? 28 : 10;
+  if (!isNearNoMesh(scenario)) return asked;
+  const isLone = connections === 1 && (load === 'rr' || load === 'connections');
+  const rounds = Math.max(isLone ? 28 : 10, asked);
+  return rounds + (rounds % 2);
 }
 
 function loadsOf(topology: Topology): Scenario[] {

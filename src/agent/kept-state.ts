@@ -29,8 +29,8 @@ const smallestLogBytes = 256 * 1024;
 
 /**
  * The last good mesh state on disk: a restarted agent goes on with it while its source is away or broken. Changes are appended
- * to a log some time after they came, those of policies at once; when the log has grown as large as the mesh it is replaced by the mesh as a whole, so what
- * is written stays in proportion to what changed.
+ * to a log some time after they came, those of policies at once; when the log has grown as large as the mesh it is replaced by
+ * the mesh as a whole, so what is written stays in proportion to what changed.
  *
  * `N.base` is a whole mesh, `N.log` what came after it. A new base is made beside, synced and renamed before anything of the old
  * is removed; of a log counts what was written to its end. So an agent killed at any moment starts with a state that was in force.

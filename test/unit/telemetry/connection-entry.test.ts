@@ -1,29 +1,16 @@
 import { expect, it } from 'vitest';
 import type { UntouchedFlow } from '../../../src/model/flow.ts';
 import { type JoinContext, toConnectionEntry } from '../../../src/telemetry/connection-entry.ts';
+import { usualFlow } from './flow-records.ts';
 import { labels } from './labels.ts';
 
+const { connectMicroseconds: _, ...ofTunnel } = usualFlow;
 const direct: UntouchedFlow = {
-  flowId: 'c1',
+  ...ofTunnel,
   kind: 'live',
-  direction: 'outbound',
   path: 'node_local',
-  openedUnixMicroseconds: Date.parse('2030-01-01T10:00:00Z') * 1000,
-  durationMicroseconds: 1_000,
-  bytesSent: 1,
-  bytesReceived: 2,
-  sourceAddress: '10.64.1.2',
-  sourcePort: 40_001,
-  destinationAddress: '10.128.0.1',
-  destinationPort: 80,
-  endpointAddress: '10.64.1.3',
-  endpointPort: 8080,
-  podIndex: 1,
   peerPodIndex: 2,
   edge: 7,
-  rttMicroseconds: 0,
-  retransmits: 0,
-  reason: 0,
   cookie: 1n,
 };
 

@@ -2,7 +2,7 @@ import { parseAddress } from '../../../src/model/address.ts';
 import { type FlowRecord, flowDirections, flowKinds, flowPaths } from '../../../src/model/flow.ts';
 import { flowRecordBytes } from '../../../src/tunnel/flow-record.ts';
 
-const usual: FlowRecord = {
+export const usualFlow: FlowRecord = {
   flowId: '1',
   kind: 'closed',
   direction: 'outbound',
@@ -27,7 +27,7 @@ const usual: FlowRecord = {
 
 /** Packed as native/tunnel/flow_record.h lays it out. */
 export function packFlow(given: Partial<FlowRecord> = {}): Uint8Array {
-  const flow = { ...usual, ...given };
+  const flow = { ...usualFlow, ...given };
   const bytes = Buffer.alloc(flowRecordBytes);
   bytes.writeBigUInt64LE(BigInt(`0x${flow.flowId}`), 0);
   bytes.writeBigUInt64LE(BigInt(flow.openedUnixMicroseconds), 8);
