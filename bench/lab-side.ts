@@ -124,8 +124,14 @@ export class LabSide implements Side {
 /** CPU time of all threads of a process, from the scheduler's own count in ns (the tick's 10 ms are too coarse). */
 export function cpuNs(pid: number): number {
   return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => {
-    const [onCpu = '0'] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ');
-    return sum + Number(onCpu);
+    try {
+      const [onCpu = '0'] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ');
+      return sum + Number(onCpu);
+    } catch (error) {
+      // It has ended since it was listed.
+      if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return sum;
+      throw error;
+    }
   }, 0);
 }
 

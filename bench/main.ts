@@ -17,7 +17,7 @@ import {
   weakness,
 } from './report.ts';
 import { measureResting, restingRows } from './resting.ts';
-import { isNearNoMesh, roundsOf, type Scenario, sidesOf, wantedScenarios } from './scenarios.ts';
+import { drawsOf, type Scenario, sidesOf, wantedScenarios } from './scenarios.ts';
 import type { SideName } from './side.ts';
 import { Sides } from './sides.ts';
 import { median, medianRatio } from './statistics.ts';
@@ -105,17 +105,12 @@ async function compareScenario(
   options: BenchOptions,
 ): Promise<ResultRow[]> {
   const name = `${scenario.topology}.${scenario.name}`;
-  const rounds = roundsOf(scenario, options.rounds);
-  // Of what is far from no mesh one draw tells enough, and older results are of one.
-  const draws = isNearNoMesh(scenario) ? rounds : 1;
+  const { count, seconds } = drawsOf(scenario, options);
   const pairs: Pair[] = [];
-  for (let draw = 1; draw <= draws; draw++) {
-    const measured = await measureDraw([baseline, hadal], scenario, {
-      seconds: (options.seconds * rounds) / draws,
-      swapped: draw % 2 === 0,
-    });
+  for (let draw = 1; draw <= count; draw++) {
+    const measured = await measureDraw([baseline, hadal], scenario, { seconds, swapped: draw % 2 === 0 });
     pairs.push(...measured);
-    say(`  ${name}: draw ${draw} of ${draws}${told(scenario, measured)}`);
+    say(`  ${name}: draw ${draw} of ${count}${told(scenario, measured)}`);
   }
   const rows = resultRows(scenario, pairs).filter((row) => options.rows.test(row.row));
   for (const row of rows)

@@ -10,7 +10,7 @@ export interface Pair {
   readonly hadal: Readings;
 }
 
-const portOffset = { rr: 0, connections: 0, upload: 1, download: 2 } as const;
+const portOffset = { rr: 0, connections: 3, upload: 1, download: 2 } as const;
 const clientPod: Readonly<Record<Scenario['topology'], PodRole>> = {
   cross: 'client',
   aa: 'client',

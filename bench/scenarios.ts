@@ -51,20 +51,32 @@ export const sidesOf: Readonly<Record<Topology, readonly [SideName, SideName?]>>
 };
 
 /** Whose rows are so near to no mesh that it takes many pairs, of many processes and connections, to tell them from it. */
-export function isNearNoMesh({ topology }: Scenario): boolean {
+function isNearNoMesh({ topology }: Scenario): boolean {
   return topology === 'same' || topology === 'turbo' || topology === 'policy' || topology === 'aa';
 }
 
+/** How a row's time is cut: every draw has processes and connections of its own. */
+export interface Draws {
+  readonly count: number;
+  /** Per side. */
+  readonly seconds: number;
+}
+
 /**
- * Even near no mesh, so that each side is first as often as the other. Where one connection is all there is, its ends sleep and
- * wake on one core or on two for as long as it lives, several times as fast on one: that takes more draws.
+ * Near no mesh at least 10 rounds, in draws of a second: one draw differs from the next by much more than its own slices do. An even
+ * number, so that each side is first as often as the other. Where one connection is all there is, its ends sleep and wake on
+ * one core or on two for as long as it lives, several times as fast on one: twice as many. Of what is far from no mesh one draw
+ * tells enough.
  */
-export function roundsOf(scenario: Scenario, asked: number): number {
+export function drawsOf(
+  scenario: Scenario,
+  { rounds, seconds }: { readonly rounds: number; readonly seconds: number },
+): Draws {
+  if (!isNearNoMesh(scenario)) return { count: 1, seconds: rounds * seconds };
   const { connections, load } = scenario;
-  if (!isNearNoMesh(scenario)) return asked;
   const isLone = connections === 1 && (load === 'rr' || load === 'connections');
-  const rounds = Math.max(isLone ? 28 : 10, asked);
-  return rounds + (rounds % 2);
+  const count = Math.ceil(Math.max(10, rounds) * seconds * (isLone ? 2 : 1));
+  return { count: count + (count % 2), seconds: 1 };
 }
 
 function loadsOf(topology: Topology): Scenario[] {

@@ -4,6 +4,7 @@
  * and connections of enrolled pods that no tunnel carries are reported when they end. Runs for every TCP
  * socket below the node's cgroup, so it leaves early.
  */
+#include "lib/accepted.h"
 #include "lib/direct_life.h"
 #include "lib/exclusions.h"
 #include "lib/flow_reports.h"
@@ -28,13 +29,10 @@ static __always_inline bool route_leaves_pod(const struct tcp_sock* tcp) {
 
 static __always_inline void start_tracking(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
                                            const struct hadal_pod* pod, __u8 direction, __u32 reason,
-                                           __u32 edge, bool established,
-                                           const struct hadal_authorization* direct) {
-  /* Its source has taken a slot already, and an end that nobody tracks could not be ended. */
-  __u32 limit = direct ? ~0U : pod->flow_limit;
+                                           __u32 edge, bool established) {
   struct socket_state* state;
 
-  if (!take_flow_slot(pod->pod_index, limit)) {
+  if (!take_flow_slot(pod->pod_index, pod->flow_limit)) {
     count_fault(HADAL_FAULT_FLOW_SLOTS_FULL);
     return;
   }
@@ -50,32 +48,35 @@ static __always_inline void start_tracking(struct bpf_sock_ops* ctx, struct bpf_
   state->pod_index = pod->pod_index;
   state->edge = edge;
   state->reason = reason;
-  state->role = direct ? ROLE_DIRECT : ROLE_UNTOUCHED;
-  state->peer_pod_index = direct ? direct->source_pod_index : 0;
+  state->role = ROLE_UNTOUCHED;
   state->direction = direction;
   state->established = established;
-  if (established) {
-    struct hadal_untouched_counters* counters = untouched_counters_of(state);
-    if (counters) add_to(&counters->opened, 1);
-  }
+  if (established) count_opened(state);
   hear_of_states(ctx);
 }
 
-/* Both ends of a direct connection, each as it becomes ESTABLISHED; one that nobody tracks is not joined. */
-static __always_inline void join_turbo(struct bpf_sock_ops* ctx, struct bpf_sock* sk, bool is_client) {
+/* The client's end of a direct connection, as it becomes ESTABLISHED. */
+static __always_inline void join_client(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
   struct socket_state* state = bpf_sk_storage_get(&socket_states, sk, NULL, 0);
   struct hadal_tuple tuple;
   struct ends ends;
 
   if (!state || state->role != ROLE_DIRECT || !state->established) return;
   read_ends(ctx, &ends);
-  if (is_client) {
-    client_tuple(&ends, &tuple);
-    state->has_turbo = turbo_join_client(ctx, sk, &tuple, state->pod_index, state->peer_pod_index);
-  } else {
-    server_tuple(&ends, &tuple);
-    state->has_turbo = turbo_join_server(ctx, sk, &tuple, state->pod_index);
-  }
+  client_tuple(&ends, &tuple);
+  state->has_turbo = turbo_join_client(ctx, sk, &tuple, state->pod_index, state->peer_pod_index);
+}
+
+/* The destination's, which is remembered only to leave in order. */
+static __always_inline void join_server(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
+                                        const struct hadal_tuple* tuple, __u32 pod_index) {
+  struct socket_state* state =
+      bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+
+  if (!state || !turbo_join_server(ctx, sk, tuple, pod_index)) return;
+  state->role = ROLE_JOINED;
+  state->has_turbo = 1;
+  hear_of_states(ctx);
 }
 
 static __always_inline void leave_turbo(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
@@ -103,6 +104,17 @@ static __always_inline void on_slipped(struct bpf_sock_ops* ctx, const struct ha
   write_flow(ctx, &state, tcp, ends, state.opened_ns, HADAL_FLOW_SLIPPED);
 }
 
+static __always_inline void accept_direct(struct bpf_sock_ops* ctx, struct hadal_authorization* entry) {
+  entry->accepted_cookie = bpf_get_socket_cookie(ctx);
+  bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | ACCEPTED_DIRECT);
+}
+
+/* An accepted socket may be dissolved, connect somewhere or listen; what a listener accepts inherits the flag. */
+static __always_inline void forget_accepted(struct bpf_sock_ops* ctx) {
+  __u32 flags = ctx->bpf_sock_ops_cb_flags;
+  if (flags & ACCEPTED_DIRECT) bpf_sock_ops_cb_flags_set(ctx, flags & ~ACCEPTED_DIRECT);
+}
+
 /* Before the SYN leaves, with the source port known. */
 static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
   struct socket_state* state = bpf_sk_storage_get(&socket_states, sk, NULL, 0);
@@ -112,6 +124,7 @@ static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock
   __u32 edge;
   bool known;
 
+  forget_accepted(ctx);
   if (state && state->role == ROLE_CHOSEN) {
     if (begin_direct(ctx, sk, state)) hear_of_states(ctx);
     return;
@@ -138,12 +151,12 @@ static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock
   if (!(pod->flags & HADAL_POD_TRACK_FLOWS)) return;
   if (address_is_local_only(&ends.remote) || pod_owns(pod->pod_index, &ends.remote)) return;
   if (excludes_outbound(pod, &ends.remote, ends.remote_port)) {
-    start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND, HADAL_REASON_EXCLUDED_OUTBOUND, 0, false, NULL);
+    start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND, HADAL_REASON_EXCLUDED_OUTBOUND, 0, false);
     return;
   }
   known = find_edge(pod->pod_index, &ends.remote, ends.remote_port, &edge);
   start_tracking(ctx, sk, pod, HADAL_FLOW_OUTBOUND,
-                 known ? HADAL_REASON_ROW_UNTOUCHED : HADAL_REASON_OUTSIDE_MESH, edge, false, NULL);
+                 known ? HADAL_REASON_ROW_UNTOUCHED : HADAL_REASON_OUTSIDE_MESH, edge, false);
 }
 
 /* A socket that connects and is answered by a SYN without ACK (simultaneous open) comes here too. It is known
@@ -158,20 +171,20 @@ static __always_inline bool has_begun(struct bpf_sock* sk) {
 static __always_inline void on_accept(struct bpf_sock_ops* ctx, struct bpf_sock* sk) {
   __u64 cookie = bpf_get_netns_cookie(ctx);
   const struct hadal_pod* pod = bpf_map_lookup_elem(&pods, &cookie);
-  const struct hadal_authorization* direct;
+  struct hadal_authorization* direct;
   struct hadal_tuple tuple;
   struct ends ends;
   __u32 reason;
 
+  forget_accepted(ctx);
   if (!pod || (sk->mark & HADAL_MARK_MASK) == HADAL_MARK) return;
   if (has_begun(sk)) return;
   read_ends(ctx, &ends);
   server_tuple(&ends, &tuple);
   direct = bpf_map_lookup_elem(&authorized, &tuple);
   if (direct && direct->destination_pod_index == pod->pod_index) {
-    start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, HADAL_REASON_AUTHORIZED, direct->inbound_edge, true,
-                   direct);
-    if (turbo_is_on()) join_turbo(ctx, sk, false);
+    accept_direct(ctx, direct);
+    if (turbo_is_on()) join_server(ctx, sk, &tuple, pod->pod_index);
     return;
   }
   if (!(pod->flags & HADAL_POD_TRACK_FLOWS) || bpf_sk_storage_get(&exempt, sk, NULL, 0)) return;
@@ -184,26 +197,34 @@ static __always_inline void on_accept(struct bpf_sock_ops* ctx, struct bpf_sock*
     reason = HADAL_REASON_EXCLUDED_INBOUND;
   else
     reason = HADAL_REASON_NONE;
-  start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, reason, 0, true, NULL);
+  start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, reason, 0, true);
+}
+
+static __always_inline void report_mirrored(const struct socket_state* state, const struct tcp_sock* tcp,
+                                            const struct ends* ends, __u64 now, __u64 accepted_cookie) {
+  if (may_report(budget_of(state->peer_pod_index), now))
+    write_mirrored_flow(state, tcp, ends, now, accepted_cookie);
+  else
+    count_fault(HADAL_FAULT_FLOW_RATE);
 }
 
 static __always_inline void on_closed(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
                                       struct socket_state* state) {
   const struct tcp_sock* tcp = bpf_skc_to_tcp_sock(sk);
-  struct hadal_untouched_counters* counters = untouched_counters_of(state);
+  struct hadal_untouched_counters* own = untouched_counters_of(state);
+  struct hadal_untouched_counters* peer = peer_counters_of(state);
   __u64 now = bpf_ktime_get_ns();
   struct ends ends;
 
   leave_turbo(ctx, sk, state);
-  if (tcp && counters) {
-    count_bytes(state, counters, payload_sent(tcp, state), payload_received(tcp, state));
-    if (state->established)
-      add_to(&counters->closed, 1);
-    else
-      add_to(&counters->failed, 1);
-  }
+  if (tcp) count_bytes(state, own, peer, payload_sent(tcp, state), payload_received(tcp, state));
+  if (own) add_to(state->established ? &own->closed : &own->failed, 1);
+  if (peer) add_to(&peer->closed, 1);
   read_ends(ctx, &ends);
-  if (state->role == ROLE_DIRECT && state->direction == HADAL_FLOW_OUTBOUND) end_direct(state, &ends);
+  if (state->role == ROLE_DIRECT) {
+    __u64 accepted_cookie = end_direct(state, &ends);
+    if (tcp && accepted_cookie) report_mirrored(state, tcp, &ends, now, accepted_cookie);
+  }
   if (!may_report(return_flow_slot(state->pod_index), now))
     count_fault(HADAL_FAULT_FLOW_RATE);
   else if (tcp)
@@ -227,12 +248,14 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* 
   } else if (state->role == ROLE_CHOSEN) {
     /* Captured after all, and heard of only because it went directly before: it has no slot, no tuple. */
     if (next == BPF_TCP_CLOSE) forget_socket(state);
+  } else if (state->role == ROLE_JOINED) {
+    if (next != BPF_TCP_CLOSE) return;
+    leave_turbo(ctx, sk, state);
+    forget_socket(state);
   } else if (next == BPF_TCP_ESTABLISHED && !state->established) {
-    struct hadal_untouched_counters* counters;
     if (state->role == ROLE_DIRECT && !destination_is_seen(ctx, sk, state)) return;
-    counters = untouched_counters_of(state);
     state->established = 1;
-    if (counters) add_to(&counters->opened, 1);
+    count_opened(state);
   } else if (next == BPF_TCP_CLOSE) {
     on_closed(ctx, sk, state);
     forget_socket(state);
@@ -248,7 +271,7 @@ int hadal_sockops(struct bpf_sock_ops* ctx) {
       on_connect(ctx, sk);
       break;
     case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-      if (turbo_is_on()) join_turbo(ctx, sk, true);
+      if (turbo_is_on()) join_client(ctx, sk);
       break;
     case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
       on_accept(ctx, sk);

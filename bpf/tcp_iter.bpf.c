@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Walks the TCP sockets of the network namespace in which the iterator was opened. */
+#include "lib/accepted.h"
 #include "lib/flows.h"
+#include "lib/iterated.h"
 #include "lib/pods.h"
 #include "lib/turbo_bytes.h"
 #include "lib/virtual_interfaces.h" /* so that its maps are among those that are shared */
@@ -10,53 +12,82 @@ HADAL_KEEP_TYPE(struct, hadal_socket_record);
 HADAL_KEEP_TYPE(struct, hadal_listener_key);
 HADAL_KEEP_TYPE(struct, hadal_resolver_key);
 
-static __always_inline void read_local(const struct sock_common* skc, struct hadal_address* local,
-                                       struct hadal_address* remote) {
-  if (skc->skc_family == AF_INET) {
-    *local = address_from_ipv4(skc->skc_rcv_saddr);
-    *remote = address_from_ipv4(skc->skc_daddr);
-    return;
+static __always_inline void read_past_tcp(struct sock_common* skc, struct tcp_sock* tcp,
+                                          struct socket_state* state) {
+  const struct turbo_seat* seat;
+  if (!state->has_turbo) return;
+  seat = bpf_sk_storage_get(&turbo_seats, tcp, NULL, 0);
+  if (seat) turbo_read_bytes(seat, bpf_get_socket_cookie(skc), state);
+}
+
+/* The destination's end of a direct connection. Whose source left the mesh is told without an edge. */
+static __always_inline bool read_accepted(struct sock_common* skc, struct tcp_sock* tcp,
+                                          struct socket_state* joined, struct socket_state* state) {
+  const struct hadal_authorization* entry;
+  __u64 netns_cookie = skc->skc_net.net->net_cookie;
+  const struct hadal_pod* pod = bpf_map_lookup_elem(&pods, &netns_cookie);
+  struct hadal_tuple tuple;
+
+  if (!pod) return false;
+  state->role = ROLE_DIRECT;
+  state->direction = HADAL_FLOW_INBOUND;
+  state->reason = HADAL_REASON_AUTHORIZED;
+  state->established = 1;
+  state->pod_index = pod->pod_index;
+  state->opened_ns = bpf_ktime_get_ns();
+  tuple_of_accepted(skc, &tuple);
+  entry = accepted_entry(&tuple, bpf_get_socket_cookie(skc));
+  if (entry) {
+    state->opened_ns = entry->opened_ns;
+    state->peer_pod_index = entry->source_pod_index;
+    state->edge = entry->inbound_edge;
+    state->end_reason = entry->end_reason;
   }
-  local->words[0] = skc->skc_v6_rcv_saddr.in6_u.u6_addr32[0];
-  local->words[1] = skc->skc_v6_rcv_saddr.in6_u.u6_addr32[1];
-  local->words[2] = skc->skc_v6_rcv_saddr.in6_u.u6_addr32[2];
-  local->words[3] = skc->skc_v6_rcv_saddr.in6_u.u6_addr32[3];
-  remote->words[0] = skc->skc_v6_daddr.in6_u.u6_addr32[0];
-  remote->words[1] = skc->skc_v6_daddr.in6_u.u6_addr32[1];
-  remote->words[2] = skc->skc_v6_daddr.in6_u.u6_addr32[2];
-  remote->words[3] = skc->skc_v6_daddr.in6_u.u6_addr32[3];
+  if (joined) {
+    read_past_tcp(skc, tcp, joined);
+    state->sent_past_tcp = joined->sent_past_tcp;
+    state->received_past_tcp = joined->received_past_tcp;
+  }
+  return true;
+}
+
+static __always_inline void tell_live(struct bpf_iter__tcp* ctx, struct sock_common* skc,
+                                      struct tcp_sock* tcp, const struct socket_state* state,
+                                      struct hadal_flow* flow) {
+  describe_flow(flow, state, tcp, bpf_ktime_get_ns());
+  flow->cookie = bpf_get_socket_cookie(skc);
+  read_local(skc, &flow->local_address, &flow->remote_address);
+  flow->local_port = skc->skc_num;
+  flow->remote_port = bpf_ntohs(skc->skc_dport);
+  flow->kind = HADAL_FLOW_LIVE;
+  bpf_seq_write(ctx->meta->seq, flow, sizeof(*flow));
 }
 
 /* Connections that live on and that no tunnel carries; brings their counters up to date. */
 SEC("iter/tcp")
 int hadal_live_flows(struct bpf_iter__tcp* ctx) {
   struct sock_common* skc = ctx->sk_common;
-  struct hadal_untouched_counters* counters;
   struct hadal_flow flow = {};
   struct socket_state* state;
   struct tcp_sock* tcp;
 
   if (!skc) return 0;
   tcp = bpf_skc_to_tcp_sock(skc);
-  if (!tcp) return 0;
+  if (!tcp || skc->skc_state == BPF_TCP_LISTEN || skc->skc_state == BPF_TCP_CLOSE) return 0;
   state = bpf_sk_storage_get(&socket_states, tcp, NULL, 0);
+  if (is_accepted_direct(tcp)) {
+    struct socket_state accepted = {};
+    if (read_accepted(skc, tcp, state, &accepted)) tell_live(ctx, skc, tcp, &accepted, &flow);
+    return 0;
+  }
   if (!state || (state->role != ROLE_UNTOUCHED && state->role != ROLE_DIRECT)) return 0;
   /* A direct one is told from its SYN on: it has its way already, and may lose it. */
   if (!state->established && state->role != ROLE_DIRECT) return 0;
 
-  if (state->has_turbo) {
-    const struct turbo_seat* seat = bpf_sk_storage_get(&turbo_seats, tcp, NULL, 0);
-    if (seat) turbo_read_bytes(seat, bpf_get_socket_cookie(skc), state);
-  }
-  describe_flow(&flow, state, tcp, bpf_ktime_get_ns());
-  counters = untouched_counters_of(state);
-  if (counters) count_bytes(state, counters, flow.bytes_sent, flow.bytes_received);
-  flow.cookie = bpf_get_socket_cookie(skc);
-  read_local(skc, &flow.local_address, &flow.remote_address);
-  flow.local_port = skc->skc_num;
-  flow.remote_port = bpf_ntohs(skc->skc_dport);
-  flow.kind = HADAL_FLOW_LIVE;
-  bpf_seq_write(ctx->meta->seq, &flow, sizeof(flow));
+  read_past_tcp(skc, tcp, state);
+  tell_live(ctx, skc, tcp, state, &flow);
+  count_bytes(state, untouched_counters_of(state), peer_counters_of(state), flow.bytes_sent,
+              flow.bytes_received);
   return 0;
 }
 
@@ -74,6 +105,7 @@ int hadal_tcp_sockets(struct bpf_iter__tcp* ctx) {
   state = bpf_sk_storage_get(&socket_states, tcp, NULL, 0);
   if (state && state->role != ROLE_NONE) record.flags |= HADAL_SOCKET_TRACKED;
   if (state && state->role == ROLE_DIRECT) record.flags |= HADAL_SOCKET_DIRECT;
+  if (is_accepted_direct(tcp)) record.flags |= HADAL_SOCKET_TRACKED | HADAL_SOCKET_DIRECT;
   if (bpf_sk_storage_get(&exempt, tcp, NULL, 0)) record.flags |= HADAL_SOCKET_EXEMPT;
   record.mark = tcp->inet_conn.icsk_inet.sk.sk_mark;
   if ((record.mark & HADAL_MARK_MASK) == HADAL_MARK) record.flags |= HADAL_SOCKET_CAPTURED;

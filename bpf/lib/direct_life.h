@@ -32,14 +32,16 @@ static __always_inline void let_end(struct bpf_sock_ops* ctx) {
   set_option(ctx, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
-static __always_inline __u32 authorize(const struct socket_state* state, const struct hadal_tuple* tuple) {
+static __always_inline __u32 authorize(struct socket_state* state, const struct hadal_tuple* tuple) {
   struct hadal_authorization entry = {
+      .opened_ns = bpf_ktime_get_ns(),
       .destination_pod_index = state->peer_pod_index,
       .source_pod_index = state->pod_index,
       .inbound_edge = state->inbound_edge,
   };
   if (!pod_owns(state->pod_index, &tuple->client)) return HADAL_REASON_SOURCE_NOT_REGISTERED;
   if (!take_flow_slot(state->pod_index, state->flow_limit)) return HADAL_REASON_DIRECT_QUOTA;
+  state->opened_ns = entry.opened_ns;
   if (bpf_map_update_elem(&authorized, tuple, &entry, BPF_ANY) == 0) return HADAL_REASON_NONE;
   return_flow_slot(state->pod_index);
   return HADAL_REASON_DIRECT_NOT_AUTHORIZED;
@@ -64,7 +66,6 @@ static __always_inline bool begin_direct(struct bpf_sock_ops* ctx, struct bpf_so
       set_option(ctx, IPPROTO_TCP, TCP_SYNCNT, 1);
     return false;
   }
-  state->opened_ns = bpf_ktime_get_ns();
   state->reason = HADAL_REASON_DIRECT;
   state->direction = HADAL_FLOW_OUTBOUND;
   state->role = ROLE_DIRECT;
@@ -90,14 +91,22 @@ static __always_inline bool destination_is_seen(struct bpf_sock_ops* ctx, struct
   return false;
 }
 
-/* Its address may be another pod's by now, which connects by the same tuple: that entry is not ours. */
-static __always_inline void end_direct(const struct socket_state* state, const struct ends* ends) {
+/*
+ * Returns the cookie of the destination's socket, 0 when there was none. Its address may be another pod's by
+ * now, which connects by the same tuple: that entry is not ours.
+ */
+static __always_inline __u64 end_direct(struct socket_state* state, const struct ends* ends) {
   const struct hadal_authorization* entry;
   struct hadal_tuple tuple;
+  __u64 accepted_cookie;
 
   client_tuple(ends, &tuple);
   entry = bpf_map_lookup_elem(&authorized, &tuple);
-  if (entry && entry->source_pod_index == state->pod_index) bpf_map_delete_elem(&authorized, &tuple);
+  if (!entry || entry->source_pod_index != state->pod_index) return 0;
+  accepted_cookie = entry->accepted_cookie;
+  if (!state->end_reason) state->end_reason = entry->end_reason;
+  bpf_map_delete_elem(&authorized, &tuple);
+  return accepted_cookie;
 }
 
 #endif

@@ -80,15 +80,40 @@ static __always_inline void write_flow(struct bpf_sock_ops* ctx, const struct so
   bpf_ringbuf_submit(flow, 0);
 }
 
-/* One pod's connections must not push another's out of the shared memory. */
-static __always_inline bool take_flow_slot(__u32 pod_index, __u32 flow_limit) {
+/* The same connection as its destination tells it. */
+static __always_inline void write_mirrored_flow(const struct socket_state* state, const struct tcp_sock* tcp,
+                                                const struct ends* ends, __u64 now, __u64 accepted_cookie) {
+  struct hadal_flow* flow = bpf_ringbuf_reserve(&flows, sizeof(*flow), 0);
+  if (!flow) {
+    count_fault(HADAL_FAULT_FLOWS_LOST);
+    return;
+  }
+  __builtin_memset(flow, 0, sizeof(*flow));
+  describe_flow(flow, state, tcp, now);
+  mirror_flow(flow, state);
+  flow->cookie = accepted_cookie;
+  flow->local_address = ends->remote;
+  flow->remote_address = ends->local;
+  flow->local_port = ends->remote_port;
+  flow->remote_port = ends->local_port;
+  flow->kind = HADAL_FLOW_CLOSED;
+  bpf_ringbuf_submit(flow, 0);
+}
+
+static __always_inline struct hadal_pod_budget* budget_of(__u32 pod_index) {
   struct hadal_pod_budget* budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
   if (!budget) {
     struct hadal_pod_budget zero = {};
     bpf_map_update_elem(&pod_budgets, &pod_index, &zero, BPF_NOEXIST);
     budget = bpf_map_lookup_elem(&pod_budgets, &pod_index);
-    if (!budget) return false;
   }
+  return budget;
+}
+
+/* One pod's connections must not push another's out of the shared memory. */
+static __always_inline bool take_flow_slot(__u32 pod_index, __u32 flow_limit) {
+  struct hadal_pod_budget* budget = budget_of(pod_index);
+  if (!budget) return false;
   /* Signed: connections of a pod that had this index before may end after its budget began anew. */
   if ((__s64)budget->flows_tracked >= (__s64)flow_limit) return false;
   __sync_fetch_and_add(&budget->flows_tracked, 1);

@@ -29,20 +29,37 @@ static __always_inline __u64 payload_received(const struct tcp_sock* tcp, const 
   return (fin && received > 0 ? received - 1 : received) + state->received_past_tcp;
 }
 
+/* A direct connection is counted for both pods by its client's socket: what its destination accepts is left
+ * without memory of its own, which would cost each connection more than all that is counted of it. */
+static __always_inline struct hadal_untouched_counters* peer_counters_of(const struct socket_state* state) {
+  if (state->role != ROLE_DIRECT || !state->established) return NULL;
+  return untouched_counters(state->peer_pod_index, state->inbound_edge, HADAL_REASON_AUTHORIZED,
+                            HADAL_FLOW_INBOUND);
+}
+
+static __always_inline void count_opened(const struct socket_state* state) {
+  struct hadal_untouched_counters* own = untouched_counters_of(state);
+  struct hadal_untouched_counters* peer = peer_counters_of(state);
+  if (own) add_to(&own->opened, 1);
+  if (peer) add_to(&peer->opened, 1);
+}
+
 /* Adds what a connection carried since the last time; its socket is locked in every caller. */
-static __always_inline void count_bytes(struct socket_state* state, struct hadal_untouched_counters* counters,
-                                        __u64 sent, __u64 received) {
+static __always_inline void count_bytes(struct socket_state* state, struct hadal_untouched_counters* own,
+                                        struct hadal_untouched_counters* peer, __u64 sent, __u64 received) {
   __u64 more_sent = sent > state->counted_sent ? sent - state->counted_sent : 0;
   __u64 more_received = received > state->counted_received ? received - state->counted_received : 0;
+  bool is_client = state->direction == HADAL_FLOW_OUTBOUND;
 
   state->counted_sent += more_sent;
   state->counted_received += more_received;
-  if (state->direction == HADAL_FLOW_OUTBOUND) {
-    add_to(&counters->bytes_sent, more_sent);
-    add_to(&counters->bytes_received, more_received);
-  } else {
-    add_to(&counters->bytes_sent, more_received);
-    add_to(&counters->bytes_received, more_sent);
+  if (own) {
+    add_to(&own->bytes_sent, is_client ? more_sent : more_received);
+    add_to(&own->bytes_received, is_client ? more_received : more_sent);
+  }
+  if (peer) {
+    add_to(&peer->bytes_sent, more_sent);
+    add_to(&peer->bytes_received, more_received);
   }
 }
 
@@ -65,6 +82,21 @@ static __always_inline void describe_flow(struct hadal_flow* flow, const struct 
   flow->peer_pod_index = state->peer_pod_index;
   flow->asked_address = state->asked;
   flow->asked_port = state->asked_port;
+}
+
+/* What the client's socket told, as the destination of a direct connection tells it. */
+static __always_inline void mirror_flow(struct hadal_flow* flow, const struct socket_state* state) {
+  __u64 sent = flow->bytes_sent;
+
+  flow->bytes_sent = flow->bytes_received;
+  flow->bytes_received = sent;
+  flow->pod_index = state->peer_pod_index;
+  flow->peer_pod_index = state->pod_index;
+  flow->edge = state->inbound_edge;
+  flow->reason = state->end_reason ? state->end_reason : HADAL_REASON_AUTHORIZED;
+  flow->direction = HADAL_FLOW_INBOUND;
+  __builtin_memset(&flow->asked_address, 0, sizeof(flow->asked_address));
+  flow->asked_port = 0;
 }
 
 #endif

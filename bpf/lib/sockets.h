@@ -11,7 +11,8 @@ enum socket_role {
   ROLE_KUBELET = 1,   /* a probe: its tuple must stand in kubelet_tuples while it lives */
   ROLE_UNTOUCHED = 2, /* an enrolled pod's connection that the capture left alone */
   ROLE_CHOSEN = 3,    /* connect() has chosen a pod of this node; not sent yet, or captured after all */
-  ROLE_DIRECT = 4,    /* between two pods of this node, by the kernel alone */
+  ROLE_DIRECT = 4,    /* between two pods of this node, by the kernel alone: its client's end */
+  ROLE_JOINED = 5,    /* the destination's end of such a one, while turbo carries it */
 };
 
 struct socket_state {

@@ -171,12 +171,16 @@ HADAL_LAYOUT(struct hadal_virtual_flow_key, 40);
 /* Written before the SYN, taken out when the client's socket closes. Holds only while the client's address is
  * still the source pod's. */
 struct hadal_authorization {
+  __u64 opened_ns;
+  __u64 accepted_cookie; /* of the destination's socket; 0: not accepted yet */
   __u32 destination_pod_index;
   __u32 source_pod_index;
   __u32 inbound_edge; /* 0: of a probe of the agent's, whose end no program hears of */
   __u32 seen; /* mark_of the tuple: the destination's lookup has passed it, who answers is the enrolled pod */
+  __u32 end_reason; /* for which the agent ends it, at the destination */
+  __u32 reserved;
 };
-HADAL_LAYOUT(struct hadal_authorization, 16);
+HADAL_LAYOUT(struct hadal_authorization, 40);
 
 /* pod_counters: per CPU, how often a reason met a pod. */
 struct hadal_counter_key {

@@ -4,7 +4,7 @@
 #define HADAL_SHARED_CONSTANTS_H
 
 /* Version of every struct in capture.h; part of the pin path, so two versions never share a map. */
-#define HADAL_MAP_ABI 2
+#define HADAL_MAP_ABI 3
 
 /* A captured socket carries this mark in its low half; the high half stays whatever it was. */
 #define HADAL_MARK 0x4841

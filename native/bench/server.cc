@@ -13,9 +13,11 @@
 #include <cstdio>
 #include <iostream>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "socket_options.h"
@@ -26,7 +28,10 @@ namespace {
 constexpr int kThreads = 2;
 constexpr size_t kBufferBytes = 256 * 1024;
 
-enum class Role : uint8_t { echo = 0, discard = 1, source = 2 };
+constexpr int kPorts = 4;
+
+/** By port. `brief` echoes too, and stays with the thread that accepted it: its next connection is another. */
+enum class Role : uint8_t { echo = 0, discard = 1, source = 2, brief = 3 };
 
 struct Connection {
   Role role;
@@ -38,9 +43,9 @@ std::atomic<bool> source_on{false};
 
 class ServerThread {
  public:
-  explicit ServerThread(uint16_t port)
-      : epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    for (int i = 0; i < 3; i++) {
+  ServerThread(uint16_t port, const std::vector<std::unique_ptr<ServerThread>>& all)
+      : all_(all), epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    for (int i = 0; i < kPorts; i++) {
       listeners_[i] = listen_on(static_cast<uint16_t>(port + i));
       watch(listeners_[i], EPOLLIN, EPOLL_CTL_ADD);
     }
@@ -55,7 +60,7 @@ class ServerThread {
     }
   }
 
-  /** From any thread: connections of the source port look at `source_on` again. */
+  /** From any thread: looks at `source_on` again, and at what others have handed over. */
   void wake() const {
     const uint64_t one = 1;
     if (write(wake_, &one, sizeof one) < 0) die("eventfd");
@@ -70,15 +75,16 @@ class ServerThread {
   }
 
   void handle(int fd, uint32_t events) {
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < kPorts; i++) {
       if (fd == listeners_[i]) return accept_all(fd, static_cast<Role>(i));
     }
-    if (fd == wake_) return resume_sources();
+    if (fd == wake_) return on_wake();
     const auto found = connections_.find(fd);
     if (found == connections_.end()) return;
     const bool alive = (events & EPOLLERR) == 0 && serve(fd, found->second, events);
     if (!alive) {
-      connections_.erase(fd);
+      held_ -= found->second.role == Role::brief ? 0 : 1;
+      connections_.erase(found);
       close(fd);
     }
   }
@@ -89,14 +95,55 @@ class ServerThread {
       if (fd < 0) return;
       const int on = 1;
       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-      connections_[fd] = Connection{role, {}};
-      watch(fd, role == Role::source ? (EPOLLIN | EPOLLOUT) : EPOLLIN, EPOLL_CTL_ADD);
+      ServerThread& taker = role == Role::brief ? *this : least_laden();
+      if (&taker == this) {
+        take(fd, role);
+      } else {
+        taker.hand_over(fd, role);
+      }
     }
   }
 
-  void resume_sources() {
+  /** Connections that stay are shared out evenly: left to the hash of their ports, some runs had 4 and 12. */
+  ServerThread& least_laden() {
+    ServerThread* least = this;
+    for (const auto& other : all_) {
+      if (other->held_ < least->held_) least = other.get();
+    }
+    least->held_++;
+    return *least;
+  }
+
+  void take(int fd, Role role) {
+    connections_[fd] = Connection{role, {}};
+    watch(fd, role == Role::source ? (EPOLLIN | EPOLLOUT) : EPOLLIN, EPOLL_CTL_ADD);
+  }
+
+  void hand_over(int fd, Role role) {
+    {
+      const std::lock_guard lock(handed_mutex_);
+      handed_.emplace_back(fd, role);
+    }
+    wake();
+  }
+
+  void on_wake() {
     uint64_t count;
     if (read(wake_, &count, sizeof count) < 0) return;
+    take_handed();
+    resume_sources();
+  }
+
+  void take_handed() {
+    std::vector<std::pair<int, Role>> handed;
+    {
+      const std::lock_guard lock(handed_mutex_);
+      handed.swap(handed_);
+    }
+    for (const auto& [fd, role] : handed) take(fd, role);
+  }
+
+  void resume_sources() {
     const uint32_t events = source_on.load() ? (EPOLLIN | EPOLLOUT) : EPOLLIN;
     for (const auto& [fd, connection] : connections_) {
       if (connection.role == Role::source) watch(fd, events, EPOLL_CTL_MOD);
@@ -106,6 +153,7 @@ class ServerThread {
   bool serve(int fd, Connection& connection, uint32_t events) {
     switch (connection.role) {
       case Role::echo:
+      case Role::brief:
         return echo(fd, connection, events);
       case Role::discard:
         return discard(fd);
@@ -154,9 +202,13 @@ class ServerThread {
     return n >= 0 || errno == EAGAIN;
   }
 
+  const std::vector<std::unique_ptr<ServerThread>>& all_;
   int epoll_;
   int wake_;
-  int listeners_[3];
+  int listeners_[kPorts];
+  std::atomic<int> held_{0};
+  std::mutex handed_mutex_;
+  std::vector<std::pair<int, Role>> handed_;
   std::unordered_map<int, Connection> connections_;
   std::vector<char> buffer_ = std::vector<char>(kBufferBytes);
 };
@@ -165,10 +217,8 @@ class ServerThread {
 
 int run_server(uint16_t port) {
   std::vector<std::unique_ptr<ServerThread>> threads;
-  for (int i = 0; i < kThreads; i++) {
-    threads.push_back(std::make_unique<ServerThread>(port));
-    std::thread(&ServerThread::run, threads.back().get()).detach();
-  }
+  for (int i = 0; i < kThreads; i++) threads.push_back(std::make_unique<ServerThread>(port, threads));
+  for (const auto& thread : threads) std::thread(&ServerThread::run, thread.get()).detach();
   std::printf("{\"listening\":%u}\n", port);
   std::fflush(stdout);
   for (std::string command; std::getline(std::cin, command);) {

@@ -59,6 +59,12 @@ export interface Authorization {
   readonly inboundEdge: number;
   /** The destination's lookup has passed it. */
   readonly seen: number;
+  /** CLOCK_MONOTONIC. */
+  readonly openedNs: bigint;
+  /** Of the destination's socket; 0: not accepted yet. */
+  readonly acceptedCookie: bigint;
+  /** For which the agent ends it, at the destination. */
+  readonly endReason: number;
 }
 
 export interface CounterKey {
@@ -175,6 +181,9 @@ export class CaptureMaps {
         'sourcePodIndex',
         'inboundEdge',
         'seen',
+        'openedNs',
+        'acceptedCookie',
+        'endReason',
       ]),
     );
     this.counterKey = structCodec<CounterKey>(keyType(this.map('pod_counts')), ['podIndex', 'reason']);

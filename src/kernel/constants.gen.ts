@@ -1,6 +1,6 @@
 // Made from constants.h, capture.h, exclusions.h and turbo.h of bpf/shared by scripts/generate; do not edit.
 
-export const MAP_ABI = 2;
+export const MAP_ABI = 3;
 export const MARK = 18497;
 export const MARK_MASK = 65535;
 export const VIRTUAL_MARK = 18498;

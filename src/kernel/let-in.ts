@@ -13,7 +13,14 @@ export function letIn(
   tuple: Tuple,
   ends: Pick<Authorization, 'sourcePodIndex' | 'destinationPodIndex'>,
 ): () => void {
-  authorized.set(tuple, { ...ends, inboundEdge: noEdge, seen: 0 });
+  authorized.set(tuple, {
+    ...ends,
+    inboundEdge: noEdge,
+    seen: 0,
+    openedNs: 0n,
+    acceptedCookie: 0n,
+    endReason: 0,
+  });
   return () => void authorized.delete(tuple);
 }
 

@@ -8,7 +8,7 @@ import { reasons } from '../../src/model/reasons.gen.ts';
 import { emptySnapshot } from '../../src/model/snapshot.ts';
 import { nativeAddon } from '../../src/native/addon.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
-import { directSlot, endedAll, leadDirectly } from '../helpers/direct-rows.ts';
+import { directSlot, endedAll, leadDirectly, notYetOpen } from '../helpers/direct-rows.ts';
 import { ip, podWorldUnavailable, setSysctl, type WorldPod } from '../helpers/pod-world.ts';
 
 /** What must hold before a connection goes directly, and before its first byte. */
@@ -161,7 +161,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection goes directly t
       const meant = await world.dialAndHold(client, { to: [service, 80] });
       await meant.check();
       const tuple = { client: of(thief), clientPort: 41_234, server: of(server), serverPort: 8080 };
-      const entry = { destinationPodIndex: client.podIndex, sourcePodIndex: 1, inboundEdge: 0, seen: 0 };
+      const entry = { destinationPodIndex: client.podIndex, sourcePodIndex: 1, inboundEdge: 0, ...notYetOpen };
       world.capture.maps.authorized.set(tuple, entry);
       const before = world.countOf(server, reasons.CAPTURED_PLAINTEXT);
       const authorizedBefore = world.countOf(server, reasons.AUTHORIZED);

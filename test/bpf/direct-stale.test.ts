@@ -5,7 +5,7 @@ import { forgetAddresses } from '../../src/kernel/pinned-addresses.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { nativeAddon } from '../../src/native/addon.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
-import { directSlot, endedAll, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
+import { directSlot, endedAll, leadDirectly, notYetOpen, trackedOf } from '../helpers/direct-rows.ts';
 import { podWorldUnavailable } from '../helpers/pod-world.ts';
 
 const service = '10.96.0.10';
@@ -71,7 +71,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('what is left of a direct con
       sourcePodIndex: server.podIndex,
       destinationPodIndex: source.podIndex,
       inboundEdge: 1,
-      seen: 0,
+      ...notYetOpen,
     });
     source.capture.detach();
     expect(authorized().keys()).toEqual([]);
@@ -115,7 +115,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('what is left of a direct con
       sourcePodIndex: client.podIndex,
       destinationPodIndex: server.podIndex,
       inboundEdge: 7,
-      seen: 0,
+      ...notYetOpen,
     };
     authorized().set(tuple, successor);
     await held.check();

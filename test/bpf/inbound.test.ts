@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MARK } from '../../src/kernel/constants.gen.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
+import { notYetOpen } from '../helpers/direct-rows.ts';
 import { ip, podWorldUnavailable, setSysctl, type WorldPod } from '../helpers/pod-world.ts';
 
 describe.skipIf(podWorldUnavailable !== undefined)('a connection that arrives in a pod', () => {
@@ -110,7 +111,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that arrives in
       const bind = [of(client), 42_345] as const;
       const tuple = { client: of(client), clientPort: 42_345, server: of(server), serverPort: 8080 };
       const { authorized } = world.capture.maps;
-      const entry = { destinationPodIndex: server.podIndex, sourcePodIndex: 40, inboundEdge: 0, seen: 0 };
+      const entry = { destinationPodIndex: server.podIndex, sourcePodIndex: 40, inboundEdge: 0, ...notYetOpen };
       const address = { podIndex: 40, address: of(client) };
       world.capture.maps.podAddresses.set(address, { value: 1 });
       authorized.set(tuple, entry);
@@ -127,7 +128,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that arrives in
 
     it('on port 15008 goes to the HBONE listener though its tuple is authorized, and the kubelet’s', async () => {
       for (const [name, size] of [
-        ['authorized', 16],
+        ['authorized', 40],
         ['kubelet_tuples', 4],
       ] as const) {
         const tuple = { client: of(client), clientPort: 43_456, server: of(server), serverPort: 15_008 };

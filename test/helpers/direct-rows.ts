@@ -22,6 +22,9 @@ export function leadDirectly(
   world.capture.putRows([[key, { verdict: VERDICT_DIRECT, edge: directEdges.row, slots }]]);
 }
 
+/** Of an authorization whose connection is not made. */
+export const notYetOpen = { seen: 0, openedNs: 0n, acceptedCookie: 0n, endReason: 0 } as const;
+
 /** Takes the client's rows out and waits until no direct connection is left at any of the pods; a server's end closes after its client's. */
 export async function endedAll(
   world: CaptureWorld,

@@ -76,10 +76,22 @@ def connect(name, to, mptcp=False, **bound):
     return {"local": one.getsockname()[1]}
 
 
-def reconnect(name, to):
-    """Dissolves what the socket is connected to, by connect() to AF_UNSPEC, and goes elsewhere."""
+def dissolve(name):
+    """Ends what the socket is connected to, by connect() to AF_UNSPEC."""
     ctypes.CDLL(None).connect(sockets[name].fileno(), struct.pack("<H", 0).ljust(16, b"\0"), 16)
+
+
+def reconnect(name, to):
+    dissolve(name)
     sockets[name].connect(tuple(to))
+    return {}
+
+
+def relisten(name, at):
+    """What was a connection listens."""
+    dissolve(name)
+    sockets[name].bind(tuple(at))
+    sockets[name].listen(8)
     return {}
 
 
@@ -265,7 +277,7 @@ def events(name, timeout=2):
 
 
 commands = {one.__name__: one for one in (
-    listen, connect, reconnect, accept, send, receive, stream, drain, fill, exchange, answer, sendfile, splice, option, shutdown, close,
+    listen, connect, reconnect, relisten, accept, send, receive, stream, drain, fill, exchange, answer, sendfile, splice, option, shutdown, close,
     queued, tcp_info, watch, events)}
 printing = threading.Lock()
 

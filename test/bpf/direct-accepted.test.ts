@@ -1,0 +1,143 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { FLOW_INBOUND, FLOW_OUTBOUND } from '../../src/kernel/constants.gen.ts';
+import type { FlowReader } from '../../src/kernel/flows.ts';
+import type { UntouchedFlow } from '../../src/model/flow.ts';
+import { reasons } from '../../src/model/reasons.gen.ts';
+import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
+import { directEdges, directSlot, endedAll, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
+import { podWorldUnavailable, type SocketHand } from '../helpers/pod-world.ts';
+
+const service = '10.96.0.10';
+
+/** Its client's socket counts and reports for both: an entry of `authorized` and a flag say what it is. */
+describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a direct connection', () => {
+  let world: CaptureWorld;
+  let client: EnrolledPod;
+  let server: EnrolledPod;
+  let hands: { readonly client: SocketHand; readonly server: SocketHand };
+  let flows: FlowReader;
+  const ended: UntouchedFlow[] = [];
+
+  beforeAll(async () => {
+    world = await CaptureWorld.create();
+    client = await world.addEnrolledPod('client');
+    server = await world.addEnrolledPod('server');
+    hands = { client: world.hand(client), server: world.hand(server) };
+    await hands.server.do('listen', { name: 'listener', at: [server.ipv4, 8080] });
+    flows = world.capture.openFlows({
+      intervalMs: 20,
+      onClosed: (records) => {
+        for (let at = 0; at < records.byteLength / flows.recordBytes; at++)
+          ended.push(flows.decode(records, at));
+      },
+      onSlipped: () => {},
+    });
+    world.onDispose(() => flows.close());
+  });
+  afterAll(() => world?.dispose());
+  beforeEach(() => {
+    world.capture.dns.beat();
+    flows.flush();
+    ended.length = 0;
+    leadDirectly(world, client, service, directSlot(server, server.ipv4));
+  });
+  afterEach(() => endedAll(world, client, [client, server]));
+
+  const liveOf = (pod: EnrolledPod): UntouchedFlow[] => {
+    const records = flows.readLive(pod.netnsFd);
+    return Array.from({ length: records.byteLength / flows.recordBytes }, (_, at) =>
+      flows.decode(records, at),
+    );
+  };
+  const counted = (pod: EnrolledPod, edge: number, direction: number) =>
+    world.capture
+      .readCounters()
+      .untouched.find(
+        (count) => count.podIndex === pod.podIndex && count.edge === edge && count.direction === direction,
+      );
+  const seenAs = () => world.capture.sockets.list(server.netnsFd).map((socket) => socket.seenAs);
+  const connect = async (name: string): Promise<void> => {
+    expect(await hands.client.do('connect', { name, to: [service, 80] })).toMatchObject({ ok: true });
+    expect(await hands.server.do('accept', { name, of: 'listener' })).toMatchObject({ ok: true });
+  };
+  const close = async (name: string): Promise<void> => {
+    await hands.client.do('close', { name });
+    await hands.server.do('close', { name });
+  };
+
+  it('takes no place among the connections that its pod may have, and is known for what it is', async () => {
+    await connect('one');
+    expect([trackedOf(world, client), trackedOf(world, server)]).toEqual([1, 0]);
+    expect(seenAs()).toEqual(['direct']);
+    await close('one');
+  });
+
+  it('is counted byte by byte like its client’s, while it lives and when it has ended', async () => {
+    const both = () => [
+      counted(client, directEdges.outbound, FLOW_OUTBOUND),
+      counted(server, directEdges.inbound, FLOW_INBOUND),
+    ];
+    const before = both();
+    await connect('one');
+    await hands.client.do('stream', { name: 'one', total: 70_001, largest: 5_000 });
+    await hands.server.do('drain', { name: 'one', total: 70_001, largest: 5_000 });
+    const [outbound] = liveOf(client);
+    const [inbound] = liveOf(server);
+    expect(inbound).toMatchObject({ bytesSent: 70_001, bytesReceived: 0, edge: directEdges.inbound });
+    expect(inbound?.openedUnixMicroseconds).toBeCloseTo(outbound?.openedUnixMicroseconds ?? 0, -5);
+    await hands.server.do('stream', { name: 'one', total: 30_002, largest: 5_000 });
+    await hands.client.do('drain', { name: 'one', total: 30_002, largest: 5_000 });
+    await close('one');
+    await expect.poll(() => ended.length).toBe(2);
+    for (const flow of ended) expect(flow).toMatchObject({ bytesSent: 70_001, bytesReceived: 30_002 });
+    // As it was known while it lived.
+    expect(ended.map(({ flowId }) => flowId).sort()).toEqual([outbound?.flowId, inbound?.flowId].sort());
+    both().forEach((after, end) => {
+      const added = (field: 'opened' | 'closed' | 'failed' | 'bytesSent' | 'bytesReceived') =>
+        Number(after?.[field] ?? 0) - Number(before[end]?.[field] ?? 0);
+      expect([added('opened'), added('closed'), added('failed')]).toEqual([1, 1, 0]);
+      expect([added('bytesSent'), added('bytesReceived')]).toEqual([70_001, 30_002]);
+    });
+  });
+
+  it('is told when its source is forgotten, so that it can still be ended, and by whose policy it is', async () => {
+    await connect('one');
+    world.capture.maps.authorized.deleteAll(world.capture.maps.authorized.keys());
+    const [told] = liveOf(server);
+    expect(told).toMatchObject({
+      path: 'node_local',
+      direction: 'inbound',
+      reason: reasons.AUTHORIZED,
+      podIndex: server.podIndex,
+      peerPodIndex: 0,
+      edge: 0,
+    });
+    expect(seenAs()).toEqual(['direct']);
+    expect(world.capture.sockets.destroy(server.netnsFd, [told?.cookie ?? 0n], reasons.POLICY_DENIED)).toBe(
+      1,
+    );
+    expect(await hands.client.do('receive', { name: 'one', bytes: 1 })).toMatchObject({
+      error: 'ECONNRESET',
+    });
+    await close('one');
+    await expect.poll(() => ended.length).toBe(1);
+  });
+
+  it('is none any more when it is dissolved, whatever its socket does next', async () => {
+    await connect('one');
+    await hands.server.do('reconnect', { name: 'one', to: [server.ipv4, 8080] });
+    await hands.server.do('accept', { name: 'itself', of: 'listener' });
+    expect(seenAs()).toEqual(['older', 'older']);
+    await close('one');
+    await hands.server.do('close', { name: 'itself' });
+    await connect('two');
+    expect(await hands.server.do('relisten', { name: 'two', at: [server.ipv4, 8090] })).toMatchObject({
+      ok: true,
+    });
+    await hands.server.do('connect', { name: 'caller', to: [server.ipv4, 8090] });
+    await hands.server.do('accept', { name: 'called', of: 'two' });
+    expect(seenAs()).toEqual(['older', 'older']);
+    for (const name of ['two', 'caller', 'called']) await hands.server.do('close', { name });
+    await hands.client.do('close', { name: 'two' });
+  });
+});
