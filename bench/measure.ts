@@ -115,9 +115,9 @@ function readings({ answer, bytes, ns }: Measured, cpuNs: number): Readings {
 }
 
 /**
- * One draw: slices alternate between the sides, the order swapped in each pair, so that the machine's own drift falls on both
- * alike. Processes and connections are new in each draw, and who is first is swapped in each: which cores the ends of a
- * connection found, and how far its buffers grew, lasts as long as it does; what ran just before decides how deep the cores sleep.
+ * One draw: slices alternate between the sides, so that the machine's own drift falls on both alike, and each follows one of the
+ * other side: after one of its own a lone connection runs in another state, its ends on two cores that sleep in between, ten
+ * times as slow. Processes and connections are new in each draw, and who is first is swapped in each.
  */
 export async function measureDraw(
   sides: readonly [baseline: Side, hadal: Side],
@@ -147,13 +147,8 @@ async function alternate(first: Runner, second: Runner, count: number): Promise<
   await first.slice();
   await second.slice();
   for (let i = 0; i < count; i++) {
-    if (i % 2 === 0) {
-      const before = await first.slice();
-      slices.push([before, await second.slice()]);
-    } else {
-      const before = await second.slice();
-      slices.push([await first.slice(), before]);
-    }
+    const before = await first.slice();
+    slices.push([before, await second.slice()]);
   }
   return slices;
 }

@@ -62,21 +62,19 @@ export interface Draws {
   readonly seconds: number;
 }
 
+const nearDrawSeconds = 2;
+
 /**
- * Near no mesh at least 10 rounds, in draws of a second: one draw differs from the next by much more than its own slices do. An even
- * number, so that each side is first as often as the other. Where one connection is all there is, its ends sleep and wake on
- * one core or on two for as long as it lives, several times as fast on one: twice as many. Of what is far from no mesh one draw
- * tells enough.
+ * Near no mesh at least 14 rounds, in draws of two seconds: how connections found their cores when they were made lasts as long as they
+ * do. An even number, so that each side is first as often as the other. Of what is far from no mesh one draw tells enough.
  */
 export function drawsOf(
   scenario: Scenario,
   { rounds, seconds }: { readonly rounds: number; readonly seconds: number },
 ): Draws {
   if (!isNearNoMesh(scenario)) return { count: 1, seconds: rounds * seconds };
-  const { connections, load } = scenario;
-  const isLone = connections === 1 && (load === 'rr' || load === 'connections');
-  const count = Math.ceil(Math.max(10, rounds) * seconds * (isLone ? 2 : 1));
-  return { count: count + (count % 2), seconds: 1 };
+  const count = Math.ceil((Math.max(14, rounds) * seconds) / nearDrawSeconds);
+  return { count: count + (count % 2), seconds: nearDrawSeconds };
 }
 
 function loadsOf(topology: Topology): Scenario[] {

@@ -70,9 +70,10 @@ static __always_inline void join_client(struct bpf_sock_ops* ctx, struct bpf_soc
 /* The destination's, which is remembered only to leave in order. */
 static __always_inline void join_server(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
                                         const struct hadal_tuple* tuple, __u32 pod_index) {
-  struct socket_state* state =
-      bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+  struct socket_state* state;
 
+  if (!bpf_map_lookup_elem(&turbo_pairs, tuple)) return;
+  state = bpf_sk_storage_get(&socket_states, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
   if (!state || !turbo_join_server(ctx, sk, tuple, pod_index)) return;
   state->role = ROLE_JOINED;
   state->has_turbo = 1;
@@ -109,7 +110,8 @@ static __always_inline void accept_direct(struct bpf_sock_ops* ctx, struct hadal
   bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | ACCEPTED_DIRECT);
 }
 
-/* An accepted socket may be dissolved, connect somewhere or listen; what a listener accepts inherits the flag. */
+/* An accepted socket may be dissolved, connect somewhere or listen; what a listener accepts inherits the
+ * flag. */
 static __always_inline void forget_accepted(struct bpf_sock_ops* ctx) {
   __u32 flags = ctx->bpf_sock_ops_cb_flags;
   if (flags & ACCEPTED_DIRECT) bpf_sock_ops_cb_flags_set(ctx, flags & ~ACCEPTED_DIRECT);
@@ -124,7 +126,6 @@ static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock
   __u32 edge;
   bool known;
 
-  forget_accepted(ctx);
   if (state && state->role == ROLE_CHOSEN) {
     if (begin_direct(ctx, sk, state)) hear_of_states(ctx);
     return;
@@ -142,6 +143,7 @@ static __always_inline void on_connect(struct bpf_sock_ops* ctx, struct bpf_sock
   cookie = bpf_get_netns_cookie(ctx);
   pod = bpf_map_lookup_elem(&pods, &cookie);
   if (!pod || bpf_sk_storage_get(&exempt, sk, NULL, 0)) return;
+  forget_accepted(ctx);
   read_ends(ctx, &ends);
   if ((sk->mark & HADAL_MARK_MASK) == HADAL_MARK) {
     const struct tcp_sock* tcp = bpf_skc_to_tcp_sock(sk);
@@ -176,8 +178,8 @@ static __always_inline void on_accept(struct bpf_sock_ops* ctx, struct bpf_sock*
   struct ends ends;
   __u32 reason;
 
-  forget_accepted(ctx);
   if (!pod || (sk->mark & HADAL_MARK_MASK) == HADAL_MARK) return;
+  forget_accepted(ctx);
   if (has_begun(sk)) return;
   read_ends(ctx, &ends);
   server_tuple(&ends, &tuple);
@@ -200,31 +202,36 @@ static __always_inline void on_accept(struct bpf_sock_ops* ctx, struct bpf_sock*
   start_tracking(ctx, sk, pod, HADAL_FLOW_INBOUND, reason, 0, true);
 }
 
+/* A pod that has left has no budget; what it had open is not many. */
 static __always_inline void report_mirrored(const struct socket_state* state, const struct tcp_sock* tcp,
-                                            const struct ends* ends, __u64 now, __u64 accepted_cookie) {
-  if (may_report(budget_of(state->peer_pod_index), now))
-    write_mirrored_flow(state, tcp, ends, now, accepted_cookie);
-  else
+                                            const struct ends* ends, __u64 now,
+                                            const struct hadal_authorization* entry) {
+  if (!entry->accepted_cookie) return;
+  if (names_peer(entry, state) && !may_report(budget_of(state->peer_pod_index), now))
     count_fault(HADAL_FAULT_FLOW_RATE);
+  else
+    write_mirrored_flow(state, tcp, ends, now, entry->accepted_cookie);
 }
 
 static __always_inline void on_closed(struct bpf_sock_ops* ctx, struct bpf_sock* sk,
                                       struct socket_state* state) {
   const struct tcp_sock* tcp = bpf_skc_to_tcp_sock(sk);
   struct hadal_untouched_counters* own = untouched_counters_of(state);
-  struct hadal_untouched_counters* peer = peer_counters_of(state);
+  struct hadal_untouched_counters* peer = NULL;
+  struct hadal_authorization entry = {};
   __u64 now = bpf_ktime_get_ns();
   struct ends ends;
 
+  read_ends(ctx, &ends);
+  if (state->role == ROLE_DIRECT) {
+    end_direct(state, &ends, &entry);
+    peer = peer_counters_of(state, &entry);
+  }
   leave_turbo(ctx, sk, state);
   if (tcp) count_bytes(state, own, peer, payload_sent(tcp, state), payload_received(tcp, state));
   if (own) add_to(state->established ? &own->closed : &own->failed, 1);
   if (peer) add_to(&peer->closed, 1);
-  read_ends(ctx, &ends);
-  if (state->role == ROLE_DIRECT) {
-    __u64 accepted_cookie = end_direct(state, &ends);
-    if (tcp && accepted_cookie) report_mirrored(state, tcp, &ends, now, accepted_cookie);
-  }
+  if (tcp && state->role == ROLE_DIRECT) report_mirrored(state, tcp, &ends, now, &entry);
   if (!may_report(return_flow_slot(state->pod_index), now))
     count_fault(HADAL_FAULT_FLOW_RATE);
   else if (tcp)
@@ -256,6 +263,7 @@ static __always_inline void on_state(struct bpf_sock_ops* ctx, struct bpf_sock* 
     if (state->role == ROLE_DIRECT && !destination_is_seen(ctx, sk, state)) return;
     state->established = 1;
     count_opened(state);
+    if (state->role == ROLE_DIRECT) count_opened_at_peer(state);
   } else if (next == BPF_TCP_CLOSE) {
     on_closed(ctx, sk, state);
     forget_socket(state);

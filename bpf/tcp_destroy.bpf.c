@@ -16,8 +16,8 @@ struct {
 
 extern int bpf_sock_destroy(struct sock_common* sk) __ksym;
 
-/* For the record that is written when the connection closes: of a direct one by its client's socket, which hears
- * of it by the RST that follows. */
+/* For the record that is written when the connection closes: of a direct one by its client's socket, which
+ * hears of it by the RST that follows. */
 static __always_inline void keep_reason(struct sock_common* skc, struct tcp_sock* tcp, __u64 cookie,
                                         __u32 reason) {
   struct socket_state* state = bpf_sk_storage_get(&socket_states, tcp, NULL, 0);
@@ -25,7 +25,7 @@ static __always_inline void keep_reason(struct sock_common* skc, struct tcp_sock
   struct hadal_tuple tuple = {};
 
   if (state) state->end_reason = reason;
-  if (!is_accepted_direct(tcp)) return;
+  if (!may_be_accepted(tcp, state)) return;
   tuple_of_accepted(skc, &tuple);
   entry = accepted_entry(&tuple, cookie);
   if (entry) entry->end_reason = reason;

@@ -92,21 +92,20 @@ static __always_inline bool destination_is_seen(struct bpf_sock_ops* ctx, struct
 }
 
 /*
- * Returns the cookie of the destination's socket, 0 when there was none. Its address may be another pod's by
- * now, which connects by the same tuple: that entry is not ours.
+ * Copies what its entry told and takes it out. Its address may be another pod's by now, which connects by the
+ * same tuple: that entry is not ours. 0: one of the two has left the mesh.
  */
-static __always_inline __u64 end_direct(struct socket_state* state, const struct ends* ends) {
+static __always_inline void end_direct(struct socket_state* state, const struct ends* ends,
+                                       struct hadal_authorization* copy) {
   const struct hadal_authorization* entry;
   struct hadal_tuple tuple;
-  __u64 accepted_cookie;
 
   client_tuple(ends, &tuple);
   entry = bpf_map_lookup_elem(&authorized, &tuple);
-  if (!entry || entry->source_pod_index != state->pod_index) return 0;
-  accepted_cookie = entry->accepted_cookie;
-  if (!state->end_reason) state->end_reason = entry->end_reason;
+  if (!entry || (entry->source_pod_index != state->pod_index && entry->source_pod_index != 0)) return;
+  *copy = *entry;
+  if (!state->end_reason) state->end_reason = copy->end_reason;
   bpf_map_delete_elem(&authorized, &tuple);
-  return accepted_cookie;
 }
 
 #endif

@@ -31,16 +31,29 @@ static __always_inline __u64 payload_received(const struct tcp_sock* tcp, const 
 
 /* A direct connection is counted for both pods by its client's socket: what its destination accepts is left
  * without memory of its own, which would cost each connection more than all that is counted of it. */
-static __always_inline struct hadal_untouched_counters* peer_counters_of(const struct socket_state* state) {
-  if (state->role != ROLE_DIRECT || !state->established) return NULL;
+static __always_inline struct hadal_untouched_counters* counters_at_peer(const struct socket_state* state) {
   return untouched_counters(state->peer_pod_index, state->inbound_edge, HADAL_REASON_AUTHORIZED,
                             HADAL_FLOW_INBOUND);
 }
 
+/* Nobody would take out what is counted for a pod that has left. */
+static __always_inline bool names_peer(const struct hadal_authorization* entry,
+                                       const struct socket_state* state) {
+  return entry->destination_pod_index == state->peer_pod_index;
+}
+
+static __always_inline struct hadal_untouched_counters* peer_counters_of(
+    const struct socket_state* state, const struct hadal_authorization* entry) {
+  return state->established && names_peer(entry, state) ? counters_at_peer(state) : NULL;
+}
+
 static __always_inline void count_opened(const struct socket_state* state) {
   struct hadal_untouched_counters* own = untouched_counters_of(state);
-  struct hadal_untouched_counters* peer = peer_counters_of(state);
   if (own) add_to(&own->opened, 1);
+}
+
+static __always_inline void count_opened_at_peer(const struct socket_state* state) {
+  struct hadal_untouched_counters* peer = counters_at_peer(state);
   if (peer) add_to(&peer->opened, 1);
 }
 
@@ -84,7 +97,8 @@ static __always_inline void describe_flow(struct hadal_flow* flow, const struct 
   flow->asked_port = state->asked_port;
 }
 
-/* What the client's socket told, as the destination of a direct connection tells it. */
+/* What the client's socket told, as the destination of a direct connection tells it. Round trip and
+ * retransmits are the client's. */
 static __always_inline void mirror_flow(struct hadal_flow* flow, const struct socket_state* state) {
   __u64 sent = flow->bytes_sent;
 

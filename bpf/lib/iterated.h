@@ -24,6 +24,13 @@ static __always_inline void read_local(const struct sock_common* skc, struct had
   remote->words[3] = skc->skc_v6_daddr.in6_u.u6_addr32[3];
 }
 
+/* Of a connection that this socket made. */
+static __always_inline void tuple_of_client(const struct sock_common* skc, struct hadal_tuple* tuple) {
+  read_local(skc, &tuple->client, &tuple->server);
+  tuple->client_port = skc->skc_num;
+  tuple->server_port = bpf_ntohs(skc->skc_dport);
+}
+
 /* Of a connection that this socket was accepted for. */
 static __always_inline void tuple_of_accepted(const struct sock_common* skc, struct hadal_tuple* tuple) {
   read_local(skc, &tuple->server, &tuple->client);

@@ -168,8 +168,10 @@ struct hadal_virtual_flow_key {
 };
 HADAL_LAYOUT(struct hadal_virtual_flow_key, 40);
 
-/* Written before the SYN, taken out when the client's socket closes. Holds only while the client's address is
- * still the source pod's. */
+/*
+ * Written before the SYN, taken out when the client's socket closes. Holds only while the client's address is
+ * still the source pod's. Both pods become 0 when one of them leaves the mesh after the destination accepted.
+ */
 struct hadal_authorization {
   __u64 opened_ns;
   __u64 accepted_cookie; /* of the destination's socket; 0: not accepted yet */

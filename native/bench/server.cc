@@ -30,7 +30,8 @@ constexpr size_t kBufferBytes = 256 * 1024;
 
 constexpr int kPorts = 4;
 
-/** By port. `brief` echoes too, and stays with the thread that accepted it: its next connection is another. */
+/** By port. `brief` echoes too, and stays with the thread that accepted it: its next connection is another.
+ */
 enum class Role : uint8_t { echo = 0, discard = 1, source = 2, brief = 3 };
 
 struct Connection {

@@ -1,6 +1,7 @@
 /** The maps that all programs of one agent share, typed. */
 import { HadalError } from '../base/errors.ts';
 import type { BpfMap, BpfObject, BtfType } from '../native/types.ts';
+import { type Authorization, authorizedTuples, type Tuple, tupleCodec } from './authorized-tuples.ts';
 import { type StructCodec, structCodec } from './codec.ts';
 import { type ExcludedPortKey, type ExcludedRangeKey, ExclusionMaps } from './exclusions.ts';
 import { RowTable } from './row-table.ts';
@@ -43,28 +44,6 @@ export interface KubeletEntry {
   readonly cgroupId: bigint;
   readonly cgroupLevel: number;
   readonly flags: number;
-}
-
-export interface Tuple {
-  readonly client: string;
-  readonly server: string;
-  readonly clientPort: number;
-  readonly serverPort: number;
-}
-
-/** Of a direct connection, by its tuple as its client sees it. */
-export interface Authorization {
-  readonly destinationPodIndex: number;
-  readonly sourcePodIndex: number;
-  readonly inboundEdge: number;
-  /** The destination's lookup has passed it. */
-  readonly seen: number;
-  /** CLOCK_MONOTONIC. */
-  readonly openedNs: bigint;
-  /** Of the destination's socket; 0: not accepted yet. */
-  readonly acceptedCookie: bigint;
-  /** For which the agent ends it, at the destination. */
-  readonly endReason: number;
 }
 
 export interface CounterKey {
@@ -166,26 +145,10 @@ export class CaptureMaps {
       'cgroupLevel',
       'flags',
     ]);
-    this.tuple = structCodec<Tuple>(keyType(this.map('kubelet_tuples')), [
-      'client',
-      'server',
-      'clientPort',
-      'serverPort',
-    ]);
+    const tuples = this.map('kubelet_tuples');
+    this.tuple = tupleCodec(keyType(tuples));
     const authorized = this.map('authorized');
-    this.authorized = new TypedMap(
-      authorized,
-      this.tuple,
-      structCodec<Authorization>(valueType(authorized), [
-        'destinationPodIndex',
-        'sourcePodIndex',
-        'inboundEdge',
-        'seen',
-        'openedNs',
-        'acceptedCookie',
-        'endReason',
-      ]),
-    );
+    this.authorized = authorizedTuples(authorized, keyType(authorized), valueType(authorized));
     this.counterKey = structCodec<CounterKey>(keyType(this.map('pod_counts')), ['podIndex', 'reason']);
     const untouched = this.map('untouched_counts');
     this.untouchedKey = structCodec<UntouchedKey>(keyType(untouched), [

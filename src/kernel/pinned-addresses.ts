@@ -2,9 +2,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BpfMap, NativeBpf } from '../native/types.ts';
+import { authorizedTuples, forgetAuthorized } from './authorized-tuples.ts';
 import { packagedObjects } from './capture.ts';
-import type { Tuple } from './capture-maps.ts';
-import { structCodec } from './codec.ts';
 import { Pins } from './pins.ts';
 import { canonical, RowTable } from './row-table.ts';
 
@@ -39,17 +38,11 @@ export function forgetAddresses(
       target: object.type('hadal_target'),
     });
     const removed = table.removeTargets(addresses);
-    const tuple = structCodec<Tuple>(object.type('hadal_tuple'), [
-      'client',
-      'server',
-      'clientPort',
-      'serverPort',
-    ]);
     const gone = new Set(addresses.map(canonical));
-    for (const key of authorized.keys()) {
-      const { client, server } = tuple.decode(key);
-      if (gone.has(client) || gone.has(server)) authorized.delete(key);
-    }
+    forgetAuthorized(
+      authorizedTuples(authorized, object.type('hadal_tuple'), object.type('hadal_authorization')),
+      ({ client, server }) => gone.has(client) || gone.has(server),
+    );
     return removed;
   } finally {
     for (const map of opened) map.close();

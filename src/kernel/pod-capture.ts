@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { HadalError } from '../base/errors.ts';
 import { noExclusions, type TrafficExclusions } from '../model/traffic-exclusions.ts';
 import type { BpfLink, BpfMap, BpfObject, BpfProgram, NativeBpf, PodListeners } from '../native/types.ts';
+import { forgetAuthorized } from './authorized-tuples.ts';
 import type { CaptureMaps } from './capture-maps.ts';
 import { integerBytes } from './codec.ts';
 import {
@@ -22,7 +23,6 @@ import {
 import { DnsCapture } from './dns-capture.ts';
 import { type EgressGuard, updatePinned } from './egress-guard.ts';
 import { exclusionFlags, exclusionMask } from './exclusions.ts';
-import { forgetAuthorized } from './let-in.ts';
 import { createDirectory, type PinnedPod, type Pins, removeDirectory } from './pins.ts';
 
 export interface PodCaptureSettings extends PinnedPod {
@@ -268,7 +268,7 @@ export function forgetPod(
   removeDirectory(pins.podDirectory(pod));
   setAddresses(maps, pod.podIndex, []);
   forgetAuthorized(
-    maps,
+    maps.authorized,
     (_, { sourcePodIndex, destinationPodIndex }) =>
       sourcePodIndex === pod.podIndex || destinationPodIndex === pod.podIndex,
   );

@@ -30,6 +30,18 @@ export class TypedMap<K, V> {
     this.map.set(this.#key.encode(key), this.#value.encode(value));
   }
 
+  /** False when nothing stands there to be changed. */
+  update(key: K, value: V): boolean {
+    const bytes = this.#key.encode(key);
+    try {
+      this.map.set(bytes, this.#value.encode(value), 'replace');
+      return true;
+    } catch (error) {
+      if (this.map.get(bytes) === undefined) return false;
+      throw error;
+    }
+  }
+
   delete(key: K): boolean {
     return this.map.delete(this.#key.encode(key));
   }

@@ -1,8 +1,13 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { forgetAuthorized } from '../../src/kernel/authorized-tuples.ts';
+import { packagedObjects } from '../../src/kernel/capture.ts';
 import { FLOW_INBOUND, FLOW_OUTBOUND } from '../../src/kernel/constants.gen.ts';
 import type { FlowReader } from '../../src/kernel/flows.ts';
 import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
+import { nativeAddon } from '../../src/native/addon.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
 import { directEdges, directSlot, endedAll, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
 import { podWorldUnavailable, type SocketHand } from '../helpers/pod-world.ts';
@@ -81,6 +86,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await connect('one');
     await hands.client.do('stream', { name: 'one', total: 70_001, largest: 5_000 });
     await hands.server.do('drain', { name: 'one', total: 70_001, largest: 5_000 });
+    await sleep(200);
     const [outbound] = liveOf(client);
     const [inbound] = liveOf(server);
     expect(inbound).toMatchObject({ bytesSent: 70_001, bytesReceived: 0, edge: directEdges.inbound });
@@ -89,6 +95,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await hands.client.do('drain', { name: 'one', total: 30_002, largest: 5_000 });
     await close('one');
     await expect.poll(() => ended.length).toBe(2);
+    await sleep(50);
+    expect(ended).toHaveLength(2);
     for (const flow of ended) expect(flow).toMatchObject({ bytesSent: 70_001, bytesReceived: 30_002 });
     // As it was known while it lived.
     expect(ended.map(({ flowId }) => flowId).sort()).toEqual([outbound?.flowId, inbound?.flowId].sort());
@@ -100,9 +108,10 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     });
   });
 
-  it('is told when its source is forgotten, so that it can still be ended, and by whose policy it is', async () => {
+  it('is told when its source is forgotten, so that it can still be ended, and why', async () => {
     await connect('one');
-    world.capture.maps.authorized.deleteAll(world.capture.maps.authorized.keys());
+    const before = counted(server, directEdges.inbound, FLOW_INBOUND);
+    forgetAuthorized(world.capture.maps.authorized, () => true);
     const [told] = liveOf(server);
     expect(told).toMatchObject({
       path: 'node_local',
@@ -110,9 +119,9 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
       reason: reasons.AUTHORIZED,
       podIndex: server.podIndex,
       peerPodIndex: 0,
-      edge: 0,
     });
     expect(seenAs()).toEqual(['direct']);
+    expect(liveOf(client)).toHaveLength(1);
     expect(world.capture.sockets.destroy(server.netnsFd, [told?.cookie ?? 0n], reasons.POLICY_DENIED)).toBe(
       1,
     );
@@ -120,7 +129,51 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
       error: 'ECONNRESET',
     });
     await close('one');
-    await expect.poll(() => ended.length).toBe(1);
+    const isTold = world.capture.sockets.destroysBy === 'bpf_sock_destroy';
+    await expect.poll(() => ended.map(({ direction }) => direction).sort()).toEqual(['inbound', 'outbound']);
+    if (isTold)
+      expect(ended.map(({ reason }) => reason)).toEqual([reasons.POLICY_DENIED, reasons.POLICY_DENIED]);
+    // Counters of a pod that has left would stay for ever.
+    expect(counted(server, directEdges.inbound, FLOW_INBOUND)).toEqual(before);
+  });
+
+  it('is told of once: what its process has not read when its client is gone is nobody’s business any more', async () => {
+    await connect('one');
+    await hands.client.do('stream', { name: 'one', total: 5_000, largest: 1_000 });
+    await hands.client.do('close', { name: 'one' });
+    await expect.poll(() => ended.length).toBe(2);
+    expect(ended.find(({ direction }) => direction === 'inbound')).toMatchObject({ bytesSent: 5_000 });
+    expect(liveOf(server)).toEqual([]);
+    // Not older than the enrolment, which a policy might end.
+    expect(seenAs()).toEqual(['direct']);
+    expect(await hands.server.do('drain', { name: 'one', total: 5_000, largest: 999 })).toMatchObject({
+      bytes: 5_000,
+      exact: true,
+    });
+    await hands.server.do('close', { name: 'one' });
+    flows.flush();
+    expect(ended).toHaveLength(2);
+  });
+
+  it('is not what another program’s flags make of a socket', async () => {
+    const loud = nativeAddon().openObject(join(packagedObjects, 'test/loud_sockops.bpf.o'));
+    loud.load();
+    const stranger = world.hand(server);
+    await stranger.do('connect', { name: 'older', to: [server.ipv4, 8080] });
+    await hands.server.do('accept', { name: 'older', of: 'listener' });
+    // After the capture's, in the same cgroup: it runs after that.
+    const link = loud.program('set_all_flags').attachCgroup(world.cgroup);
+    await stranger.do('connect', { name: 'own', to: [server.ipv4, 8080] });
+    await hands.server.do('accept', { name: 'own', of: 'listener' });
+    await connect('one');
+    expect(seenAs().sort()).toEqual(['direct', 'older', 'older', 'older', 'older']);
+    expect(liveOf(server)).toHaveLength(1);
+    expect(liveOf(client)).toEqual([expect.objectContaining({ direction: 'outbound' })]);
+    link.close();
+    loud.close();
+    await close('one');
+    await stranger.stop();
+    for (const name of ['older', 'own']) await hands.server.do('close', { name });
   });
 
   it('is none any more when it is dissolved, whatever its socket does next', async () => {

@@ -161,7 +161,12 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection goes directly t
       const meant = await world.dialAndHold(client, { to: [service, 80] });
       await meant.check();
       const tuple = { client: of(thief), clientPort: 41_234, server: of(server), serverPort: 8080 };
-      const entry = { destinationPodIndex: client.podIndex, sourcePodIndex: 1, inboundEdge: 0, ...notYetOpen };
+      const entry = {
+        destinationPodIndex: client.podIndex,
+        sourcePodIndex: 1,
+        inboundEdge: 0,
+        ...notYetOpen,
+      };
       world.capture.maps.authorized.set(tuple, entry);
       const before = world.countOf(server, reasons.CAPTURED_PLAINTEXT);
       const authorizedBefore = world.countOf(server, reasons.AUTHORIZED);

@@ -111,7 +111,12 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection that arrives in
       const bind = [of(client), 42_345] as const;
       const tuple = { client: of(client), clientPort: 42_345, server: of(server), serverPort: 8080 };
       const { authorized } = world.capture.maps;
-      const entry = { destinationPodIndex: server.podIndex, sourcePodIndex: 40, inboundEdge: 0, ...notYetOpen };
+      const entry = {
+        destinationPodIndex: server.podIndex,
+        sourcePodIndex: 40,
+        inboundEdge: 0,
+        ...notYetOpen,
+      };
       const address = { podIndex: 40, address: of(client) };
       world.capture.maps.podAddresses.set(address, { value: 1 });
       authorized.set(tuple, entry);

@@ -32,8 +32,12 @@ export async function endedAll(
   pods: readonly EnrolledPod[],
 ): Promise<void> {
   const patience = { timeout: 5_000 };
+  const { maps, sockets } = world.capture;
+  const directOf = ({ netnsFd }: EnrolledPod) =>
+    sockets.list(netnsFd).filter(({ seenAs }) => seenAs === 'direct').length;
   world.capture.replaceRows(client.podIndex, []);
-  await expect.poll(() => world.capture.maps.authorized.keys(), patience).toEqual([]);
+  await expect.poll(() => maps.authorized.keys(), patience).toEqual([]);
+  await expect.poll(() => pods.map(directOf), patience).toEqual(pods.map(() => 0));
   await expect.poll(() => pods.map((pod) => trackedOf(world, pod)), patience).toEqual(pods.map(() => 0));
 }
 

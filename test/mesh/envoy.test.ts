@@ -1,9 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { LabPod } from '../../src/lab/pod.ts';
+import type { ConnectionEntry } from '../../src/telemetry/connection-entry.ts';
 import {
   certificateDirectory,
   clientConfiguration,
@@ -12,12 +13,15 @@ import {
   serverConfiguration,
   writeEnvoyCertificate,
 } from '../helpers/envoy.ts';
+import { connectionWhere } from './observe.ts';
 import { digestOf } from './programs/stream-pattern.ts';
 import { describeInLab, namespace, pod, whyNoLab } from './world.ts';
 
 const programs = '/opt/hadal/package/test/mesh/programs';
 const bytes = 100_000_000;
 const appPort = 8080;
+/** As a socket that listens on :: sees it. */
+const loopback = '::ffff:127.0.0.1';
 const outPort = 9100;
 /** The pod speaks HBONE itself: its peers are told so, and no agent captures it. */
 const native = { labels: { 'networking.istio.io/tunnel': 'http' } };
@@ -38,6 +42,7 @@ describeInLab(
       pod('shop/app', 'b', { serviceAccount: 'app', ...probed }),
       pod('native/envoy-client', 'a', { serviceAccount: 'envoy', ...native }),
       pod('native/envoy-server', 'b', { serviceAccount: 'envoy', ...native, ...probed }),
+      pod('native/envoy-liar', 'b', { serviceAccount: 'envoy', ...native, ...probed }),
     ],
   },
   (world) => {
@@ -57,10 +62,11 @@ describeInLab(
       name: string,
       configuration: string,
       listening: number,
+      identity = spiffe('native/envoy'),
     ): Promise<void> {
       const node = world.lab.node(place.node);
       const socket = join(node.layout.directory, 'run', 'authority.sock');
-      await writeEnvoyCertificate(directory, name, spiffe('native/envoy'), socket);
+      await writeEnvoyCertificate(directory, name, identity, socket);
       writeFileSync(join(directory, `${name}.json`), configuration);
       const path = binary.replace(/^.*\/build\//, '/opt/hadal/package/build/');
       const args = [
@@ -87,6 +93,20 @@ describeInLab(
       throw new Error(`Envoy (${name}) does not listen on ${listening}: ${said}`);
     }
 
+    const carried = { path: 'tunnel', bytesSent: bytes, bytesReceived: bytes, reason: 'none' };
+    const endedAt = (node: string, fits: (entry: ConnectionEntry) => boolean): Promise<ConnectionEntry> =>
+      connectionWhere(
+        world.lab,
+        node,
+        (entry) => fits(entry) && entry.path === 'tunnel' && entry.state !== 'live',
+      );
+
+    /** What the pod's server says of the requests that it has read to their end. */
+    function requestsOf(place: LabPod): Record<string, unknown>[] {
+      const log = readFileSync(join(place.plan.layout.directory, 'main.log'), 'utf8');
+      return log.split('\n').flatMap((line) => (line.includes('"sha256"') ? [JSON.parse(line)] : []));
+    }
+
     async function exchange(from: LabPod, address: string, port: number): Promise<Record<string, unknown>> {
       const argv = ['node', `${programs}/stream-client.ts`, address, String(port), String(bytes)];
       const result = await from.exec(argv, { timeoutMs: 50_000 });
@@ -107,6 +127,13 @@ describeInLab(
       expect(await exchange(client, '127.0.0.1', outPort)).toMatchObject({
         received: bytes,
         sha256: await digestOf(bytes, 'answer'),
+      });
+      const whole = { received: bytes, sha256: await digestOf(bytes, 'request') };
+      expect(requestsOf(app)).toContainEqual(expect.objectContaining(whole));
+      expect(await endedAt('b', ({ pod: name }) => name === 'shop/app')).toMatchObject({
+        ...carried,
+        direction: 'inbound',
+        source: { identity: spiffe('native/envoy') },
       });
     });
 
@@ -140,6 +167,31 @@ describeInLab(
         sha256: await digestOf(bytes, 'answer'),
         remoteAddress: place.v4,
         remotePort: appPort,
+      });
+      // From Envoy beside it: past Envoy it would be the caller's own address.
+      const whole = { received: bytes, sha256: await digestOf(bytes, 'request') };
+      expect(requestsOf(place)).toEqual([expect.objectContaining({ ...whole, remoteAddress: loopback })]);
+      expect(await endedAt('a', ({ endpoint }) => endpoint?.address === place.v4)).toMatchObject({
+        ...carried,
+        direction: 'outbound',
+      });
+    });
+
+    it('is refused by our client when its certificate names another identity than the workload has', async () => {
+      const place = world.lab.pod('envoy-liar');
+      const configuration = serverConfiguration({
+        name: 'liar',
+        clientIdentity: spiffe('shop/caller'),
+        port: appPort,
+      });
+      await startEnvoy(place, 'liar', configuration, 15008, spiffe('native/somebody-else'));
+      const argv = ['node', `${programs}/stream-client.ts`, place.v4, String(appPort), '10'];
+      const result = await world.lab.pod('caller').exec(argv, { timeoutMs: 20_000 });
+      expect(JSON.parse(result.stdout)).toMatchObject({ received: 0, error: expect.any(String) });
+      expect(requestsOf(place)).toEqual([]);
+      expect(await endedAt('a', ({ endpoint }) => endpoint?.address === place.v4)).toMatchObject({
+        direction: 'outbound',
+        reason: 'peer_identity',
       });
     });
   },

@@ -2,23 +2,47 @@ import { describe, expect, it } from 'vitest';
 import { goals, tellGoals, verdictOf } from '../../../bench/floors.ts';
 import { pathFault, turboFault } from '../../../bench/path-check.ts';
 import { policyManifests } from '../../../bench/policy-manifests.ts';
-import { scenarios } from '../../../bench/scenarios.ts';
+import { restingRows } from '../../../bench/resting.ts';
+import { drawsOf, scenarios } from '../../../bench/scenarios.ts';
 import type { TurboCounts } from '../../../src/kernel/turbo.ts';
 
 describe('goals of the benchmark', () => {
   it('are met from below where less is better, else from above', () => {
-    const verdicts = (row: string, ...ratios: number[]) => ratios.map((ratio) => verdictOf({ row, ratio }));
+    const verdicts = (row: string, ...ratios: number[]) =>
+      ratios.map((ratio) => verdictOf({ row, ratio, hadal: 0 }));
     expect(verdicts('same.rr64.1', 0.99, 1.02, 1.04)).toEqual(['aim', 'floor', 'missed']);
     expect(verdicts('same.rr64.16', 1.01, 0.98, 0.96)).toEqual(['aim', 'floor', 'missed']);
-    expect(verdictOf({ row: 'cross.rr64.1', ratio: 0.1 })).toBeUndefined();
+    expect(verdictOf({ row: 'cross.rr64.1.p99', ratio: 0.1, hadal: 0 })).toBeUndefined();
+  });
+
+  it('are the values themselves where nothing is there to compare with', () => {
+    const verdicts = [0.05, 0.4, 0.6].map((hadal) => verdictOf({ row: 'cpu.rest', ratio: null, hadal }));
+    expect(verdicts).toEqual(['aim', 'floor', 'missed']);
+    const row = { row: 'memory.rest', unit: 'MB', baseline: null, hadal: 120, ratio: null };
+    expect(tellGoals([row])).toEqual(['memory.rest 120.00 MB: THE FLOOR IS MISSED (at most 110, aim 70)']);
   });
 
   it('are those of rows that exist, and a missed one is said', () => {
-    const rows = scenarios.flatMap((each) => each.rows.map(({ row }) => row));
+    const rows = [...scenarios.flatMap((each) => each.rows.map(({ row }) => row)), ...restingRows];
     expect(Object.keys(goals).filter((row) => !rows.includes(row))).toEqual([]);
     expect(
       tellGoals([{ row: 'same.connections.1', unit: '1/s', baseline: 100, hadal: 80, ratio: 0.8 }]),
     ).toEqual(['same.connections.1 0.800: THE FLOOR IS MISSED (at least 0.85, aim 0.95)']);
+  });
+});
+
+describe('the time of a row', () => {
+  const draws = (row: string, rounds: number, seconds: number) => {
+    const scenario = scenarios.find((each) => each.rows.some((one) => one.row === row));
+    if (scenario === undefined) throw new Error(`no row ${row}`);
+    return drawsOf(scenario, { rounds, seconds });
+  };
+
+  it('is one draw far from no mesh, and an even number of short ones near it', () => {
+    expect(draws('cross.rr64.16', 5, 3)).toEqual({ count: 1, seconds: 15 });
+    expect(draws('same.rr64.16', 5, 3)).toEqual({ count: 22, seconds: 2 });
+    expect(draws('same.rr64.16', 17, 1)).toEqual({ count: 10, seconds: 2 });
+    expect(draws('aa.connections.1', 40, 3)).toEqual({ count: 60, seconds: 2 });
   });
 });
 
