@@ -9,7 +9,14 @@ import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { nativeAddon } from '../../src/native/addon.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
-import { directEdges, directSlot, endedAll, leadDirectly, trackedOf } from '../helpers/direct-rows.ts';
+import {
+  directEdges,
+  directSlot,
+  endedAll,
+  leadDirectly,
+  notYetOpen,
+  trackedOf,
+} from '../helpers/direct-rows.ts';
 import { podWorldUnavailable, type SocketHand } from '../helpers/pod-world.ts';
 
 const service = '10.96.0.10';
@@ -89,6 +96,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await sleep(200);
     const [outbound] = liveOf(client);
     const [inbound] = liveOf(server);
+    for (const [end, now] of both().entries())
+      expect(Number(now?.bytesSent) - Number(before[end]?.bytesSent ?? 0)).toBe(70_001);
     expect(inbound).toMatchObject({ bytesSent: 70_001, bytesReceived: 0, edge: directEdges.inbound });
     expect(inbound?.openedUnixMicroseconds).toBeCloseTo(outbound?.openedUnixMicroseconds ?? 0, -5);
     await hands.server.do('stream', { name: 'one', total: 30_002, largest: 5_000 });
@@ -144,6 +153,18 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await expect.poll(() => ended.length).toBe(2);
     expect(ended.find(({ direction }) => direction === 'inbound')).toMatchObject({ bytesSent: 5_000 });
     expect(liveOf(server)).toEqual([]);
+    // Nor when its client's next connection has the same ports.
+    const { authorized } = world.capture.maps;
+    const tuple = {
+      client: client.ipv4,
+      clientPort: ended[0]?.sourcePort ?? 0,
+      server: server.ipv4,
+      serverPort: 8080,
+    };
+    const ends = { sourcePodIndex: client.podIndex, destinationPodIndex: server.podIndex };
+    authorized.set(tuple, { ...ends, inboundEdge: directEdges.inbound, ...notYetOpen });
+    expect(liveOf(server)).toEqual([]);
+    authorized.delete(tuple);
     // Not older than the enrolment, which a policy might end.
     expect(seenAs()).toEqual(['direct']);
     expect(await hands.server.do('drain', { name: 'one', total: 5_000, largest: 999 })).toMatchObject({
@@ -181,6 +202,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await hands.server.do('reconnect', { name: 'one', to: [server.ipv4, 8080] });
     await hands.server.do('accept', { name: 'itself', of: 'listener' });
     expect(seenAs()).toEqual(['older', 'older']);
+    await hands.server.do('shutdown', { name: 'itself' });
+    expect(seenAs()).toEqual(['older', 'older']);
     await close('one');
     await hands.server.do('close', { name: 'itself' });
     await connect('two');
@@ -189,6 +212,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     });
     await hands.server.do('connect', { name: 'caller', to: [server.ipv4, 8090] });
     await hands.server.do('accept', { name: 'called', of: 'two' });
+    await hands.server.do('shutdown', { name: 'caller' });
     expect(seenAs()).toEqual(['older', 'older']);
     for (const name of ['two', 'caller', 'called']) await hands.server.do('close', { name });
     await hands.client.do('close', { name: 'two' });
