@@ -101,10 +101,11 @@ describeInLab(
         (entry) => fits(entry) && entry.path === 'tunnel' && entry.state !== 'live',
       );
 
-    /** What the pod's server says of the requests that it has read to their end. */
+    /** What the pod's server says of the requests that it has read to their end; a probe asks nothing. */
     function requestsOf(place: LabPod): Record<string, unknown>[] {
       const log = readFileSync(join(place.plan.layout.directory, 'main.log'), 'utf8');
-      return log.split('\n').flatMap((line) => (line.includes('"sha256"') ? [JSON.parse(line)] : []));
+      const requests = log.split('\n').filter((line) => line.includes('"sha256"'));
+      return requests.map((line) => JSON.parse(line)).filter(({ received }) => received > 0);
     }
 
     async function exchange(from: LabPod, address: string, port: number): Promise<Record<string, unknown>> {
@@ -184,7 +185,7 @@ describeInLab(
         clientIdentity: spiffe('shop/caller'),
         port: appPort,
       });
-      await startEnvoy(place, 'liar', configuration, 15008, spiffe('native/somebody-else'));
+      await startEnvoy(place, 'liar', configuration, 15008, spiffe('shop/app'));
       const argv = ['node', `${programs}/stream-client.ts`, place.v4, String(appPort), '10'];
       const result = await world.lab.pod('caller').exec(argv, { timeoutMs: 20_000 });
       expect(JSON.parse(result.stdout)).toMatchObject({ received: 0, error: expect.any(String) });
