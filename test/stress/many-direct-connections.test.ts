@@ -1,5 +1,6 @@
 /** Thousands of open direct connections that a change refuses: ended within a second, and the agent's thread goes on meanwhile. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
 import { DirectConnections } from '../../src/agent/direct-connections.ts';
@@ -123,7 +124,9 @@ it.skipIf(podWorldUnavailable !== undefined)(
       expect(longest).toBeLessThan(40);
       expect(cpu).toBeLessThan(1000);
     } finally {
+      const gone = children.map((child) => once(child, 'exit'));
       for (const child of children) child.kill('SIGKILL');
+      await Promise.all(gone);
       await world.dispose();
     }
   },
