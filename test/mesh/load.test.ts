@@ -68,8 +68,10 @@ describeInLab(
       });
       await expect.poll(() => seen.received, { timeout: 8000 }).toBeGreaterThan(0);
       const carrier = await tunnelOf(lab, lab.pod('server').v4);
+      expect(carrier).not.toEqual([]);
 
       let mostTimeWait = 0;
+      const started = performance.now();
       const running = runStorm(storm);
       let over = false;
       const watching = (async () => {
@@ -79,6 +81,7 @@ describeInLab(
         }
       })();
       const result = await running;
+      const seconds = (performance.now() - started) / 1000;
       over = true;
       await watching;
 
@@ -86,6 +89,7 @@ describeInLab(
         `storm: ${JSON.stringify(result)}, TIME_WAIT at most ${mostTimeWait}, download ${seen.received} bytes`,
       );
       expect(result).toEqual({ ...result, done: storm.ratePerSecond * storm.seconds, failed: 0 });
+      expect(seconds).toBeLessThan(1.25 * storm.seconds + 5);
       expect(mostTimeWait).toBeLessThan(1000);
       expect(seen.ended).toBe(false);
       const after = seen.received;
