@@ -105,10 +105,14 @@ async function compareScenario(
   options: BenchOptions,
 ): Promise<ResultRow[]> {
   const name = `${scenario.topology}.${scenario.name}`;
-  const { count, seconds } = drawsOf(scenario, options);
+  const { count, seconds, swapsPairs } = drawsOf(scenario, options);
   const pairs: Pair[] = [];
   for (let draw = 1; draw <= count; draw++) {
-    const measured = await measureDraw([baseline, hadal], scenario, { seconds, swapped: draw % 2 === 0 });
+    const measured = await measureDraw([baseline, hadal], scenario, {
+      seconds,
+      swapped: draw % 2 === 0,
+      swapsPairs,
+    });
     pairs.push(...measured);
     say(`  ${name}: draw ${draw} of ${count}${told(scenario, measured)}`);
   }

@@ -115,14 +115,17 @@ function readings({ answer, bytes, ns }: Measured, cpuNs: number): Readings {
 }
 
 /**
- * One draw: slices alternate between the sides, so that the machine's own drift falls on both alike, and each follows one of the
- * other side: after one of its own a lone connection runs in another state, its ends on two cores that sleep in between, ten
- * times as slow. Processes and connections are new in each draw, and who is first is swapped in each.
+ * One draw, with processes and connections of its own: slices alternate between the sides, so that the machine's own drift falls on
+ * both alike.
  */
 export async function measureDraw(
   sides: readonly [baseline: Side, hadal: Side],
   scenario: Scenario,
-  { seconds, swapped }: { readonly seconds: number; readonly swapped: boolean },
+  {
+    seconds,
+    swapped,
+    swapsPairs,
+  }: { readonly seconds: number; readonly swapped: boolean; readonly swapsPairs: boolean },
 ): Promise<Pair[]> {
   const runners: Runner[] = [];
   try {
@@ -133,7 +136,7 @@ export async function measureDraw(
     }
     const [first, second] = runners as [Runner, Runner];
     const count = Math.max(1, Math.round((seconds * 1000) / sliceMs));
-    const slices = await alternate(first, second, count);
+    const slices = await alternate(first, second, { count, swapsPairs });
     return slices.map(([one, other]) =>
       swapped ? { baseline: other, hadal: one } : { baseline: one, hadal: other },
     );
@@ -142,13 +145,19 @@ export async function measureDraw(
   }
 }
 
-async function alternate(first: Runner, second: Runner, count: number): Promise<[Readings, Readings][]> {
+async function alternate(
+  first: Runner,
+  second: Runner,
+  { count, swapsPairs }: { readonly count: number; readonly swapsPairs: boolean },
+): Promise<[Readings, Readings][]> {
   const slices: [Readings, Readings][] = [];
   await first.slice();
   await second.slice();
   for (let i = 0; i < count; i++) {
-    const before = await first.slice();
-    slices.push([before, await second.slice()]);
+    const isSwapped = swapsPairs && i % 2 === 1;
+    const before = await (isSwapped ? second : first).slice();
+    const after = await (isSwapped ? first : second).slice();
+    slices.push(isSwapped ? [after, before] : [before, after]);
   }
   return slices;
 }
