@@ -21,7 +21,7 @@ static __always_inline void read_past_tcp(struct sock_common* skc, struct tcp_so
 }
 
 /* The destination's end of a direct connection; false when its client's socket has ended, and told of both.
- * Whose source or destination left the mesh is told without its source. */
+ * Whose source left the mesh is told without it. */
 static __always_inline bool read_accepted(struct sock_common* skc, struct tcp_sock* tcp,
                                           struct socket_state* joined, struct socket_state* state) {
   const struct hadal_authorization* entry;

@@ -170,7 +170,7 @@ HADAL_LAYOUT(struct hadal_virtual_flow_key, 40);
 
 /*
  * Written before the SYN, taken out when the client's socket closes. Holds only while the client's address is
- * still the source pod's. Both pods become 0 when one of them leaves the mesh after the destination accepted.
+ * still the source pod's. A pod that leaves the mesh after the destination accepted becomes 0.
  */
 struct hadal_authorization {
   __u64 opened_ns;

@@ -47,18 +47,24 @@ export function authorizedTuples(map: BpfMap, key: BtfType, value: BtfType): Aut
   );
 }
 
+/** Which end of a connection has left the mesh, or its address. */
+export type Departed = 'source' | 'destination';
+
 /**
- * Lets nobody in by them any more. What the destination has accepted goes on: it stays known for a direct connection, of a source that
- * nobody knows, until its client's socket closes.
+ * Lets nobody in any more by the tuples of which somebody has departed. What the destination has accepted goes on: it stays known for a
+ * direct connection, without who left, until its client's socket closes.
  */
 export function forgetAuthorized(
   authorized: AuthorizedTuples,
-  isGone: (tuple: Tuple, authorization: Authorization) => boolean,
+  departed: (tuple: Tuple, authorization: Authorization) => Departed | undefined,
 ): void {
-  const gone = authorized.entries().filter(([tuple, authorization]) => isGone(tuple, authorization));
-  const isAccepted = ([, { acceptedCookie }]: (typeof gone)[number]) => acceptedCookie !== 0n;
-  for (const [tuple, authorization] of gone.filter(isAccepted)) {
-    authorized.update(tuple, { ...authorization, sourcePodIndex: 0, destinationPodIndex: 0, seen: 0 });
+  const closed: Tuple[] = [];
+  for (const [tuple, authorization] of authorized.entries()) {
+    const who = departed(tuple, authorization);
+    if (who === undefined) continue;
+    const left = who === 'source' ? { sourcePodIndex: 0 } : { destinationPodIndex: 0 };
+    if (authorization.acceptedCookie === 0n) closed.push(tuple);
+    else authorized.update(tuple, { ...authorization, ...left, seen: 0 });
   }
-  authorized.deleteAll(gone.filter((entry) => !isAccepted(entry)).map(([tuple]) => tuple));
+  authorized.deleteAll(closed);
 }

@@ -41,7 +41,10 @@ export function forgetAddresses(
     const gone = new Set(addresses.map(canonical));
     forgetAuthorized(
       authorizedTuples(authorized, object.type('hadal_tuple'), object.type('hadal_authorization')),
-      ({ client, server }) => gone.has(client) || gone.has(server),
+      ({ client, server }) => {
+        if (gone.has(client)) return 'source';
+        return gone.has(server) ? 'destination' : undefined;
+      },
     );
     return removed;
   } finally {

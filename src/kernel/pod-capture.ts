@@ -267,11 +267,10 @@ export function forgetPod(
   if (entry !== undefined && maps.pod.decode(entry).podIndex === pod.podIndex) pods.delete(cookie);
   removeDirectory(pins.podDirectory(pod));
   setAddresses(maps, pod.podIndex, []);
-  forgetAuthorized(
-    maps.authorized,
-    (_, { sourcePodIndex, destinationPodIndex }) =>
-      sourcePodIndex === pod.podIndex || destinationPodIndex === pod.podIndex,
-  );
+  forgetAuthorized(maps.authorized, (_, { sourcePodIndex, destinationPodIndex }) => {
+    if (sourcePodIndex === pod.podIndex) return 'source';
+    return destinationPodIndex === pod.podIndex ? 'destination' : undefined;
+  });
   setVirtualInterfaces(maps, pod.podIndex, []);
   maps.exclusions.replace(pod.podIndex, noExclusions);
   const listeners = maps.map('listeners');

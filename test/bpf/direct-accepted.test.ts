@@ -120,7 +120,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
   it('is told when its source is forgotten, so that it can still be ended, and why', async () => {
     await connect('one');
     const before = counted(server, directEdges.inbound, FLOW_INBOUND);
-    forgetAuthorized(world.capture.maps.authorized, () => true);
+    forgetAuthorized(world.capture.maps.authorized, () => 'source');
     const [told] = liveOf(server);
     expect(told).toMatchObject({
       path: 'node_local',
@@ -142,7 +142,18 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await expect.poll(() => ended.map(({ direction }) => direction).sort()).toEqual(['inbound', 'outbound']);
     if (isTold)
       expect(ended.map(({ reason }) => reason)).toEqual([reasons.POLICY_DENIED, reasons.POLICY_DENIED]);
-    // Counters of a pod that has left would stay for ever.
+    const after = counted(server, directEdges.inbound, FLOW_INBOUND);
+    expect(Number(after?.closed ?? 0)).toBe(Number(before?.closed ?? 0) + 1);
+  });
+
+  it('is not counted any more for a destination that has left, whose counters nobody would take out', async () => {
+    await connect('one');
+    const before = counted(server, directEdges.inbound, FLOW_INBOUND);
+    forgetAuthorized(world.capture.maps.authorized, () => 'destination');
+    await hands.client.do('stream', { name: 'one', total: 500, largest: 100 });
+    expect(liveOf(client)).toHaveLength(1);
+    await close('one');
+    await expect.poll(() => ended.map(({ direction }) => direction).sort()).toEqual(['inbound', 'outbound']);
     expect(counted(server, directEdges.inbound, FLOW_INBOUND)).toEqual(before);
   });
 
