@@ -105,7 +105,7 @@ class ServerThread {
     }
   }
 
-  /** Connections that stay are shared out evenly: left to the hash of their ports, some runs had 4 and 12. */
+  /** Connections that stay are shared out evenly: left to the hash of their ports, each run has another share. */
   ServerThread& least_laden() {
     ServerThread* least = this;
     for (const auto& other : all_) {
