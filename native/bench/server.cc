@@ -105,7 +105,7 @@ class ServerThread {
     }
   }
 
-  /** Connections that stay are shared out evenly: left to the hash of their ports, each run has another share. */
+  /** Connections that stay are shared out evenly: by the hash of their ports each run has another share. */
   ServerThread& least_laden() {
     ServerThread* least = this;
     for (const auto& other : all_) {
