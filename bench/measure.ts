@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Generator, type SliceAnswer } from './generator.ts';
 import { sliceMs } from './options.ts';
 import type { Reading, Scenario } from './scenarios.ts';
@@ -145,14 +146,19 @@ export async function measureDraw(
   }
 }
 
+/** A pair takes a second: what else goes on in a rhythm of its own must not meet the same side draw after draw. */
+const mostDelayMs = 1_000;
+const runUpMs = 250;
+
 async function alternate(
   first: Runner,
   second: Runner,
   { count, swapsPairs }: { readonly count: number; readonly swapsPairs: boolean },
 ): Promise<[Readings, Readings][]> {
   const slices: [Readings, Readings][] = [];
-  await first.slice();
-  await second.slice();
+  await sleep(Math.random() * mostDelayMs);
+  await first.slice(runUpMs);
+  await second.slice(runUpMs);
   for (let i = 0; i < count; i++) {
     const isSwapped = swapsPairs && i % 2 === 1;
     const before = await (isSwapped ? second : first).slice();

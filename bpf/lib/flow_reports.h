@@ -61,16 +61,24 @@ static __always_inline void server_tuple(const struct ends* ends, struct hadal_t
   tuple->server_port = ends->local_port;
 }
 
-static __always_inline void write_flow(struct bpf_sock_ops* ctx, const struct socket_state* state,
-                                       const struct tcp_sock* tcp, const struct ends* ends, __u64 now,
-                                       __u8 kind) {
+/* NULL: counted as lost. */
+static __always_inline struct hadal_flow* begin_record(const struct socket_state* state,
+                                                       const struct tcp_sock* tcp, __u64 now) {
   struct hadal_flow* flow = bpf_ringbuf_reserve(&flows, sizeof(*flow), 0);
   if (!flow) {
     count_fault(HADAL_FAULT_FLOWS_LOST);
-    return;
+    return NULL;
   }
   __builtin_memset(flow, 0, sizeof(*flow));
   describe_flow(flow, state, tcp, now);
+  return flow;
+}
+
+static __always_inline void write_flow(struct bpf_sock_ops* ctx, const struct socket_state* state,
+                                       const struct tcp_sock* tcp, const struct ends* ends, __u64 now,
+                                       __u8 kind) {
+  struct hadal_flow* flow = begin_record(state, tcp, now);
+  if (!flow) return;
   flow->cookie = bpf_get_socket_cookie(ctx);
   flow->local_address = ends->local;
   flow->remote_address = ends->remote;
@@ -83,13 +91,8 @@ static __always_inline void write_flow(struct bpf_sock_ops* ctx, const struct so
 /* The same connection as its destination tells it. */
 static __always_inline void write_mirrored_flow(const struct socket_state* state, const struct tcp_sock* tcp,
                                                 const struct ends* ends, __u64 now, __u64 accepted_cookie) {
-  struct hadal_flow* flow = bpf_ringbuf_reserve(&flows, sizeof(*flow), 0);
-  if (!flow) {
-    count_fault(HADAL_FAULT_FLOWS_LOST);
-    return;
-  }
-  __builtin_memset(flow, 0, sizeof(*flow));
-  describe_flow(flow, state, tcp, now);
+  struct hadal_flow* flow = begin_record(state, tcp, now);
+  if (!flow) return;
   mirror_flow(flow, state);
   flow->cookie = accepted_cookie;
   flow->local_address = ends->remote;

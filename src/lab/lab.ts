@@ -38,6 +38,7 @@ export interface LabParts {
   readonly controlPlane: LabControlPlane | undefined;
   /** Objects of the manifests that were refused. */
   readonly rejections: () => readonly Rejection[];
+  readonly warn: (message: string) => void;
   /** Brings the record for other processes up to date. */
   readonly save: () => void;
   readonly close: () => Promise<void>;
@@ -234,11 +235,16 @@ export class Lab {
     await this.meshInForce();
   }
 
-  /** Resolves when every agent that runs goes by the mesh as it is written now, or after some seconds. */
-  async meshInForce(): Promise<void> {
-    const { controlPlane, nodes, stateFile, publisher } = this.#parts;
-    if (controlPlane === undefined) await stateInForce(nodes.values(), stateFile);
-    else await meshInForce(nodes.values(), () => publisher.mesh);
+  /** Resolves when every agent that runs goes by the mesh as it is written now; after some seconds with the nodes whose do not. */
+  async meshInForce(): Promise<readonly string[]> {
+    const { controlPlane, nodes, stateFile, publisher, warn } = this.#parts;
+    const lagging =
+      controlPlane === undefined
+        ? await stateInForce(nodes.values(), stateFile)
+        : await meshInForce(nodes.values(), () => publisher.mesh);
+    for (const name of lagging)
+      warn(`the agent of ${name} does not go by the mesh as it is written; 'hadal status' there says why`);
+    return lagging;
   }
 
   /** In a lab whose pods reach one another by the fabric's router: by the node itself from now on, or by the router again. */

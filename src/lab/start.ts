@@ -186,6 +186,7 @@ async function build(
     stateFile,
     controlPlane,
     rejections,
+    warn: (message) => log.warn(message),
     save,
     close,
   });

@@ -4,11 +4,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { forgetAuthorized } from '../../src/kernel/authorized-tuples.ts';
 import { packagedObjects } from '../../src/kernel/capture.ts';
 import { FLOW_INBOUND, FLOW_OUTBOUND } from '../../src/kernel/constants.gen.ts';
-import type { FlowReader } from '../../src/kernel/flows.ts';
-import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { nativeAddon } from '../../src/native/addon.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
+import { CollectedFlows } from '../helpers/collected-flows.ts';
 import {
   directEdges,
   directSlot,
@@ -27,8 +26,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
   let client: EnrolledPod;
   let server: EnrolledPod;
   let hands: { readonly client: SocketHand; readonly server: SocketHand };
-  let flows: FlowReader;
-  const ended: UntouchedFlow[] = [];
+  let flows: CollectedFlows;
 
   beforeAll(async () => {
     world = await CaptureWorld.create();
@@ -36,31 +34,17 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     server = await world.addEnrolledPod('server');
     hands = { client: world.hand(client), server: world.hand(server) };
     await hands.server.do('listen', { name: 'listener', at: [server.ipv4, 8080] });
-    flows = world.capture.openFlows({
-      intervalMs: 20,
-      onClosed: (records) => {
-        for (let at = 0; at < records.byteLength / flows.recordBytes; at++)
-          ended.push(flows.decode(records, at));
-      },
-      onSlipped: () => {},
-    });
-    world.onDispose(() => flows.close());
+    flows = new CollectedFlows(world);
   });
   afterAll(() => world?.dispose());
   beforeEach(() => {
     world.capture.dns.beat();
     flows.flush();
-    ended.length = 0;
+    flows.clear();
     leadDirectly(world, client, service, directSlot(server, server.ipv4));
   });
   afterEach(() => endedAll(world, client, [client, server]));
 
-  const liveOf = (pod: EnrolledPod): UntouchedFlow[] => {
-    const records = flows.readLive(pod.netnsFd);
-    return Array.from({ length: records.byteLength / flows.recordBytes }, (_, at) =>
-      flows.decode(records, at),
-    );
-  };
   const counted = (pod: EnrolledPod, edge: number, direction: number) =>
     world.capture
       .readCounters()
@@ -94,8 +78,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await hands.client.do('stream', { name: 'one', total: 70_001, largest: 5_000 });
     await hands.server.do('drain', { name: 'one', total: 70_001, largest: 5_000 });
     await sleep(200);
-    const [outbound] = liveOf(client);
-    const [inbound] = liveOf(server);
+    const [outbound] = flows.liveOf(client);
+    const [inbound] = flows.liveOf(server);
     for (const [end, now] of both().entries())
       expect(Number(now?.bytesSent) - Number(before[end]?.bytesSent ?? 0)).toBe(70_001);
     expect(inbound).toMatchObject({ bytesSent: 70_001, bytesReceived: 0, edge: directEdges.inbound });
@@ -103,12 +87,14 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await hands.server.do('stream', { name: 'one', total: 30_002, largest: 5_000 });
     await hands.client.do('drain', { name: 'one', total: 30_002, largest: 5_000 });
     await close('one');
-    await expect.poll(() => ended.length).toBe(2);
+    await expect.poll(() => flows.ended.length).toBe(2);
     await sleep(50);
-    expect(ended).toHaveLength(2);
-    for (const flow of ended) expect(flow).toMatchObject({ bytesSent: 70_001, bytesReceived: 30_002 });
+    expect(flows.ended).toHaveLength(2);
+    for (const flow of flows.ended) expect(flow).toMatchObject({ bytesSent: 70_001, bytesReceived: 30_002 });
     // As it was known while it lived.
-    expect(ended.map(({ flowId }) => flowId).sort()).toEqual([outbound?.flowId, inbound?.flowId].sort());
+    expect(flows.ended.map(({ flowId }) => flowId).sort()).toEqual(
+      [outbound?.flowId, inbound?.flowId].sort(),
+    );
     both().forEach((after, end) => {
       const added = (field: 'opened' | 'closed' | 'failed' | 'bytesSent' | 'bytesReceived') =>
         Number(after?.[field] ?? 0) - Number(before[end]?.[field] ?? 0);
@@ -121,7 +107,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await connect('one');
     const before = counted(server, directEdges.inbound, FLOW_INBOUND);
     forgetAuthorized(world.capture.maps.authorized, () => 'source');
-    const [told] = liveOf(server);
+    const [told] = flows.liveOf(server);
     expect(told).toMatchObject({
       path: 'node_local',
       direction: 'inbound',
@@ -130,7 +116,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
       peerPodIndex: 0,
     });
     expect(seenAs()).toEqual(['direct']);
-    expect(liveOf(client)).toHaveLength(1);
+    expect(flows.liveOf(client)).toHaveLength(1);
     expect(world.capture.sockets.destroy(server.netnsFd, [told?.cookie ?? 0n], reasons.POLICY_DENIED)).toBe(
       1,
     );
@@ -139,9 +125,11 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     });
     await close('one');
     const isTold = world.capture.sockets.destroysBy === 'bpf_sock_destroy';
-    await expect.poll(() => ended.map(({ direction }) => direction).sort()).toEqual(['inbound', 'outbound']);
+    await expect
+      .poll(() => flows.ended.map(({ direction }) => direction).sort())
+      .toEqual(['inbound', 'outbound']);
     if (isTold)
-      expect(ended.map(({ reason }) => reason)).toEqual([reasons.POLICY_DENIED, reasons.POLICY_DENIED]);
+      expect(flows.ended.map(({ reason }) => reason)).toEqual([reasons.POLICY_DENIED, reasons.POLICY_DENIED]);
     const after = counted(server, directEdges.inbound, FLOW_INBOUND);
     expect(Number(after?.closed ?? 0)).toBe(Number(before?.closed ?? 0) + 1);
   });
@@ -151,9 +139,11 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     const before = counted(server, directEdges.inbound, FLOW_INBOUND);
     forgetAuthorized(world.capture.maps.authorized, () => 'destination');
     await hands.client.do('stream', { name: 'one', total: 500, largest: 100 });
-    expect(liveOf(client)).toHaveLength(1);
+    expect(flows.liveOf(client)).toHaveLength(1);
     await close('one');
-    await expect.poll(() => ended.map(({ direction }) => direction).sort()).toEqual(['inbound', 'outbound']);
+    await expect
+      .poll(() => flows.ended.map(({ direction }) => direction).sort())
+      .toEqual(['inbound', 'outbound']);
     expect(counted(server, directEdges.inbound, FLOW_INBOUND)).toEqual(before);
   });
 
@@ -161,20 +151,20 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await connect('one');
     await hands.client.do('stream', { name: 'one', total: 5_000, largest: 1_000 });
     await hands.client.do('close', { name: 'one' });
-    await expect.poll(() => ended.length).toBe(2);
-    expect(ended.find(({ direction }) => direction === 'inbound')).toMatchObject({ bytesSent: 5_000 });
-    expect(liveOf(server)).toEqual([]);
+    await expect.poll(() => flows.ended.length).toBe(2);
+    expect(flows.ended.find(({ direction }) => direction === 'inbound')).toMatchObject({ bytesSent: 5_000 });
+    expect(flows.liveOf(server)).toEqual([]);
     // Nor when its client's next connection has the same ports.
     const { authorized } = world.capture.maps;
     const tuple = {
       client: client.ipv4,
-      clientPort: ended[0]?.sourcePort ?? 0,
+      clientPort: flows.ended[0]?.sourcePort ?? 0,
       server: server.ipv4,
       serverPort: 8080,
     };
     const ends = { sourcePodIndex: client.podIndex, destinationPodIndex: server.podIndex };
     authorized.set(tuple, { ...ends, inboundEdge: directEdges.inbound, ...notYetOpen });
-    expect(liveOf(server)).toEqual([]);
+    expect(flows.liveOf(server)).toEqual([]);
     authorized.delete(tuple);
     // Not older than the enrolment, which a policy might end.
     expect(seenAs()).toEqual(['direct']);
@@ -184,7 +174,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     });
     await hands.server.do('close', { name: 'one' });
     flows.flush();
-    expect(ended).toHaveLength(2);
+    expect(flows.ended).toHaveLength(2);
   });
 
   it('is not what another program’s flags make of a socket', async () => {
@@ -199,8 +189,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('the destination’s end of a
     await hands.server.do('accept', { name: 'own', of: 'listener' });
     await connect('one');
     expect(seenAs().sort()).toEqual(['direct', 'older', 'older', 'older', 'older']);
-    expect(liveOf(server)).toHaveLength(1);
-    expect(liveOf(client)).toEqual([expect.objectContaining({ direction: 'outbound' })]);
+    expect(flows.liveOf(server)).toHaveLength(1);
+    expect(flows.liveOf(client)).toEqual([expect.objectContaining({ direction: 'outbound' })]);
     link.close();
     loud.close();
     await close('one');

@@ -1,8 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { FlowReader } from '../../src/kernel/flows.ts';
-import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
+import { CollectedFlows } from '../helpers/collected-flows.ts';
 import { directEdges, directSlot, endedAll, leadDirectly } from '../helpers/direct-rows.ts';
 import { ip, podWorldUnavailable, type WorldPod } from '../helpers/pod-world.ts';
 
@@ -12,8 +11,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the
   let server: EnrolledPod;
   let other: EnrolledPod;
   let listeners: { stop: () => Promise<void> };
-  let flows: FlowReader;
-  const ended: UntouchedFlow[] = [];
+  let flows: CollectedFlows;
 
   beforeAll(async () => {
     world = await CaptureWorld.create();
@@ -23,33 +21,14 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the
     other = await world.addEnrolledPod('other');
     await world.serve(server, { ports: [8080], who: 'server' });
     await world.serve(other, { ports: [8080], who: 'other' });
-    openFlows();
-    world.onDispose(() => flows.close());
+    flows = new CollectedFlows(world);
   });
   afterAll(() => world?.dispose());
   beforeEach(() => {
     world.capture.dns.beat();
-    ended.length = 0;
+    flows.clear();
   });
   afterEach(() => endedAll(world, client, [client, server, other]));
-
-  function openFlows(): void {
-    flows = world.capture.openFlows({
-      intervalMs: 20,
-      onClosed: (records) => {
-        for (let at = 0; at < records.byteLength / flows.recordBytes; at++)
-          ended.push(flows.decode(records, at));
-      },
-      onSlipped: () => {},
-    });
-  }
-
-  const liveOf = (pod: EnrolledPod) => {
-    const records = flows.readLive(pod.netnsFd);
-    return Array.from({ length: records.byteLength / flows.recordBytes }, (_, at) =>
-      flows.decode(records, at),
-    );
-  };
 
   const families = [
     { family: 'IPv4', of: (pod: WorldPod) => pod.ipv4, service: '10.96.0.10', as: '10.96.0.10' },
@@ -134,10 +113,10 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the
         destinationAddress: of(server),
         destinationPort: 8080,
       };
-      expect(liveOf(client)).toEqual([expect.objectContaining({ kind: 'live', ...outbound })]);
-      expect(liveOf(server)).toEqual([expect.objectContaining({ kind: 'live', ...inbound })]);
+      expect(flows.liveOf(client)).toEqual([expect.objectContaining({ kind: 'live', ...outbound })]);
+      expect(flows.liveOf(server)).toEqual([expect.objectContaining({ kind: 'live', ...inbound })]);
       await held.check();
-      const told = () => ended.filter(({ sourcePort }) => sourcePort === pair.sourcePort);
+      const told = () => flows.ended.filter(({ sourcePort }) => sourcePort === pair.sourcePort);
       await expect.poll(() => told().length).toBe(2);
       const bytes = { kind: 'closed', bytesSent: 1, bytesReceived: (held.result.greetingBytes ?? 0) + 1 };
       expect(told().find(({ direction }) => direction === 'outbound')).toMatchObject({
@@ -159,8 +138,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the
     it('is nobody’s business any more when it has failed, was reset, or ended in TIME_WAIT', async () => {
       direct(9);
       expect(await world.dial(client, { to: [as, 80] })).toMatchObject({ error: 'ECONNREFUSED' });
-      await expect.poll(() => ended.some(({ kind }) => kind === 'refused')).toBe(true);
-      expect(ended.find(({ kind }) => kind === 'refused')).toMatchObject({
+      await expect.poll(() => flows.ended.some(({ kind }) => kind === 'refused')).toBe(true);
+      expect(flows.ended.find(({ kind }) => kind === 'refused')).toMatchObject({
         path: 'node_local',
         bytesSent: 0,
       });
@@ -202,7 +181,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the
       ip('-n', client.netns, 'route', 'del', 'unreachable', nowhere);
       expect(held.result).toMatchObject({ firstError: expect.stringMatching(/UNREACH/), ...toAgent });
       expect(world.capture.maps.authorized.keys()).toEqual([]);
-      expect(liveOf(client)).toEqual([]);
+      expect(flows.liveOf(client)).toEqual([]);
       await held.check();
     });
 
@@ -237,7 +216,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the
     const held = await world.dialAndHold(client, { to: ['10.96.0.10', 80] });
     const bytes = 300_000_000;
     const streaming = world.dial(client, { to: ['10.96.0.10', 80], bytes, timeout: 60 });
-    await expect.poll(() => liveOf(client).length).toBe(2);
+    await expect.poll(() => flows.liveOf(client).length).toBe(2);
     await listeners.stop();
     flows.close();
     for (const { capture } of [client, server, other]) capture.close();
@@ -250,8 +229,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('a connection to a pod of the
       EnrolledPod,
       EnrolledPod,
     ];
-    openFlows();
-    const told = liveOf(client);
+    flows.reopen();
+    const told = flows.liveOf(client);
     expect(await streaming).toMatchObject({ received: bytes });
     expect(during.answer?.who).toBe('server');
     expect(told).toContainEqual(

@@ -1,9 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { MARK, ROUTE_TABLE, VERDICT_UNTOUCHED } from '../../src/kernel/constants.gen.ts';
-import type { FlowReader } from '../../src/kernel/flows.ts';
-import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { reasons } from '../../src/model/reasons.gen.ts';
 import { CaptureWorld, clusterRanges, type EnrolledPod } from '../helpers/capture-world.ts';
+import { CollectedFlows } from '../helpers/collected-flows.ts';
 import { ip, podWorldUnavailable, type WorldPod } from '../helpers/pod-world.ts';
 
 const bytes = 10_000_007;
@@ -13,9 +12,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
   let pod: EnrolledPod;
   let outside: WorldPod;
   let host: WorldPod;
-  let flows: FlowReader;
-  const ended: UntouchedFlow[] = [];
-  const slipped: UntouchedFlow[] = [];
+  let flows: CollectedFlows;
 
   beforeAll(async () => {
     world = await CaptureWorld.create();
@@ -24,21 +21,12 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
     await world.serve(outside, { ports: [8080] });
     await world.serve(pod, { ports: [8080] });
     host = { ...outside, ...world.node, name: 'node' };
-    flows = world.capture.openFlows({
-      intervalMs: 20,
-      onClosed: (records) => {
-        for (let at = 0; at < records.byteLength / flows.recordBytes; at++)
-          ended.push(flows.decode(records, at));
-      },
-      onSlipped: (flow) => slipped.push(flow),
-    });
-    world.onDispose(() => flows.close());
+    flows = new CollectedFlows(world);
   });
   afterAll(() => world?.dispose());
   beforeEach(() => {
     world.capture.setRanges({ pods: [], services: [], mesh: [] });
-    ended.length = 0;
-    slipped.length = 0;
+    flows.clear();
   });
   afterEach(() => world.capture.setRanges(clusterRanges));
 
@@ -62,8 +50,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
       const startedUs = Date.now() * 1000;
       const result = await world.dial(pod, { to: [of(outside), 8080], bytes });
       expect(result.received).toBe(bytes);
-      await expect.poll(() => ended.length).toBe(1);
-      const [flow] = ended;
+      await expect.poll(() => flows.ended.length).toBe(1);
+      const [flow] = flows.ended;
       expect(flow).toMatchObject({
         kind: 'closed',
         direction: 'outbound',
@@ -92,8 +80,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
       world.capture.setKubelet({ hostNetnsCookie: world.node.netnsCookie, cgroup: kubelet });
       const result = await world.dial(host, { to: [of(pod), 8080], bytes: 1_000 }, { cgroup: kubelet });
       expect(result.answer?.who).toBe('app');
-      await expect.poll(() => ended.length).toBe(1);
-      expect(ended[0]).toMatchObject({
+      await expect.poll(() => flows.ended.length).toBe(1);
+      expect(flows.ended[0]).toMatchObject({
         kind: 'closed',
         direction: 'inbound',
         reason: reasons.KUBELET,
@@ -108,12 +96,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
     it('are told while they live, and counted once', async () => {
       const before = sumOf(reasons.OUTSIDE_MESH, 'bytesReceived');
       const held = await world.dialAndHold(pod, { to: [of(outside), 8080] });
-      const read = () => {
-        const records = flows.readLive(pod.netnsFd);
-        return Array.from({ length: records.byteLength / flows.recordBytes }, (_, at) =>
-          flows.decode(records, at),
-        );
-      };
+      const read = () => flows.liveOf(pod);
       const greeting = held.result.greetingBytes ?? 0;
       for (let sweep = 0; sweep < 3; sweep++) {
         expect(read()).toEqual([
@@ -130,8 +113,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
       }
       const liveId = read()[0]?.flowId;
       await held.check();
-      await expect.poll(() => ended.length).toBe(1);
-      expect(ended[0]).toMatchObject({ flowId: liveId, bytesSent: 1, bytesReceived: greeting + 1 });
+      await expect.poll(() => flows.ended.length).toBe(1);
+      expect(flows.ended[0]).toMatchObject({ flowId: liveId, bytesSent: 1, bytesReceived: greeting + 1 });
       expect(sumOf(reasons.OUTSIDE_MESH, 'bytesReceived') - before).toBe(greeting + 1);
       expect(read()).toEqual([]);
     });
@@ -139,8 +122,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
     it('that nobody accepts are told as refused', async () => {
       const before = sumOf(reasons.OUTSIDE_MESH, 'failed');
       await world.dial(pod, { to: [of(outside), 9] });
-      await expect.poll(() => ended.length).toBe(1);
-      expect(ended[0]).toMatchObject({ kind: 'refused', bytesSent: 0, bytesReceived: 0 });
+      await expect.poll(() => flows.ended.length).toBe(1);
+      expect(flows.ended[0]).toMatchObject({ kind: 'refused', bytesSent: 0, bytesReceived: 0 });
       expect(sumOf(reasons.OUTSIDE_MESH, 'failed') - before).toBe(1);
     });
 
@@ -149,8 +132,8 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
       world.capture.putRows([[key, { verdict: VERDICT_UNTOUCHED, reason: 0, error: 0, edge: 77 }]]);
       await world.dial(pod, { to: [of(outside), 8080] });
       world.capture.removeRows([key]);
-      await expect.poll(() => ended.length).toBe(1);
-      expect(ended[0]).toMatchObject({ reason: reasons.ROW_UNTOUCHED, edge: 77 });
+      await expect.poll(() => flows.ended.length).toBe(1);
+      expect(flows.ended[0]).toMatchObject({ reason: reasons.ROW_UNTOUCHED, edge: 77 });
       expect(untouchedOf(reasons.ROW_UNTOUCHED).some(({ edge, closed }) => edge === 77 && closed > 0)).toBe(
         true,
       );
@@ -166,7 +149,7 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
       const delivery = { transparent: true, mark: MARK, device: 'lo', exempt: world.exemptPin };
       await world.dial(pod, { to: [of(pod), 8080], bind: [of(outside), 0], ...delivery }, { asRoot: true });
       await new Promise((resolve) => setTimeout(resolve, 100));
-      expect(ended).toEqual([]);
+      expect(flows.ended).toEqual([]);
     });
 
     it('that were marked and leave the pod all the same are told at once, and can be ended', async () => {
@@ -177,14 +160,14 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
       try {
         const before = world.countOf(pod, reasons.SLIPPED_THROUGH);
         const dialled = world.dial(pod, { to: [of(outside), 8080] });
-        await expect.poll(() => slipped.length, { timeout: 10_000 }).toBe(1);
+        await expect.poll(() => flows.slipped.length, { timeout: 10_000 }).toBe(1);
         expect(world.countOf(pod, reasons.SLIPPED_THROUGH)).toBe(before + 1);
-        expect(slipped[0]).toMatchObject({
+        expect(flows.slipped[0]).toMatchObject({
           kind: 'slipped',
           destinationAddress: of(outside),
           podIndex: pod.podIndex,
         });
-        expect(world.capture.sockets.destroy(pod.netnsFd, [slipped[0]?.cookie ?? 0n])).toBe(1);
+        expect(world.capture.sockets.destroy(pod.netnsFd, [flows.slipped[0]?.cookie ?? 0n])).toBe(1);
         expect(await dialled).toMatchObject({ connected: false, error: 'ECONNABORTED' });
       } finally {
         ip('-n', pod.netns, version, 'rule', 'add', ...rule);
@@ -196,23 +179,23 @@ describe.skipIf(podWorldUnavailable !== undefined)('connections that the capture
     const before = world.capture.readCounters().faults.flowSlotsFull;
     pod.capture.captureOutbound({ flowLimit: 2 });
     const held = await Promise.all([1, 2, 3].map(() => world.dialAndHold(pod, { to: [outside.ipv4, 8080] })));
-    expect(flows.readLive(pod.netnsFd).byteLength / flows.recordBytes).toBe(2);
+    expect(flows.liveOf(pod)).toHaveLength(2);
     expect(world.capture.readCounters().faults.flowSlotsFull).toBe(before + 1);
     await Promise.all(held.map(({ check }) => check()));
-    await expect.poll(() => ended.length).toBe(2);
+    await expect.poll(() => flows.ended.length).toBe(2);
     pod.capture.captureOutbound();
     // Slots were given back.
     await world.dialAll(pod, { to: [outside.ipv4, 8080], repeat: 5 });
-    await expect.poll(() => ended.length).toBe(7);
+    await expect.poll(() => flows.ended.length).toBe(7);
   });
 
   it('leave nothing in the kernel when they are gone', async () => {
     await world.dialAll(pod, { to: [outside.ipv4, 8080], repeat: 200 });
-    await expect.poll(() => ended.length).toBe(200);
+    await expect.poll(() => flows.ended.length).toBe(200);
     const budget = world.capture.maps
       .map('pod_budgets')
       .get(new Uint8Array(Uint32Array.of(pod.podIndex).buffer));
     expect(new DataView(budget?.buffer ?? new ArrayBuffer(8)).getBigUint64(0, true)).toBe(0n);
-    expect(flows.readLive(pod.netnsFd).byteLength).toBe(0);
+    expect(flows.liveOf(pod)).toEqual([]);
   });
 });

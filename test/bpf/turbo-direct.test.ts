@@ -2,10 +2,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { VERDICT_DIRECT } from '../../src/kernel/constants.gen.ts';
-import type { FlowReader } from '../../src/kernel/flows.ts';
 import { writeTurboSwitch } from '../../src/kernel/turbo.ts';
-import type { UntouchedFlow } from '../../src/model/flow.ts';
 import { CaptureWorld, type EnrolledPod } from '../helpers/capture-world.ts';
+import { CollectedFlows } from '../helpers/collected-flows.ts';
 import type { SocketHand, WorldPod } from '../helpers/pod-world.ts';
 import { must, turboUnavailable } from '../helpers/turbo-world.ts';
 import { hadal } from '../unit/cli/terminal.ts';
@@ -18,8 +17,7 @@ describe.skipIf(turboUnavailable !== undefined)('turbo on direct connections', (
   let server: EnrolledPod;
   let outside: WorldPod;
   let hands: { client: SocketHand; server: SocketHand; outside: SocketHand };
-  let flows: FlowReader;
-  const ended: UntouchedFlow[] = [];
+  let flows: CollectedFlows;
   let serial = 0;
 
   beforeAll(async () => {
@@ -28,15 +26,7 @@ describe.skipIf(turboUnavailable !== undefined)('turbo on direct connections', (
     server = await world.addEnrolledPod('server');
     outside = world.addPod('outside');
     hands = { client: world.hand(client), server: world.hand(server), outside: world.hand(outside) };
-    flows = world.capture.openFlows({
-      intervalMs: 20,
-      onClosed: (records) => {
-        for (let at = 0; at < records.byteLength / flows.recordBytes; at++)
-          ended.push(flows.decode(records, at));
-      },
-      onSlipped: () => {},
-    });
-    world.onDispose(() => flows.close());
+    flows = new CollectedFlows(world);
     for (const [index, port] of [7000].entries()) {
       await must(hands.server.do('listen', { name: `l${index}`, at: [server.ipv4, port] }));
       await must(hands.outside.do('listen', { name: `l${index}`, at: [outside.ipv4, port] }));
@@ -65,7 +55,7 @@ describe.skipIf(turboUnavailable !== undefined)('turbo on direct connections', (
   afterAll(() => world?.dispose());
   beforeEach(() => {
     world.capture.dns.beat();
-    ended.length = 0;
+    flows.clear();
     for (const { podIndex } of [client, server]) world.capture.turbo.admit(podIndex);
   });
   afterEach(() => {
@@ -111,13 +101,13 @@ describe.skipIf(turboUnavailable !== undefined)('turbo on direct connections', (
     const name = await connect();
     expect(await redirectedOf(name)).toBeGreaterThanOrEqual(6);
     await pass(hands.client, hands.server, name, 100_000);
-    const live = [client, server].map(({ netnsFd }) => flows.decode(flows.readLive(netnsFd), 0));
+    const live = [client, server].flatMap((pod) => flows.liveOf(pod));
     const carried = { bytesSent: 101_500, bytesReceived: 1_500 };
     for (const flow of live) expect(flow).toMatchObject({ kind: 'live', ...carried });
     expect(live.map(({ direction }) => direction)).toEqual(['outbound', 'inbound']);
     await close(name);
-    await expect.poll(() => ended.length).toBe(2);
-    for (const flow of ended) expect(flow).toMatchObject({ kind: 'closed', ...carried });
+    await expect.poll(() => flows.ended.length).toBe(2);
+    for (const flow of flows.ended) expect(flow).toMatchObject({ kind: 'closed', ...carried });
     for (const edge of [61, 62]) {
       expect(sumOf(edge, 'bytesSent') - sumOf(edge, 'bytesSent', before)).toBe(101_500);
       expect(sumOf(edge, 'bytesReceived') - sumOf(edge, 'bytesReceived', before)).toBe(1_500);

@@ -169,7 +169,8 @@ export class PolicyState {
     const { stateFile } = this.#lab;
     writeFileSync(`${stateFile}.new`, JSON.stringify(document), { mode: 0o600 });
     renameSync(`${stateFile}.new`, stateFile);
-    await this.#lab.meshInForce();
+    const lagging = await this.#lab.meshInForce();
+    if (lagging.length > 0) throw new Error(`a case's policies are not in force on ${lagging.join(', ')}`);
   }
 }
 

@@ -43,6 +43,7 @@ describe('the time of a row', () => {
     expect(draws('same.rr64.16', 5, 3)).toEqual({ count: 22, seconds: 2, swapsPairs: false });
     expect(draws('same.rr64.16', 17, 1)).toMatchObject({ count: 10, seconds: 2 });
     expect(draws('aa.connections.1', 40, 3)).toMatchObject({ count: 60, seconds: 2 });
+    expect(draws('aa.connections.1', 5, 3)).toMatchObject({ count: 42, seconds: 2 });
   });
 });
 
