@@ -70,10 +70,10 @@ const leastNearRounds = 14;
 const leastSelfRounds = 28;
 
 /**
- * Near no mesh at least 14 rounds (28 of no mesh itself), in draws of two seconds: how connections found their cores when they were made lasts as long as they
- * do. An even number, so that each side is first as often as the other; in each draw every slice follows one of the other side, since
- * after one of its own a lone connection runs in another state, its ends on two cores that sleep in between, ten times as slow.
- * Of what is far from no mesh one draw tells enough, and both states count.
+ * Near no mesh at least 14 rounds (28 of no mesh itself), in draws of two seconds: how connections found their cores when they were
+ * made lasts as long as they do. An even number, so that each side is first as often as the other; in each draw every slice follows one
+ * of the other side, since after one of its own a lone connection runs in another state, its ends on two cores that sleep in between,
+ * ten times as slow. Of what is far from no mesh one draw tells enough, and both states count.
  */
 export function drawsOf(
   scenario: Scenario,
